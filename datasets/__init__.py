@@ -1,0 +1,1 @@
+"""Builds of prepared data sets. Not installed; run from the repository root."""

@@ -1,0 +1,96 @@
+"""TFDS builder for real cases in any release that `mmsynth_tf.releases` knows."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from datasets.features import slice_features
+from datasets.parallel import map_in_order
+from datasets.prepare import data_set_record, require_space, write_data_set
+from mmsynth_tf.cases import read_case
+from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.releases import CaseFiles
+from mmsynth_tf.slicing import slice_examples
+from mmsynth_tf.splits import split_by_patient
+
+_DESCRIPTION = "Axial slices of multimodal volumes with lesion labels. Research software. Not for clinical use."
+_CITATION = """
+@article{menze2015brats, title={The Multimodal Brain Tumor Image Segmentation Benchmark ({BRATS})},
+  author={Menze, Bjoern H. and others}, journal={IEEE Transactions on Medical Imaging}, year={2015}}
+@article{bakas2017advancing, title={Advancing The Cancer Genome Atlas glioma {MRI} collections with expert
+  segmentation labels and radiomic features}, author={Bakas, Spyridon and others}, journal={Scientific Data},
+  year={2017}}
+@article{bakas2018identifying, title={Identifying the Best Machine Learning Algorithms for Brain Tumor Segmentation,
+  Progression Assessment, and Overall Survival Prediction in the {BRATS} Challenge},
+  author={Bakas, Spyridon and others}, journal={arXiv:1811.02629}, year={2018}}
+"""
+
+
+@dataclasses.dataclass
+class BratsConfig(tfds.core.BuilderConfig):
+    """What to read and how to cut it.
+
+    Attributes:
+      data: slice geometry, modalities, classes and split.
+      cases: the files of the cases, from `mmsynth_tf.releases.find_cases`.
+      allow_incomplete: accept cases that lack modalities or the label.
+    """
+
+    name: str = "slices"
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    cases: Sequence[CaseFiles] = dataclasses.field(default=(), repr=False)  # TFDS logs the configuration.
+    allow_incomplete: bool = False
+
+    @property
+    def split(self) -> dict[str, list[str]]:
+        return split_by_patient({case.case_id: case.patient_id for case in self.cases}, self.data)
+
+
+class Brats(tfds.core.GeneratorBasedBuilder):
+    """Slices of real cases, split by patient."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = tfds.features.FeaturesDict(slice_features(self.builder_config.data))
+        return self.dataset_info_from_configs(features=features, description=_DESCRIPTION, citation=_CITATION)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        del dl_manager  # The cases are on this machine already.
+        files = {case.case_id: case for case in self.builder_config.cases}
+        split = self.builder_config.split
+        return {name: self._generate_examples(name, [files[i] for i in ids]) for name, ids in split.items() if ids}
+
+    def _generate_examples(self, split: str, cases: Sequence[CaseFiles]) -> Iterator[tuple[str, dict[str, Any]]]:
+        with tqdm(total=len(cases), desc=f"Reading {split} cases", unit="case") as progress:
+            for examples in map_in_order(self._read, cases):
+                for example in examples:
+                    yield f"{example['case_id']}:{example['slice_index']:04d}", example
+                progress.update()
+
+    def _read(self, files: CaseFiles) -> list[dict[str, Any]]:
+        config = self.builder_config
+        return list(slice_examples(read_case(files, config.data, config.allow_incomplete), config.data))
+
+
+def build(cases: Sequence[CaseFiles], data: DataConfig, folder: Path, allow_incomplete: bool, release: str) -> None:
+    """Writes the prepared data set of some cases into an existing folder.
+
+    Raises:
+      CaseError: a case cannot be used.
+      ValueError: too few patients for the split.
+      OSError: the disk is too small or cannot be written.
+    """
+    num_slices = len(cases) * len(range(data.slice_start, data.slice_stop, data.slice_step))
+    bytes_per_pixel = 2 * data.num_modalities + 1  # Half-precision images and the label.
+    require_space(folder, num_slices * data.height * data.width * bytes_per_pixel)
+    config = BratsConfig(data=data, cases=cases, allow_incomplete=allow_incomplete)
+    write_data_set(
+        lambda data_dir: Brats(data_dir=data_dir, config=config),
+        folder,
+        lambda: data_set_record(data, "brats", release, config.split),
+    )

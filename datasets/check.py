@@ -1,0 +1,30 @@
+"""Reads all cases and reports what is wrong with them, without writing anything."""
+
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from datasets.parallel import map_in_order
+from mmsynth_tf.cases import Problem, inspect_case
+from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.releases import CaseFiles
+from mmsynth_tf.splits import split_by_patient
+
+
+def check_cases(cases: Sequence[CaseFiles], data: DataConfig, allow_incomplete: bool) -> list[Problem]:
+    """All problems of the cases, and of the split, in the order of the cases."""
+    inspections = map_in_order(lambda files: inspect_case(files, data, allow_incomplete)[1], cases)
+    problems = [p for found in tqdm(inspections, "Checking cases", len(cases), unit="case") for p in found]
+    try:
+        split_by_patient({case.case_id: case.patient_id for case in cases}, data)
+    except ValueError as error:
+        problems.append(Problem("all", "-", str(error).rstrip("."), "Change the split"))
+    return problems
+
+
+def problem_table(problems: Sequence[Problem]) -> str:
+    """One row a problem, aligned in columns."""
+    rows = [("", "case", "file", "problem", "remedy")]
+    rows += [("warning" if p.is_warning else "ERROR", p.case_id, p.file, p.text, p.remedy) for p in problems]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

@@ -1,0 +1,5 @@
+"""Made-up patients in the layout of BraTS 2018, for trying everything without a download."""
+
+from datasets.phantom.patients import make_patient, write_cases
+
+__all__ = ["make_patient", "write_cases"]

@@ -1,0 +1,127 @@
+"""Writes a prepared data set so that it is either whole or absent."""
+
+import contextlib
+import dataclasses
+import datetime
+import errno
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from mmsynth_tf import __version__, constants
+from mmsynth_tf.configs import DataConfig
+
+
+def data_set_record(
+    data: DataConfig, source: str, release: str, split: Mapping[str, Sequence[str]], **extra: Any
+) -> dict[str, Any]:
+    """The content of data_set.json."""
+    return {
+        "data": dataclasses.asdict(data),
+        "source": source,
+        "release": release,
+        "split": {name: list(cases) for name, cases in split.items()},
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "version": __version__,
+    } | extra
+
+
+@contextlib.contextmanager
+def new_folder(output: Path, overwrite: bool = False) -> Iterator[Path]:
+    """A scratch folder that takes the name `output` when the block ends well and is deleted when it does not.
+
+    Raises:
+      FileExistsError: `output` exists and may not be overwritten.
+      OSError: nothing can be written there.
+    """
+    if output.exists() and not overwrite:
+        raise FileExistsError(f"{output} exists. Choose another --output, or replace it with --overwrite.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.incomplete-", dir=output.parent))
+    except OSError as error:
+        text = f"Cannot write in {output.parent} ({error.strerror}). Choose another --output or change its permissions"
+        raise OSError(error.errno, text) from error
+    try:
+        scratch.chmod(0o755)
+        yield scratch
+        if output.exists():
+            replaced = Path(tempfile.mkdtemp(prefix=f".{output.name}.replaced-", dir=output.parent))
+            output.rename(replaced / output.name)
+            scratch.rename(output)
+            shutil.rmtree(replaced)
+        else:
+            scratch.rename(output)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_data_set(
+    make_builder: Callable[[Path], tfds.core.DatasetBuilder], folder: Path, record: Callable[[], Mapping[str, Any]]
+) -> None:
+    """Runs a builder and puts its data set and the record directly into a folder that exists.
+
+    Args:
+      make_builder: makes the builder that writes below the data directory it is given.
+      folder: receives the files of the data set; use `new_folder`.
+      record: gives the content of data_set.json; called after the data has been written.
+
+    Raises:
+      OSError: the disk is full.
+    """
+    with tempfile.TemporaryDirectory(prefix=".tfds-", dir=folder) as data_dir:
+        with _quiet_tfds(), _full_disk_as_os_error(folder):
+            builder = make_builder(Path(data_dir))
+            builder.download_and_prepare(
+                download_dir=os.path.join(data_dir, "downloads"),
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+                file_format=tfds.core.FileFormat.TFRECORD,
+            )
+        for path in Path(builder.data_dir).iterdir():
+            path.rename(folder / path.name)
+    (folder / constants.DATA_SET_RECORD).write_text(json.dumps(record(), indent=2), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _quiet_tfds() -> Iterator[None]:
+    """TFDS reports on the scratch folder, which means nothing to the user; the builders have their own progress bar."""
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()
+        logging.set_verbosity(level)
+
+
+@contextlib.contextmanager
+def _full_disk_as_os_error(folder: Path) -> Iterator[None]:
+    """TFDS reports a full disk as an error of TensorFlow within a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.parent)) from error
+
+
+def require_space(folder: Path, num_bytes: int) -> None:
+    """Refuses a data set that will not fit.
+
+    Raises:
+      OSError: the file system of the folder cannot take so many bytes more.
+    """
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        text = f"the data set needs about {num_bytes / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free"
+        raise OSError(errno.ENOSPC, text, str(folder.parent))

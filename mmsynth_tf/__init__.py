@@ -1,0 +1,6 @@
+"""Synthesis of registered multimodal MRI with lesion labels, in TensorFlow.
+
+Importing the package is cheap: TensorFlow is loaded by the modules that need it.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,57 @@
+"""What the command-line programs share: one clear line for errors that the user can mend. No TensorFlow here."""
+
+import errno
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, logging
+
+
+class UserError(ValueError):
+    """Something that the user can mend; the message names it and says how."""
+
+
+def refuse_arguments(argv: Sequence[str]) -> None:
+    """Refuses what is left after flags were parsed.
+
+    Raises:
+      app.UsageError: there are arguments that are no flags.
+    """
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}.")
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Parses flags, calls `main` and exits; mendable errors become one line on stderr and exit status 1."""
+
+    def guarded(argv: list[str]) -> None:
+        logging.use_absl_handler()
+        logging.set_verbosity(logging.INFO)
+        try:
+            main(argv)
+        except app.UsageError:
+            raise
+        except Exception as error:
+            message = explain(error)
+            if message is None:
+                raise
+            logging.debug("The error in full:", exc_info=True)
+            sys.exit(f"Error: {message}")
+
+    app.run(guarded)
+
+
+def explain(error: Exception) -> str | None:
+    """One line for an error that the user can mend; None for others, which deserve their traceback."""
+    text = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return text
+    if isinstance(error, OSError):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"The disk is full: {text}. Free some space and run the same command again."
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            return f"Cannot write: {text}. Choose another folder or change its permissions."
+        return text
+    if type(error).__module__.startswith("tensorflow") and "No space left" in text:
+        return f"The disk is full: {text}. Free some space and run the same command again."
+    return None

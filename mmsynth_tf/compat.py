@@ -1,0 +1,35 @@
+"""The only module that knows which Keras it runs on.
+
+Keras 2 (TensorFlow 2.15, with TensorFlow Addons) and Keras 3 (TensorFlow 2.21,
+for which Addons does not exist) share everything else through ``tf.keras``.
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+KERAS_3 = hasattr(tf.keras, "ops")
+
+if KERAS_3:
+    SpectralNormalization = tf.keras.layers.SpectralNormalization
+else:
+    # Keras 2.15's own layer fails inside a compiled train_step; that of Addons works.
+    from tensorflow_addons.layers import SpectralNormalization  # noqa: F401
+
+LossScaleOptimizer = tf.keras.mixed_precision.LossScaleOptimizer
+
+
+def scaled_loss(optimizer: tf.keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
+    """The loss to differentiate: multiplied by the loss scale where `optimizer` has one."""
+    if not isinstance(optimizer, LossScaleOptimizer):
+        return loss
+    return optimizer.scale_loss(loss) if KERAS_3 else optimizer.get_scaled_loss(loss)
+
+
+def apply_scaled_gradients(
+    optimizer: tf.keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]
+) -> None:
+    """Applies gradients of `scaled_loss`."""
+    if isinstance(optimizer, LossScaleOptimizer) and not KERAS_3:
+        gradients = optimizer.get_unscaled_gradients(gradients)
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))

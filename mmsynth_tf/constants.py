@@ -1,0 +1,34 @@
+"""Names and label schemes that the whole package shares. Imports nothing heavy.
+
+The canonical label scheme is that of BraTS 2015 (method §0): 0 background,
+1 necrotic core, 2 oedema, 3 non-enhancing tumour, 4 enhancing tumour. Every
+release is mapped to it when a case is read.
+"""
+
+DISCLAIMER = "Research software. Not for clinical use."
+
+BRATS_MODALITIES = ("t1", "t2", "t1c", "flair")
+BRATS_LABELS = (
+    "background",
+    "necrotic core",
+    "oedema",
+    "non-enhancing tumour",
+    "enhancing tumour",
+)
+# Evaluation regions on the canonical scheme: whole tumour, tumour core, enhancing tumour.
+BRATS_REGIONS = {"WT": (1, 2, 3, 4), "TC": (1, 3, 4), "ET": (4,)}
+
+# Stages, in the order in which they are trained.
+STRUCTURE = "structure"
+SEGMENTATION = "segmentation"
+SYNTHESIS = "synthesis"
+STAGES = (STRUCTURE, SEGMENTATION, SYNTHESIS)
+
+# Lesion processor designs (paper §2.7).
+ONE_SEGMENTER = "1seg"
+SHARED_ENCODER = "1ecl_4dcl"
+SEGMENTER_PER_MODALITY = "4seg"
+LESION_DESIGNS = (ONE_SEGMENTER, SHARED_ENCODER, SEGMENTER_PER_MODALITY)
+
+# File that describes a prepared data set: the DataConfig it was built with, its split, its source.
+DATA_SET_RECORD = "data_set.json"

@@ -1,0 +1,196 @@
+"""Training batches with tf.data.
+
+Each modality draws its slices independently of the others (unregistered
+training, the paper's point). Everything random about a step is drawn here, by
+stateless operations from (seed, step), so a run that is resumed at a step sees
+what an undisturbed one sees.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from mmsynth_tf import fusion, pairs, structure
+from mmsynth_tf.configs import AugmentationConfig, Config
+from mmsynth_tf.stage import Batch
+
+# Independent random streams of a step.
+_SHUFFLE, _TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _OWN, _PAIRS, _NOISE, _CODE = range(10)
+
+
+class SliceSource:
+    """Slices to draw from, each modality from those that have it.
+
+    Args:
+      slices: examples as `PreparedData.slices` yields them; only labelled ones are used.
+      num_modalities: n.
+      cache: keep the decoded slices in memory.
+
+    Raises:
+      ValueError: a modality has no labelled slice.
+    """
+
+    def __init__(self, slices: tf.data.Dataset, num_modalities: int, cache: bool = True):
+        keep = ("image", "label", "available")
+        base = slices.filter(lambda x: x["has_label"]).map(lambda x: {name: x[name] for name in keep})
+        self._base = base.cache() if cache else base
+        self.num_modalities = num_modalities
+        counts = self._base.reduce(
+            tf.zeros([num_modalities], tf.int64), lambda total, x: total + tf.cast(x["available"], tf.int64)
+        )
+        self.counts = [int(count) for count in counts]
+        if not all(self.counts):
+            raise ValueError(f"A modality has no labelled slice to train on: slices per modality {self.counts}.")
+
+    def modality(self, index: int, seed: int, start: int) -> tf.data.Dataset:
+        """An endless shuffled stream of one modality's slices, from its `start`-th element on."""
+        count = self.counts[index]
+        own = self._base.filter(lambda x: x["available"][index]).map(
+            lambda x: {"image": x["image"][index], "label": x["label"]}
+        )
+
+        def one_pass(number: tf.Tensor) -> tf.data.Dataset:
+            # Local to this function's graph: with a global seed, shuffle does not take a tensor for its own.
+            tf.random.set_seed(None)
+            order = _stream_seed(seed, number, index, tf.int64)
+            return own.shuffle(min(count, 20_000), seed=order, reshuffle_each_iteration=False)
+
+        passes = tf.data.Dataset.counter(start=start // count).flat_map(one_pass)
+        return passes.skip(start % count)
+
+
+def segmentation_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
+    """Batches for `Segmenter` from step `start_step` on."""
+    return _batches(source, config, config.segmentation.batch_size, start_step, lambda batch, step: batch)
+
+
+def structure_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
+    """Batches for `StructureGAN` from step `start_step` on."""
+    size, latent_dim = config.structure.batch_size, config.structure.latent_dim
+
+    def finish(batch: Batch, step: tf.Tensor) -> Batch:
+        _, image, _ = _draw_source(batch, config, step)
+        background = _background(image, config)
+        codes = tf.random.stateless_normal([2, size, latent_dim], _seed(config, step, _CODE))
+        return {
+            "structure": structure.structure_map(image, config.structure_map, background),
+            "background": background,
+            "noise": codes[0],
+            "code": codes[1],
+        }
+
+    return _batches(source, config, size, start_step, finish)
+
+
+def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
+    """Batches for `ModalityGAN` from step `start_step` on."""
+    size, n, triples = config.synthesis.batch_size, config.data.num_modalities, config.synthesis.triples_per_slice
+
+    def finish(batch: Batch, step: tf.Tensor) -> Batch:
+        source_modality, image, own_label = _draw_source(batch, config, step)
+        background = _background(image, config)
+        structure_map = structure.structure_map(image, config.structure_map, background)
+        candidates = tf.reshape(batch["label"], [-1, *batch["label"].shape[2:]])
+        transforms = fusion.random_transforms(
+            size * n, config.data.image_size, config.augmentation, _seed(config, step, _LABEL_TRANSFORM)
+        )
+        candidates = fusion.transform(candidates, transforms, "NEAREST")
+        drawn, found = fusion.choose_labels(background, candidates, own_label, _seed(config, step, _LABEL))
+        coin = tf.random.stateless_uniform([size], _seed(config, step, _OWN))
+        own = (coin < config.synthesis.own_label_fraction) | ~found
+        if triples:
+            pair_source, pair_target = pairs.sampled_pairs(size, n, triples, _seed(config, step, _PAIRS))
+        else:
+            pair_source, pair_target = pairs.exact_pairs(size, n)
+        return {
+            **batch,
+            "source": source_modality,
+            "structure": fusion.remove_lesion_edges(structure_map, own_label),
+            "background": background,
+            "fusion_label": tf.where(own[:, None, None, None], own_label, drawn),
+            "own_label": tf.cast(own, tf.float32),
+            "pair_source": pair_source,
+            "pair_target": pair_target,
+            "noise": tf.random.stateless_uniform(image.shape, _seed(config, step, _NOISE)),
+        }
+
+    return _batches(source, config, size, start_step, finish)
+
+
+def registered_batches(slices: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+    """All examples in order, modalities together, for evaluation; images as float32."""
+    batches = slices.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = batches.map(lambda x: {**x, "image": tf.cast(x["image"], tf.float32)})
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _batches(
+    source: SliceSource,
+    config: Config,
+    batch_size: int,
+    start_step: int,
+    finish: Callable[[Batch, tf.Tensor], Batch],
+) -> tf.data.Dataset:
+    """Independent draws of every modality, augmented; `finish` adds what a stage needs."""
+    seed, start = config.runtime.seed, start_step * batch_size
+    streams = tuple(source.modality(index, seed, start) for index in range(source.num_modalities))
+    slices = tf.data.Dataset.zip(streams).map(
+        lambda *parts: {name: tf.stack([part[name] for part in parts]) for name in ("image", "label")}
+    )
+    batches = slices.batch(batch_size, drop_remainder=True).enumerate(start=start_step)
+
+    def prepare(step: tf.Tensor, batch: Batch) -> Batch:
+        batch = {**batch, "image": tf.cast(batch["image"], tf.float32)}
+        if config.runtime.augment:
+            batch = augment(batch, config.augmentation, _seed(config, step, _TRANSFORM), _seed(config, step, _INTENSITY))
+        return finish(batch, step)
+
+    return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+
+
+def augment(
+    batch: Batch, config: AugmentationConfig, transform_seed: tf.Tensor, intensity_seed: tf.Tensor
+) -> Batch:
+    """Transforms each slice, with its label, at random.
+
+    Args:
+      batch: `image` float32 and `label` integer, both [B, n, H, W, 1].
+      config: ranges.
+      transform_seed: int [2], stateless seed.
+      intensity_seed: int [2], stateless seed.
+    """
+    shape = batch["image"].shape
+    count, size = shape[0] * shape[1], tuple(shape[2:4])
+    transforms = fusion.random_transforms(count, size, config, transform_seed)
+    image = fusion.transform(tf.reshape(batch["image"], [count, *shape[2:]]), transforms, "BILINEAR")
+    label = fusion.transform(tf.reshape(batch["label"], [count, *shape[2:]]), transforms, "NEAREST")
+    if config.intensity:
+        gamma = tf.random.stateless_uniform([count, 1, 1, 1], intensity_seed, -1.0, 1.0) * config.intensity
+        image = image ** tf.exp(gamma)
+    return {**batch, "image": tf.reshape(image, shape), "label": tf.reshape(label, shape)}
+
+
+def _draw_source(batch: Batch, config: Config, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """One of each row's slices: its modality int32 [B], image and label [B, H, W, 1]."""
+    size = batch["image"].shape[0]
+    modality = tf.random.stateless_uniform(
+        [size], _seed(config, step, _SOURCE), 0, config.data.num_modalities, tf.int32
+    )
+    return modality, *(tf.gather(batch[name], modality, batch_dims=1) for name in ("image", "label"))
+
+
+def _background(image: tf.Tensor, config: Config) -> tf.Tensor:
+    settings = config.structure_map
+    return structure.background_mask(image, settings.background_threshold, settings.background_expand)
+
+
+def _seed(config: Config, step: tf.Tensor, stream: int) -> tf.Tensor:
+    return _stream_seed(config.runtime.seed, step, stream, tf.int32)
+
+
+def _stream_seed(seed: int, step: tf.Tensor, stream: int, dtype: tf.DType) -> tf.Tensor:
+    """A stateless seed int [2] (int32), or a single one (int64), for one stream of one step."""
+    mixed = tf.random.stateless_uniform(
+        [2], tf.stack([tf.cast(seed, tf.int64) * 64 + stream, tf.cast(step, tf.int64)]), None, None, tf.int32
+    )
+    return mixed if dtype == tf.int32 else tf.cast(mixed[0], tf.int64)

@@ -1,0 +1,64 @@
+"""Keras layers that the networks share."""
+
+import tensorflow as tf
+
+
+class InstanceNormalization(tf.keras.layers.Layer):
+    """Normalises each channel of each image to mean 0 and variance 1, then scales and shifts.
+
+    Input and output: float [B, H, W, C].
+    """
+
+    def __init__(self, epsilon: float = 1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        self.gamma = self.add_weight(name="gamma", shape=(input_shape[-1],), initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=(input_shape[-1],), initializer="zeros")
+
+    def call(self, inputs):
+        # Half precision is too coarse for the variance of large images.
+        x = tf.cast(inputs, tf.float32)
+        mean, variance = tf.nn.moments(x, axes=(1, 2), keepdims=True)
+        gamma, beta = tf.cast(self.gamma, tf.float32), tf.cast(self.beta, tf.float32)
+        x = tf.nn.batch_normalization(x, mean, variance, beta, gamma, self.epsilon)
+        return tf.cast(x, inputs.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+class Upsample(tf.keras.layers.Layer):
+    """Doubles height and width by repeating pixels.
+
+    UpSampling2D's nearest-neighbour resize has no XLA gradient on CPU; broadcasting has.
+    """
+
+    def call(self, inputs):
+        height, width, channels = inputs.shape[1:]
+        x = tf.reshape(inputs, [-1, height, 1, width, 1, channels])
+        x = tf.broadcast_to(x, [tf.shape(x)[0], height, 2, width, 2, channels])
+        return tf.reshape(x, [-1, 2 * height, 2 * width, channels])
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, 2 * height, 2 * width, channels
+
+
+class AppendCondition(tf.keras.layers.Layer):
+    """Appends a condition vector to every pixel's channels.
+
+    Input: features [B, H, W, C] and condition [B, N]. Output: [B, H, W, C + N].
+    """
+
+    def call(self, inputs):
+        features, condition = inputs
+        shape = tf.shape(features)
+        condition = tf.cast(condition, features.dtype)[:, None, None, :]
+        tiled = tf.broadcast_to(condition, [shape[0], shape[1], shape[2], condition.shape[-1]])
+        return tf.concat([features, tiled], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        (batch, height, width, channels), (_, size) = input_shape
+        return batch, height, width, channels + size

@@ -1,0 +1,138 @@
+"""Losses: pure, unweighted functions (method §3, §6, §8).
+
+‖a-b‖² is the mean over all elements. Weights live in the configuration and are
+applied once, by `weighted_sum`.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+
+def squared_error(a: tf.Tensor, b: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """‖a-b‖²: mean over all elements, float32 scalar."""
+    return tf.reduce_mean(tf.square(tf.cast(a, tf.float32) - tf.cast(b, tf.float32)))
+
+
+def least_squares_real_loss(scores: tf.Tensor) -> tf.Tensor:
+    """‖d-1‖²: discriminator on real input, generator on its own."""
+    return squared_error(scores, 1.0)
+
+
+def least_squares_fake_loss(scores: tf.Tensor) -> tf.Tensor:
+    """‖d‖²: discriminator on generated input."""
+    return squared_error(scores)
+
+
+def moments_loss(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
+    """‖mean(z_mean)‖² + ‖mean(exp(0.5 logvar)) - 1‖², means over the whole batch (method §3).
+
+    Args:
+      z_mean: float32 [B, L].
+      z_log_var: float32 [B, L].
+    """
+    mean = _across_replicas(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(z_mean))
+    stddev = _across_replicas(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(tf.exp(0.5 * z_log_var)))
+    return tf.square(mean) + tf.square(stddev - 1.0)
+
+
+def divergence_loss(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
+    """Kullback-Leibler divergence of N(z_mean, exp(z_log_var)) from N(0, 1), mean over elements, nats."""
+    return 0.5 * tf.reduce_mean(tf.square(z_mean) + tf.exp(z_log_var) - 1.0 - z_log_var)
+
+
+def modality_regression_loss(scores: tf.Tensor, modality: tf.Tensor) -> tf.Tensor:
+    """‖c - i‖²: the class as a number (paper).
+
+    Args:
+      scores: float32 [N, h, w, 1].
+      modality: int32 [N].
+    """
+    return squared_error(scores, tf.cast(modality, tf.float32)[:, None, None, None])
+
+
+def modality_classification_loss(logits: tf.Tensor, modality: tf.Tensor) -> tf.Tensor:
+    """Softmax cross-entropy of the modality, mean over patches.
+
+    Args:
+      logits: float32 [N, h, w, n].
+      modality: int32 [N].
+    """
+    target = tf.broadcast_to(modality[:, None, None], tf.shape(logits)[:-1])
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=logits))
+
+
+def lesion_squared_error(
+    one_hot: tf.Tensor, probabilities: tf.Tensor, class_weights: Sequence[float]
+) -> tf.Tensor:
+    """‖l - l_r‖² on one-hot channels, channel c weighted with class_weights[c].
+
+    Args:
+      one_hot: float32 [..., K].
+      probabilities: float32 [..., K] in [0, 1].
+      class_weights: K numbers.
+    """
+    return tf.reduce_mean(tf.square(one_hot - probabilities) * tf.constant(class_weights, tf.float32))
+
+
+def soft_dice_loss(one_hot: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    """1 - soft Dice, over the whole global batch, mean over the lesion classes (channel 0 is left out).
+
+    Classes that are absent from the batch's labels are left out, so that they do not dominate.
+
+    Args:
+      one_hot: float32 [B, H, W, K].
+      probabilities: float32 [B, H, W, K] in [0, 1].
+    """
+    truth, predicted = one_hot[..., 1:], probabilities[..., 1:]
+    axes = tuple(range(truth.shape.rank - 1))
+    sums = tf.stack([tf.reduce_sum(x, axes) for x in (truth * predicted, truth, predicted)])
+    overlap, true_area, predicted_area = tf.unstack(_across_replicas(tf.distribute.ReduceOp.SUM, sums))
+    present = tf.cast(true_area > 0, tf.float32)
+    dice = 2.0 * overlap / (true_area + predicted_area + 1e-5)
+    return tf.math.divide_no_nan(tf.reduce_sum(present * (1.0 - dice)), tf.reduce_sum(present))
+
+
+def cross_entropy(one_hot: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    """Mean over pixels of -log p of the true class; arguments as in `soft_dice_loss`."""
+    return -tf.reduce_mean(tf.reduce_sum(one_hot * tf.math.log(probabilities + 1e-7), axis=-1))
+
+
+def pairwise_squared_error(tensors: tf.Tensor) -> tf.Tensor:
+    """Sum over ordered pairs j ≠ k of ‖a_j - a_k‖², summed over groups and averaged over the batch.
+
+    Σ_j≠k ‖a_j - a_k‖² = 2 m Σ_j ‖a_j - mean(a)‖²: m terms in place of m (m - 1).
+
+    Args:
+      tensors: float32 [B, groups, m, ...].
+    """
+    members = tensors.shape[2]
+    deviation = tensors - tf.reduce_mean(tensors, axis=2, keepdims=True)
+    terms = tensors.shape[1] * members
+    return 2.0 * members * terms * squared_error(deviation)
+
+
+def weighted_sum(terms: Mapping[str, tf.Tensor], weights: Any) -> tf.Tensor:
+    """Σ weight · term.
+
+    Args:
+      terms: scalars by name.
+      weights: a dataclass with a field for each term.
+
+    Raises:
+      ValueError: a term has no weight.
+    """
+    known = {field.name for field in dataclasses.fields(weights)}
+    if not terms or not set(terms) <= known:
+        raise ValueError(f"Loss terms {sorted(terms)} do not match the weights {sorted(known)}.")
+    return tf.add_n([getattr(weights, name) * term for name, term in terms.items()])
+
+
+def _across_replicas(operation: tf.distribute.ReduceOp, value: tf.Tensor) -> tf.Tensor:
+    """Combines a statistic of the batch whose loss is not linear in it, so that replicas agree with one device."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(operation, value)

@@ -1,0 +1,316 @@
+"""Multimodal synthesis with its auxiliary training (paper §2.4-§2.7, method §5, §6).
+
+Axes: B slices, n modalities, P ordered pairs of modalities (see `pairs.py`).
+Everything that goes through one network in a round goes as one batch.
+"""
+
+import tensorflow as tf
+
+from mmsynth_tf import fusion, losses, networks, pairs, structure
+from mmsynth_tf.configs import DataConfig, StructureMapConfig, SynthesisConfig
+from mmsynth_tf.lesion_processor import LesionProcessor
+from mmsynth_tf.stage import Batch, Group, StageModel
+
+
+class ModalityGAN(StageModel):
+    """EC_R, EC_M, DC_M, D_M, FD_R and the lesion processors, trained together.
+
+    Batches hold
+      `image`: float32 [B, n, H, W, 1], slices x_i; those of one row need not belong together.
+      `label`: integer [B, n, H, W, 1], their labels l_i.
+      `source`: int32 [B], the modality whose slice gave the map.
+      `structure`: float32 [B, H, W, 1], f without its own lesion's edges.
+      `background`: float32 [B, H, W, 1], m.
+      `fusion_label`: integer [B, H, W, 1], l, which fits the map.
+      `own_label`: float32 [B], 1 where l is the label of the map's own slice.
+      `pair_source` and `pair_target`: int32 [B, P], the ordered modality pairs of the step; runs of
+        `pairs.run_length` share their source.
+      `noise`: float32 [B, H, W, 1] uniform in [0, 1), where the configuration fuses noise.
+    """
+
+    GENERATOR_TERMS = (
+        "translation_adversarial",
+        "translation_class",
+        "reconstruction",
+        "cycle",
+        "cycle_consistency",
+        "code_consistency",
+        "adversarial",
+        "adversarial_class",
+        "code_adversarial",
+        "structure",
+        "lesion",
+        "translation",
+        "code",
+        "code_pairs",
+        "background",
+        "self_reconstruction",
+    )
+    DISCRIMINATOR_TERMS = (
+        "discriminator_real",
+        "discriminator_synthetic",
+        "discriminator_translated",
+        "discriminator_class",
+        "discriminator_class_synthetic",
+        "code_discriminator",
+    )
+
+    def __init__(self, data: DataConfig, structure_map: StructureMapConfig, config: SynthesisConfig):
+        super().__init__(name="modality_gan")
+        self.num_modalities, self.num_classes = data.num_modalities, data.num_classes
+        self.structure_map_config, self.config = structure_map, config
+        self.term_weights = config.weights
+        channels = self.num_classes + (1 if config.fusion_concatenate else 0)
+        generator = {
+            "base_filters": config.base_filters,
+            "residual_blocks": config.residual_blocks,
+            "initializer": networks.generator_initializer(config.mean_filter_init),
+        }
+        adversary = {
+            "base_filters": config.discriminator_filters,
+            "spectral_normalization": config.spectral_normalization,
+            "init_stddev": config.discriminator_init_stddev,
+        }
+        size = data.image_size
+        self.fusion_encoder = networks.image_encoder(
+            size, channels, dropout=config.dropout, name="fusion_encoder", **generator
+        )
+        self.image_encoder = networks.image_encoder(size, 1, dropout=config.dropout, **generator)
+        code_shape = self.image_encoder.output_shape[1:]
+        self.decoder = networks.image_decoder(code_shape, self.num_modalities, **generator)
+        self.discriminator = networks.patch_discriminator(
+            size, class_outputs=self.num_modalities if config.softmax_class else 1, **adversary
+        )
+        self.feature_discriminator = networks.feature_discriminator(code_shape, **adversary)
+        self.lesion_processor = LesionProcessor(
+            size,
+            self.num_modalities,
+            self.num_classes,
+            design=config.lesion_design,
+            base_filters=config.lesion_filters,
+            levels=config.lesion_levels,
+        )
+        lesion_networks = (*self.lesion_processor.encoders, *self.lesion_processor.decoders)
+        self.groups = {
+            "generator": Group((self.fusion_encoder, self.image_encoder, self.decoder), self.GENERATOR_TERMS),
+            "discriminator": Group(
+                (self.discriminator, self.feature_discriminator),
+                self.DISCRIMINATOR_TERMS,
+                detached=("fake", "translated", "fusion_code", "code"),
+            ),
+            "lesion": Group(lesion_networks, ("lesion_supervised",), detached=("fake",)),
+        }
+
+    def fused_input(self, batch: Batch) -> tf.Tensor:
+        """The fusion encoder's input, float32 [B, H, W, C], from `structure`, `background` and `fusion_label`."""
+        structure_map = batch["structure"]
+        if self.config.fusion_noise:
+            structure_map = fusion.noise_fill(structure_map, batch["background"], batch["noise"])
+        return fusion.fuse(
+            structure_map,
+            batch["fusion_label"],
+            self.num_classes,
+            structure_weight=self.config.fusion_structure,
+            label_weight=self.config.fusion_label,
+            concatenate=self.config.fusion_concatenate,
+        )
+
+    def synthesize(self, batch: Batch) -> tf.Tensor:
+        """Map and label to all modalities.
+
+        Args:
+          batch: `structure`, `background`, `fusion_label` and, if noise is fused, `noise`.
+
+        Returns:
+          float32 [B, n, H, W, 1] in [0, 1], 0 outside the head.
+        """
+        code = self.fusion_encoder(self.fused_input(batch), training=False)
+        request = self._for_each_modality(code), self._modalities(code)
+        (images,) = self._decode([request], training=False)
+        return images * (1.0 - batch["background"][:, None])
+
+    def translate(self, images: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """Translates slices.
+
+        Args:
+          images: float32 [B, H, W, 1], of any modality.
+          target: int32 [B], the modality wanted of each.
+
+        Returns:
+          float32 [B, H, W, 1] in [0, 1], 0 where the head of `images` ends.
+        """
+        code = self.image_encoder(images, training=False)
+        translated = self.decoder([code, tf.one_hot(target, self.num_modalities)], training=False)
+        return translated * (1.0 - structure.background_mask(images))
+
+    def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
+        real, source, target = batch["image"], batch["pair_source"], batch["pair_target"]
+        modalities = self._modalities(real)
+        (code,) = one_pass(self.image_encoder, [real], training)  # [B, n, h, w, C]
+        fusion_code = self.fusion_encoder(self.fused_input(batch), training=training)  # [B, h, w, C]
+
+        # First round: reconstruct, translate, synthesise.
+        source_code = tf.gather(code, source, batch_dims=1)
+        reconstructed, translated, fake = self._decode(
+            [(code, modalities), (source_code, target), (self._for_each_modality(fusion_code), modalities)], training
+        )
+        translated_code, fake_code = one_pass(self.image_encoder, [translated, fake], training)
+
+        # Second round: translate back (cycle), translate what was synthesised.
+        fake_source_code = tf.gather(fake_code, source, batch_dims=1)
+        cycled, fake_translated = self._decode([(translated_code, source), (fake_source_code, target)], training)
+
+        judged = one_pass(self.discriminator, [real, translated, fake], training)
+        codes_judged = one_pass(self.feature_discriminator, [code, fusion_code[:, None]], training)
+        lesions = self.lesion_processor(tf.concat([real, fake], axis=0), training=training)
+        lesion_of_real, lesion_of_fake = tf.split(lesions, 2)
+        return {
+            "code": code,
+            "fusion_code": fusion_code,
+            "source_code": source_code,
+            "translated_code": translated_code,
+            "fake_code": fake_code,
+            "reconstructed": reconstructed,
+            "translated": translated,
+            "fake": fake,
+            "cycled": cycled,
+            "fake_translated": fake_translated,
+            "real_scores": judged[0][0],
+            "translated_scores": judged[1][0],
+            "fake_scores": judged[2][0],
+            "real_classes": judged[0][1],
+            "translated_classes": judged[1][1],
+            "fake_classes": judged[2][1],
+            "code_scores": codes_judged[0],
+            "fusion_code_scores": codes_judged[1],
+            "lesion_of_real": lesion_of_real,
+            "lesion_of_fake": lesion_of_fake,
+        }
+
+    def loss_terms(self, batch, tensors):
+        return {
+            **self._discriminator_terms(batch, tensors),
+            **self._auxiliary_terms(batch, tensors),
+            **self._synthesis_terms(batch, tensors),
+        }
+
+    def _discriminator_terms(self, batch, t):
+        n, n_pairs = self.num_modalities, self._ordered_pairs
+        modalities = self._modalities(batch["image"])
+        return {
+            "discriminator_real": n * losses.least_squares_real_loss(t["real_scores"]),
+            "discriminator_synthetic": n * losses.least_squares_fake_loss(t["fake_scores"]),
+            "discriminator_translated": n_pairs * losses.least_squares_fake_loss(t["translated_scores"]),
+            "discriminator_class": n * self._class_loss(t["real_classes"], modalities),
+            "discriminator_class_synthetic": n * self._class_loss(t["fake_classes"], modalities),
+            "code_discriminator": n * losses.least_squares_real_loss(t["code_scores"])
+            + losses.least_squares_fake_loss(t["fusion_code_scores"]),
+        }
+
+    def _auxiliary_terms(self, batch, t):
+        n, n_pairs = self.num_modalities, self._ordered_pairs
+        source_image = tf.gather(batch["image"], batch["pair_source"], batch_dims=1)
+        one_hot = fusion.one_hot_label(batch["label"], self.num_classes)
+        return {
+            "translation_adversarial": n_pairs * losses.least_squares_real_loss(t["translated_scores"]),
+            "translation_class": n_pairs * self._class_loss(t["translated_classes"], batch["pair_target"]),
+            "reconstruction": n * losses.squared_error(batch["image"], t["reconstructed"]),
+            "cycle": n_pairs * losses.squared_error(source_image, t["cycled"]),
+            "cycle_consistency": self._cycle_consistency(t["cycled"]),
+            "code_consistency": n_pairs * losses.squared_error(t["source_code"], t["translated_code"]),
+            "lesion_supervised": n
+            * losses.lesion_squared_error(one_hot, t["lesion_of_real"], self.config.class_weights),
+        }
+
+    def _synthesis_terms(self, batch, t):
+        n, n_pairs = self.num_modalities, self._ordered_pairs
+        fake, label, background = t["fake"], batch["fusion_label"], batch["background"]
+        one_hot = fusion.one_hot_label(label, self.num_classes)[:, None]
+        own = batch["own_label"][:, None, None, None]
+        source_image = tf.gather(batch["image"], batch["source"], batch_dims=1)
+        source_fake = tf.gather(fake, batch["source"], batch_dims=1)
+        fake_target = tf.gather(fake, batch["pair_target"], batch_dims=1)
+        return {
+            "adversarial": n * losses.least_squares_real_loss(t["fake_scores"]),
+            "adversarial_class": n * self._class_loss(t["fake_classes"], self._modalities(fake)),
+            # Two-way: codes of maps should look like codes of slices, and the reverse.
+            "code_adversarial": losses.least_squares_real_loss(t["fusion_code_scores"])
+            + n * losses.least_squares_fake_loss(t["code_scores"]),
+            "structure": n * self._structure_loss(batch, fake),
+            "lesion": n * losses.lesion_squared_error(one_hot, t["lesion_of_fake"], self.config.class_weights),
+            "translation": n_pairs * losses.squared_error(fake_target, t["fake_translated"]),
+            "code": n * losses.squared_error(t["fusion_code"][:, None], t["fake_code"]),
+            "code_pairs": losses.pairwise_squared_error(t["fake_code"][:, None]),
+            "background": n * losses.squared_error(fake * background[:, None]),
+            "self_reconstruction": losses.squared_error(own * source_image, own * source_fake),
+        }
+
+    def _structure_loss(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
+        """‖f - f_g‖² away from the chosen lesion, whose edges the map f cannot have."""
+        n = self.num_modalities
+        repeated = {name: tf.repeat(batch[name], n, axis=0) for name in ("structure", "background", "fusion_label")}
+        found = structure.soft_structure_map(_merge(fake), self.structure_map_config, repeated["background"])
+        outside_lesion = structure.lesion_free_mask(repeated["fusion_label"])
+        return losses.squared_error(outside_lesion * repeated["structure"], outside_lesion * found)
+
+    def _cycle_consistency(self, cycled: tf.Tensor) -> tf.Tensor:
+        """Σ_i Σ_j≠k ‖x_cr,j,i - x_cr,k,i‖², estimated from the step's pairs where they are a sample."""
+        run = pairs.run_length(self.num_modalities, self.config.triples_per_slice)
+        if run < 2:
+            return tf.zeros([])
+        runs = tf.reshape(cycled, [-1, cycled.shape[1] // run, run, *cycled.shape[2:]])
+        comparisons = runs.shape[1] * run * (run - 1)
+        share = self._ordered_pairs * (self.num_modalities - 2) / comparisons
+        return share * losses.pairwise_squared_error(runs)
+
+    @property
+    def _ordered_pairs(self) -> int:
+        # A mean over the step's pairs times this is the sum over all pairs: exact, or an unbiased estimate.
+        return self.num_modalities * (self.num_modalities - 1)
+
+    def _class_loss(self, classes: tf.Tensor, modality: tf.Tensor) -> tf.Tensor:
+        classes, modality = _merge(classes), tf.reshape(modality, [-1])
+        if self.config.softmax_class:
+            return losses.modality_classification_loss(classes, modality)
+        return losses.modality_regression_loss(classes, modality)
+
+    def _modalities(self, like: tf.Tensor) -> tf.Tensor:
+        """int32 [B, n]: 0..n-1 for each of the B rows of `like`."""
+        return tf.tile(tf.range(self.num_modalities)[None], [tf.shape(like)[0], 1])
+
+    def _for_each_modality(self, code: tf.Tensor) -> tf.Tensor:
+        """Repeats codes [B, h, w, C] to [B, n, h, w, C]."""
+        return tf.repeat(code[:, None], self.num_modalities, axis=1)
+
+    def _decode(self, requests, training: bool) -> list[tf.Tensor]:
+        """Decodes requests (code [B, k, h, w, C], modality int32 [B, k]) to slices [B, k, H, W, 1]."""
+        parts = [(code, tf.one_hot(modality, self.num_modalities)) for code, modality in requests]
+        return one_pass(self.decoder, parts, training)
+
+
+def one_pass(network: tf.keras.Model, parts: list, training: bool) -> list:
+    """Runs a network once on several inputs.
+
+    Args:
+      network: takes [N, ...], or a list of such.
+      parts: tensors [B, k, ...], or tuples of such for a network of several inputs; k may differ.
+      training: passed on.
+
+    Returns:
+      For each part the output [B, k, ...], or a tuple of them for a network of several outputs.
+    """
+    joined = tf.nest.map_structure(lambda *tensors: _merge(tf.concat(tensors, axis=1)), *parts)
+    outputs = network(list(joined) if isinstance(joined, tuple) else joined, training=training)
+    sizes = [tf.nest.flatten(part)[0].shape[1] for part in parts]
+
+    def separate(output: tf.Tensor) -> list[tf.Tensor]:
+        return tf.split(tf.reshape(output, [-1, sum(sizes), *output.shape[1:]]), sizes, axis=1)
+
+    if isinstance(outputs, list | tuple):
+        return list(zip(*map(separate, outputs), strict=True))
+    return separate(outputs)
+
+
+def _merge(tensor: tf.Tensor) -> tf.Tensor:
+    """[B, k, ...] to [B k, ...]."""
+    return tf.reshape(tensor, [-1, *tensor.shape[2:]])

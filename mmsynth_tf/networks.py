@@ -1,0 +1,293 @@
+"""Networks: functional builders with explicit arguments (method §3, §6, §8).
+
+Every network maps float32 (or the policy's dtype) tensors with a free batch
+dimension. Probabilities and images leave in float32.
+"""
+
+import tensorflow as tf
+
+from mmsynth_tf import compat
+from mmsynth_tf.layers import AppendCondition, InstanceNormalization, Upsample
+
+keras = tf.keras
+Initializer = keras.initializers.Initializer
+
+
+class MeanFilter(Initializer):
+    """Weights around 1 / (fan-in), so that every filter starts as a mean filter (paper §3.1).
+
+    All filters of a layer start almost equal; only this small noise breaks the symmetry.
+    """
+
+    def __init__(self, stddev: float = 1e-6):
+        self.stddev = stddev
+
+    def __call__(self, shape, dtype=None, **kwargs):
+        fan_in = 1
+        for extent in shape[:-1]:
+            fan_in *= int(extent)
+        return tf.random.normal(shape, 1.0 / fan_in, self.stddev, dtype=dtype or tf.float32)
+
+    def get_config(self):
+        return {"stddev": self.stddev}
+
+
+def generator_initializer(mean_filter: bool) -> Initializer | None:
+    # None, not one HeNormal for all: an initialiser's instance gives every layer of one shape the same weights.
+    return MeanFilter() if mean_filter else None
+
+
+def structure_encoder(
+    image_size: tuple[int, int],
+    *,
+    latent_dim: int,
+    base_filters: int,
+    max_filters: int,
+    dropout: float = 0.0,
+    initializer: Initializer | None = None,
+) -> keras.Model:
+    """EC_f: structure map [B, H, W, 1] to z_mean and z_log_var, each [B, latent_dim]."""
+    inputs = keras.Input((*image_size, 1))
+    x = keras.layers.Dropout(dropout)(inputs) if dropout else inputs
+    for filters in _pyramid(image_size, base_filters, max_filters):
+        x = _block(x, filters, strides=2, initializer=initializer)
+    x = keras.layers.Flatten()(x)
+    z_mean = keras.layers.Dense(latent_dim, dtype="float32", name="z_mean")(x)
+    z_log_var = keras.layers.Dense(
+        latent_dim, dtype="float32", kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3), name="z_log_var"
+    )(x)
+    return keras.Model(inputs, [z_mean, z_log_var], name="structure_encoder")
+
+
+def structure_decoder(
+    image_size: tuple[int, int],
+    *,
+    latent_dim: int,
+    base_filters: int,
+    max_filters: int,
+    initializer: Initializer | None = None,
+) -> keras.Model:
+    """DC_f: code [B, latent_dim] to the probability of an edge [B, H, W, 1]."""
+    pyramid = _pyramid(image_size, base_filters, max_filters)
+    height, width = image_size[0] >> len(pyramid), image_size[1] >> len(pyramid)
+    inputs = keras.Input((latent_dim,))
+    x = keras.layers.Dense(height * width * pyramid[-1])(inputs)
+    x = keras.layers.Reshape((height, width, pyramid[-1]))(x)
+    x = _block(x, pyramid[-1], initializer=initializer)
+    for filters in [*pyramid[-2::-1], base_filters]:
+        x = _block(Upsample()(x), filters, initializer=initializer)
+        x = _block(x, filters, initializer=initializer)
+    return keras.Model(inputs, _probability(x, 1), name="structure_decoder")
+
+
+def mask_generator(
+    image_size: tuple[int, int], *, base_filters: int, initializer: Initializer | None = None
+) -> keras.Model:
+    """MASK: structure map [B, H, W, 1] to the probability of background [B, H, W, 1]."""
+    # Whether a pixel is inside can depend on edges far away, so the coarsest level sees most of the image.
+    levels = min(5, _halvings(image_size) + 1)
+    encoder = unet_encoder(image_size, 1, base_filters=base_filters, levels=levels, initializer=initializer)
+    decoder = unet_decoder(image_size, 1, base_filters=base_filters, levels=levels, initializer=initializer)
+    inputs = keras.Input((*image_size, 1))
+    return keras.Model(inputs, decoder(encoder(inputs)), name="mask_generator")
+
+
+def patch_discriminator(
+    image_size: tuple[int, int],
+    *,
+    base_filters: int,
+    class_outputs: int = 0,
+    spectral_normalization: bool = True,
+    init_stddev: float = 0.02,
+) -> keras.Model:
+    """D: slice or map [B, H, W, 1] to real/fake scores of patches [B, h, w, 1].
+
+    With `class_outputs` a second head gives class scores [B, h, w, class_outputs].
+    """
+    inputs = keras.Input((*image_size, 1))
+    conv = _discriminator_conv(spectral_normalization, init_stddev)
+    x = inputs
+    for filters in (base_filters, 2 * base_filters, 4 * base_filters):
+        x = keras.layers.LeakyReLU(0.2)(conv(filters, 4, 2)(x))
+    outputs = [_float32(conv(1, 3, 1)(keras.layers.LeakyReLU(0.2)(conv(2 * base_filters, 3, 1)(x))))]
+    if class_outputs:
+        y = keras.layers.LeakyReLU(0.2)(conv(2 * base_filters, 3, 1)(x))
+        outputs.append(_float32(conv(class_outputs, 3, 1)(y)))
+    return keras.Model(inputs, outputs if class_outputs else outputs[0], name="patch_discriminator")
+
+
+def code_discriminator(
+    latent_dim: int, *, units: int = 256, spectral_normalization: bool = True, init_stddev: float = 0.02
+) -> keras.Model:
+    """FD_f: structure code [B, latent_dim] to a score [B, 1]."""
+    inputs = keras.Input((latent_dim,))
+    x = inputs
+    for _ in range(2):
+        x = keras.layers.LeakyReLU(0.2)(_normalized(keras.layers.Dense(units), spectral_normalization)(x))
+    x = keras.layers.Dense(1, kernel_initializer=keras.initializers.RandomNormal(stddev=init_stddev))(x)
+    return keras.Model(inputs, _float32(x), name="code_discriminator")
+
+
+def feature_discriminator(
+    code_shape: tuple[int, int, int],
+    *,
+    base_filters: int,
+    spectral_normalization: bool = True,
+    init_stddev: float = 0.02,
+) -> keras.Model:
+    """FD_R: semantic code [B, h, w, C] to scores [B, h/4, w/4, 1]."""
+    inputs = keras.Input(code_shape)
+    conv = _discriminator_conv(spectral_normalization, init_stddev)
+    x = inputs
+    for _ in range(2):
+        x = keras.layers.LeakyReLU(0.2)(conv(base_filters, 3, 2)(x))
+    return keras.Model(inputs, _float32(conv(1, 3, 1)(x)), name="feature_discriminator")
+
+
+def image_encoder(
+    image_size: tuple[int, int],
+    channels: int,
+    *,
+    base_filters: int,
+    residual_blocks: int,
+    dropout: float = 0.0,
+    initializer: Initializer | None = None,
+    name: str = "image_encoder",
+) -> keras.Model:
+    """EC_R and EC_M: fused map or slice [B, H, W, channels] to a code [B, H/4, W/4, 4 base_filters]."""
+    _require_halvings(image_size, 2, name)
+    inputs = keras.Input((*image_size, channels))
+    x = keras.layers.Dropout(dropout)(inputs) if dropout else inputs
+    x = _block(x, base_filters, initializer=initializer)
+    for filters in (2 * base_filters, 4 * base_filters):
+        x = _block(x, filters, strides=2, initializer=initializer)
+    for _ in range(residual_blocks):
+        x = _residual(x, initializer)
+    return keras.Model(inputs, x, name=name)
+
+
+def image_decoder(
+    code_shape: tuple[int, int, int],
+    num_modalities: int,
+    *,
+    base_filters: int,
+    residual_blocks: int,
+    initializer: Initializer | None = None,
+) -> keras.Model:
+    """DC_M: [code [B, h, w, C], one-hot modality [B, n]] to a slice [B, 4h, 4w, 1] in [0, 1]."""
+    code, modality = keras.Input(code_shape), keras.Input((num_modalities,))
+    x = AppendCondition()([code, modality])
+    x = _block(x, 4 * base_filters, initializer=initializer)
+    for _ in range(residual_blocks):
+        x = _residual(x, initializer)
+    for filters in (2 * base_filters, base_filters):
+        x = _block(Upsample()(x), filters, initializer=initializer)
+        x = _block(x, filters, initializer=initializer)
+    return keras.Model([code, modality], _probability(x, 1), name="image_decoder")
+
+
+def unet_encoder(
+    image_size: tuple[int, int],
+    channels: int,
+    *,
+    base_filters: int,
+    levels: int,
+    dropout: float = 0.0,
+    initializer: Initializer | None = None,
+) -> keras.Model:
+    """First half of a U-Net: slice [B, H, W, channels] to one feature map a level, finest first."""
+    _require_halvings(image_size, levels - 1, "unet")
+    inputs = keras.Input((*image_size, channels))
+    x = keras.layers.Dropout(dropout)(inputs) if dropout else inputs
+    features = []
+    for level in range(levels):
+        x = _block(x, base_filters << level, strides=2 if level else 1, initializer=initializer)
+        x = _block(x, base_filters << level, initializer=initializer)
+        features.append(x)
+    return keras.Model(inputs, features, name="unet_encoder")
+
+
+def unet_decoder(
+    image_size: tuple[int, int],
+    num_classes: int,
+    *,
+    base_filters: int,
+    levels: int,
+    initializer: Initializer | None = None,
+) -> keras.Model:
+    """Second half of a U-Net: feature maps, finest first, to probabilities [B, H, W, num_classes].
+
+    One class is a sigmoid, several are a softmax.
+    """
+    height, width = image_size
+    inputs = [keras.Input((height >> level, width >> level, base_filters << level)) for level in range(levels)]
+    x = inputs[-1]
+    for level in reversed(range(levels - 1)):
+        x = _block(Upsample()(x), base_filters << level, initializer=initializer)
+        x = keras.layers.Concatenate()([inputs[level], x])
+        x = _block(x, base_filters << level, initializer=initializer)
+    return keras.Model(inputs, _probability(x, num_classes), name="unet_decoder")
+
+
+def _probability(x: tf.Tensor, channels: int) -> tf.Tensor:
+    # No normalisation here: it would fix every image's brightness, and every label's area.
+    x = _float32(keras.layers.Conv2D(channels, 3, padding="same")(x))
+    activation = "sigmoid" if channels == 1 else "softmax"
+    return keras.layers.Activation(activation, dtype="float32")(x)
+
+
+def _float32(x: tf.Tensor) -> tf.Tensor:
+    return keras.layers.Activation("linear", dtype="float32")(x)
+
+
+def _block(x: tf.Tensor, filters: int, strides: int = 1, initializer: Initializer | None = None) -> tf.Tensor:
+    # The normalisation has its own shift, so the convolution needs no bias.
+    x = keras.layers.Conv2D(
+        filters, 3, strides, padding="same", use_bias=False, kernel_initializer=initializer or "he_normal"
+    )(x)
+    return keras.layers.ReLU()(InstanceNormalization()(x))
+
+
+def _residual(x: tf.Tensor, initializer: Initializer | None) -> tf.Tensor:
+    y = _block(x, x.shape[-1], initializer=initializer)
+    y = keras.layers.Conv2D(
+        x.shape[-1], 3, padding="same", use_bias=False, kernel_initializer=initializer or "he_normal"
+    )(y)
+    return keras.layers.Add()([x, InstanceNormalization()(y)])
+
+
+def _discriminator_conv(spectral_normalization: bool, init_stddev: float):
+    """A constructor of the discriminators' convolutions: (filters, kernel size, strides) to layer."""
+
+    def conv(filters: int, size: int, strides: int) -> keras.layers.Layer:
+        initializer = keras.initializers.RandomNormal(stddev=init_stddev)
+        layer = keras.layers.Conv2D(filters, size, strides, padding="same", kernel_initializer=initializer)
+        return _normalized(layer, spectral_normalization)
+
+    return conv
+
+
+def _normalized(layer: keras.layers.Layer, spectral_normalization: bool) -> keras.layers.Layer:
+    return compat.SpectralNormalization(layer) if spectral_normalization else layer
+
+
+def _pyramid(image_size: tuple[int, int], base_filters: int, max_filters: int) -> list[int]:
+    """Filters of each halving, until the shorter side is at most 8 pixels or no halving is exact."""
+    halvings = _halvings(image_size)
+    if not halvings:
+        raise ValueError(f"Image size {image_size} cannot be halved; choose height and width divisible by 8 or more.")
+    return [min(base_filters << (level + 1), max_filters) for level in range(halvings)]
+
+
+def _halvings(image_size: tuple[int, int]) -> int:
+    height, width = image_size
+    count = 0
+    while height % 2 == 0 and width % 2 == 0 and min(height, width) > 8:
+        height, width, count = height // 2, width // 2, count + 1
+    return count
+
+
+def _require_halvings(image_size: tuple[int, int], count: int, name: str) -> None:
+    divisor = 1 << count
+    if any(extent % divisor for extent in image_size):
+        raise ValueError(f"{name}: height and width {image_size} must be divisible by {divisor}.")

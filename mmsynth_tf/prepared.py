@@ -1,0 +1,92 @@
+"""Opens prepared data sets by path."""
+
+import dataclasses
+import json
+import pathlib
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from mmsynth_tf import commands, configs, constants
+
+
+class PreparedDataError(commands.UserError):
+    """A folder is not a whole prepared data set, or not one that fits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedData:
+    """A data set made by ``datasets/build.py``."""
+
+    path: pathlib.Path
+    config: configs.DataConfig
+    record: dict  # The whole data_set.json.
+
+    @property
+    def cases(self) -> dict[str, list[str]]:
+        """Case ids of each split."""
+        return self.record["split"]
+
+    def slices(self, split: str) -> tf.data.Dataset:
+        """Examples of a split, in a fixed order.
+
+        Yields dicts: `image` float16 [n, H, W, 1] in [0, 1]; `available` bool [n];
+        `label` uint8 [H, W, 1]; `has_label` bool; `case_id` string; `slice_index` int32;
+        and, in synthetic sets, their further features.
+
+        Raises:
+          PreparedDataError: the split is empty.
+        """
+        builder = tfds.builder_from_directory(str(self.path))
+        if split not in builder.info.splits:
+            raise PreparedDataError(
+                f"{self.path} has no slices in its {split!r} split; build it with a larger "
+                f"data.{split}_fraction or give another data set."
+            )
+        examples = builder.as_dataset(split=split, read_config=tfds.ReadConfig(interleave_cycle_length=1))
+        return examples.map(self._stack_modalities, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _stack_modalities(self, example: dict) -> dict:
+        image = tf.stack([example["image"][name] for name in self.config.modalities])
+        return {**example, "image": image}
+
+
+def open_prepared(path: str | pathlib.Path) -> PreparedData:
+    """Opens a prepared data set.
+
+    Raises:
+      PreparedDataError: the folder does not hold a whole data set of this version.
+    """
+    path = pathlib.Path(path)
+    record_path = path / constants.DATA_SET_RECORD
+    if not record_path.is_file():
+        raise PreparedDataError(
+            f"{path} holds no whole data set ({constants.DATA_SET_RECORD} is missing); make one with datasets/build.py."
+        )
+    try:
+        record = json.loads(record_path.read_text(encoding="utf-8"))
+        config = configs.override(configs.DataConfig(), record["data"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise PreparedDataError(f"{record_path} cannot be read ({error}); build the data set again.") from error
+    return PreparedData(path, config, record)
+
+
+# What decides whether a model fits a data set; splits and slice ranges may differ.
+_GEOMETRY = ("modalities", "labels", "height", "width", "crop_rows", "crop_columns", "percentile_low", "percentile_high")
+
+
+def require_same_geometry(data: PreparedData, expected: configs.DataConfig, owner: str) -> None:
+    """Refuses a data set that was built with other settings than a model's.
+
+    Raises:
+      PreparedDataError: names each setting that differs.
+    """
+    differing = [
+        f"{name} is {getattr(data.config, name)} there and {getattr(expected, name)} in {owner}"
+        for name in _GEOMETRY
+        if getattr(data.config, name) != getattr(expected, name)
+    ]
+    if differing:
+        raise PreparedDataError(
+            f"{data.path} does not fit: {'; '.join(differing)}. Build the data set with the settings of {owner}."
+        )

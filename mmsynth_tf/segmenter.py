@@ -1,0 +1,57 @@
+"""Lesion segmenters (paper §2.9, method §8)."""
+
+import tensorflow as tf
+
+from mmsynth_tf import constants, fusion, losses
+from mmsynth_tf.configs import DataConfig, SegmentationConfig
+from mmsynth_tf.lesion_processor import LesionProcessor
+from mmsynth_tf.stage import Batch, Group, StageModel
+
+
+class Segmenter(StageModel):
+    """One segmenter a modality, trained side by side.
+
+    Batches hold `image` float32 [B, n, H, W, 1] and `label` integer [B, n, H, W, 1].
+    """
+
+    def __init__(self, data: DataConfig, config: SegmentationConfig, design: str = constants.SEGMENTER_PER_MODALITY):
+        super().__init__(name="segmenter")
+        self.num_modalities, self.num_classes = data.num_modalities, data.num_classes
+        self.class_weights = config.class_weights
+        self.lesion_processor = LesionProcessor(
+            data.image_size,
+            data.num_modalities,
+            data.num_classes,
+            design=design,
+            base_filters=config.base_filters,
+            levels=config.levels,
+            dropout=config.dropout,
+        )
+        self.term_weights = config.weights
+        lesion_networks = (*self.lesion_processor.encoders, *self.lesion_processor.decoders)
+        self.groups = {"lesion": Group(lesion_networks, ("squared_error", "dice", "cross_entropy"))}
+
+    def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
+        return {"probabilities": self.lesion_processor(batch["image"], training=training)}
+
+    def loss_terms(self, batch, tensors):
+        terms = {"squared_error": 0.0, "dice": 0.0, "cross_entropy": 0.0}
+        one_hot = fusion.one_hot_label(batch["label"], self.num_classes)
+        for i in range(self.num_modalities):
+            truth, predicted = one_hot[:, i], tensors["probabilities"][:, i]
+            terms["squared_error"] += losses.lesion_squared_error(truth, predicted, self.class_weights)
+            terms["dice"] += losses.soft_dice_loss(truth, predicted)
+            terms["cross_entropy"] += losses.cross_entropy(truth, predicted)
+        return terms
+
+    def segment(self, images: tf.Tensor) -> tf.Tensor:
+        """Slices of every modality to labels.
+
+        Args:
+          images: float32 [B, n, H, W, 1] in [0, 1].
+
+        Returns:
+          uint8 [B, n, H, W, 1].
+        """
+        probabilities = self.lesion_processor(images, training=False)
+        return tf.cast(tf.argmax(probabilities, axis=-1), tf.uint8)[..., None]

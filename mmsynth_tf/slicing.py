@@ -1,0 +1,99 @@
+"""Cuts a case into axial slices of the configured size.
+
+Rows run from anterior to posterior and columns from the patient's right to
+left, so a slice shows as radiologists see it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mmsynth_tf.cases import Case
+from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.scaling import FOREGROUND_MIN, scale
+
+
+def slice_examples(case: Case, data: DataConfig) -> Iterator[dict[str, Any]]:
+    """The slices of a case in the order of their index, as examples of the prepared data set.
+
+    Yields:
+      image: {modality: float16 [height, width, 1], 0 outside the head and in [1/256, 1] inside}; zeros where missing.
+      available: bool [modalities], which modalities show something in this slice.
+      label: uint8 [height, width, 1], classes; zeros where missing.
+      has_label, case_id, patient_id, slice_index: see the names.
+    """
+    for index in range(data.slice_start, data.slice_stop, data.slice_step):
+        image = {modality: _image_slice(case, modality, index, data) for modality in data.modalities}
+        yield {
+            "image": image,
+            "available": np.array([pixels.any() for pixels in image.values()]),
+            "label": _label_slice(case, index, data),
+            "has_label": case.label is not None,
+            "case_id": case.case_id,
+            "patient_id": case.patient_id,
+            "slice_index": index,
+        }
+
+
+def _image_slice(case: Case, modality: str, index: int, data: DataConfig) -> np.ndarray:
+    if modality not in case.images:
+        return np.zeros((*data.image_size, 1), np.float16)
+    pixels = scale(_crop(case.images[modality], index, data), case.ranges[modality])
+    return resize_image(pixels, data.image_size).astype(np.float16)[..., None]
+
+
+def _label_slice(case: Case, index: int, data: DataConfig) -> np.ndarray:
+    if case.label is None:
+        return np.zeros((*data.image_size, 1), np.uint8)
+    return resize_label(_crop(case.label, index, data), data.image_size, data.num_classes)[..., None]
+
+
+def _crop(volume: np.ndarray, index: int, data: DataConfig) -> np.ndarray:
+    """Slice `index` of a volume [x, y, z] as rows y and columns x."""
+    return volume[slice(*data.crop_columns), slice(*data.crop_rows), index].T
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes a scaled slice, by area when shrinking and linearly when enlarging.
+
+    A pixel of the result is inside the head when at least half of it is, and
+    is then the mean over its part inside, so the head's edge does not darken.
+
+    Args:
+      image: float32 [H, W], 0 outside the head and in [1/256, 1] inside.
+      size: rows and columns of the result.
+
+    Returns:
+      float32 [*size], 0 outside the head and in [1/256, 1] inside.
+    """
+    if image.shape == size:
+        return image
+    head = _resize((image > 0).astype(np.float32), size)
+    mean = _resize(image, size) / np.maximum(head, 0.5)
+    return np.where(head >= 0.5, np.clip(mean, FOREGROUND_MIN, 1.0), 0.0)
+
+
+def resize_label(label: np.ndarray, size: tuple[int, int], num_classes: int) -> np.ndarray:
+    """Resizes a label by majority: a pixel gets the class that covers most of it; the lower class wins ties.
+
+    Args:
+      label: uint8 [H, W], classes 0..num_classes-1.
+      size: rows and columns of the result.
+      num_classes: number of classes.
+
+    Returns:
+      uint8 [*size].
+    """
+    if label.shape == size:
+        return np.ascontiguousarray(label)
+    if not label.any():
+        return np.zeros(size, np.uint8)
+    cover = np.stack([_resize((label == c).astype(np.float32), size) for c in range(num_classes)])
+    return np.argmax(cover, axis=0).astype(np.uint8)
+
+
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

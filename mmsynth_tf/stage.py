@@ -1,0 +1,114 @@
+"""The Keras model that all stages are: loss terms in groups, one optimizer a group."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from mmsynth_tf import compat, losses
+
+Batch = Mapping[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Networks that one optimizer trains, and the loss terms that train them."""
+
+    networks: Sequence[tf.keras.Model]
+    terms: Sequence[str]
+    detached: Sequence[str] = ()  # Tensors that are constants for this group: it does not train what made them.
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        return [v for network in self.networks for v in network.trainable_variables]
+
+
+class StageModel(tf.keras.Model):
+    """A training stage. Subclasses set `groups` and `weights` and compute `forward` and `loss_terms`.
+
+    Everything random is part of the batch, so a step is a function of batch and
+    weights alone: runs repeat, replicas agree, and tests can replay a step.
+    """
+
+    groups: Mapping[str, Group]
+    term_weights: Any  # A dataclass with a field for each loss term.
+
+    def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
+        """All forward passes of a step, by the method's names."""
+        raise NotImplementedError
+
+    def loss_terms(self, batch: Batch, tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Every unweighted loss term, as float32 scalars: means over this replica's part of the batch."""
+        raise NotImplementedError
+
+    def compile(self, optimizers: Mapping[str, tf.keras.optimizers.Optimizer], **kwargs) -> None:
+        """Sets one optimizer for each group.
+
+        Raises:
+          ValueError: `optimizers` does not name the groups.
+        """
+        if set(optimizers) != set(self.groups):
+            raise ValueError(f"Optimizers {sorted(optimizers)} do not match the groups {sorted(self.groups)}.")
+        super().compile(**kwargs)
+        self.built = True  # The networks are functional, so there is nothing for Keras to build.
+        self.optimizers = dict(optimizers)
+        # Keras 3 needs the optimizers' variables to exist before a distributed step is traced.
+        for name, group in self.groups.items():
+            self.optimizers[name].build(group.variables)
+        names = [term for group in self.groups.values() for term in group.terms]
+        self.trackers = {name: tf.keras.metrics.Mean(name=name) for name in names}
+        # The networks were built when they were made. Under a strategy Keras 3 would look for a `call` to build with.
+        self.built = True
+
+    @property
+    def metrics(self) -> list[tf.keras.metrics.Metric]:
+        return list(getattr(self, "trackers", {}).values())
+
+    def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        with tf.GradientTape(persistent=True) as tape:
+            tensors = self.forward(batch, training=True)
+            terms = self.loss_terms(batch, tensors)
+            totals = {name: self._total(name, group, terms) for name, group in self.groups.items()}
+        # All gradients are taken before any update: every group sees the same weights.
+        gradients = {
+            name: gradients_of(tape, totals[name], group.variables, [tensors[t] for t in group.detached], name)
+            for name, group in self.groups.items()
+        }
+        for name, group in self.groups.items():
+            compat.apply_scaled_gradients(self.optimizers[name], gradients[name], group.variables)
+        return self._track(terms)
+
+    def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        return self._track(self.loss_terms(batch, self.forward(batch, training=False)))
+
+    def _total(self, name: str, group: Group, terms: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        total = losses.weighted_sum({term: terms[term] for term in group.terms}, self.term_weights)
+        # Gradients are summed over replicas, each a mean over its own part of the batch.
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        return compat.scaled_loss(self.optimizers[name], total / replicas)
+
+    def _track(self, terms: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        for name, tracker in self.trackers.items():
+            tracker.update_state(terms[name])
+        return {name: tracker.result() for name, tracker in self.trackers.items()}
+
+
+def gradients_of(
+    tape: tf.GradientTape,
+    total: tf.Tensor,
+    variables: Sequence[tf.Variable],
+    detached: Sequence[tf.Tensor],
+    name: str,
+) -> list[tf.Tensor]:
+    """Gradients of `total` with respect to `variables`, not looking behind the `detached` tensors.
+
+    Raises:
+      ValueError: a variable is not reached by the loss, which is a mistake in the model.
+    """
+    # The tape stops at its sources, so naming them keeps the backward graph small.
+    gradients = tape.gradient(total, [*variables, *detached])[: len(variables)]
+    inert = [v.name for v, g in zip(variables, gradients, strict=True) if g is None]
+    if inert:
+        raise ValueError(f"The losses of group {name!r} do not reach {', '.join(inert)}.")
+    return gradients

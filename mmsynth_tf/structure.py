@@ -1,0 +1,136 @@
+"""Algorithms 1 and 2: structure maps and background masks (paper §2.2, §2.3; method §1, §2).
+
+All functions treat every image of a batch by itself: a batch gives what its
+images give alone. Background masks are 1 OUTSIDE the head, 0 inside.
+"""
+
+import tensorflow as tf
+
+from mmsynth_tf.configs import StructureMapConfig
+
+
+def structure_map(image: tf.Tensor, config: StructureMapConfig, background: tf.Tensor | None = None) -> tf.Tensor:
+    """Extracts the structure map of each image (Algorithm 1).
+
+    Args:
+      image: float32 [B, H, W, 1].
+      config: thresholds and optional filters.
+      background: float32 [B, H, W, 1], 1 outside the head; needed when `config.mask_outside` is set.
+
+    Returns:
+      float32 [B, H, W, 1], binary {0, 1}: 1 on edges.
+    """
+    falling, rising = _edge_strengths(image, config.blur_before)
+    edges = tf.cast((falling > config.beta) | (rising > config.beta), tf.float32)
+    if config.blur_after:
+        edges = tf.cast(gaussian_blur(edges, config.blur_after) > config.blur_after_threshold, tf.float32)
+    if config.median:
+        edges = _binary_median(edges, config.median)
+    if config.mask_outside:
+        edges = edges * (1.0 - background)
+    return edges
+
+
+def soft_structure_map(image: tf.Tensor, config: StructureMapConfig, background: tf.Tensor | None = None) -> tf.Tensor:
+    """Differentiable Algorithm 1: sigmoids of width `config.temperature` in place of the thresholds.
+
+    The hard map has no gradient, so a loss on it trains nothing. The filters of
+    the binary map (blur after, median) have no counterpart here.
+
+    Args and Returns: as `structure_map`, but values lie in (0, 1).
+    """
+    falling, rising = _edge_strengths(image, config.blur_before)
+    no_falling, no_rising = (tf.sigmoid((config.beta - s) / config.temperature) for s in (falling, rising))
+    edges = 1.0 - no_falling * no_rising
+    return edges * (1.0 - background) if config.mask_outside else edges
+
+
+def background_mask(image: tf.Tensor, threshold: float = 0.0, expand: int = 0, fill_holes: bool = True) -> tf.Tensor:
+    """Computes the background mask of each image (Algorithm 2).
+
+    Args:
+      image: [B, H, W, 1], any real dtype.
+      threshold: pixels at or below it are background.
+      expand: p; the foreground grows by about p/2 pixels on each side.
+      fill_holes: whether dark regions enclosed by the head belong to the head.
+
+    Returns:
+      float32 [B, H, W, 1], 1 outside the head, 0 inside.
+    """
+    background = tf.cast(tf.cast(image, tf.float32) <= threshold, tf.float32)
+    if fill_holes:
+        background = _connected_to_border(background)
+    if expand:
+        height, width = image.shape[1:3]
+        background = tf.image.resize(background, (height + expand, width + expand), method="nearest")
+        background = tf.image.crop_to_bounding_box(background, expand // 2, expand // 2, height, width)
+    return background
+
+
+def lesion_free_mask(label: tf.Tensor) -> tf.Tensor:
+    """m_l: 1 outside the lesion (Algorithm 2 with p = 0 on a label map).
+
+    Args:
+      label: integer [B, H, W, 1], 0 is background.
+
+    Returns:
+      float32 [B, H, W, 1], binary.
+    """
+    return background_mask(label, fill_holes=False)
+
+
+def gaussian_blur(image: tf.Tensor, sigma: float) -> tf.Tensor:
+    """Blurs float32 [B, H, W, 1] with a Gaussian of `sigma` pixels, reflecting at the borders."""
+    radius = max(1, round(3.0 * sigma))
+    offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
+    kernel = tf.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / tf.reduce_sum(kernel)
+    padded = tf.pad(image, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="REFLECT")
+    rows = tf.nn.conv2d(padded, tf.reshape(kernel, [-1, 1, 1, 1]), strides=1, padding="VALID")
+    return tf.nn.conv2d(rows, tf.reshape(kernel, [1, -1, 1, 1]), strides=1, padding="VALID")
+
+
+def _edge_strengths(image: tf.Tensor, blur: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """How far falling and rising edges stand out from the image's mean: two float32 [B, H, W, 1]."""
+    gradients = tf.image.sobel_edges(image)  # [B, H, W, 1, 2], signed dy and dx.
+    lowest = _scale_to_unit(tf.reduce_min(gradients, axis=-1))
+    highest = _scale_to_unit(tf.reduce_max(gradients, axis=-1))
+    if blur:
+        lowest, highest = gaussian_blur(lowest, blur), gaussian_blur(highest, blur)
+    return _image_mean(lowest) - lowest, highest - _image_mean(highest)
+
+
+def _image_mean(image: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(image, axis=(1, 2, 3), keepdims=True)
+
+
+def _scale_to_unit(image: tf.Tensor) -> tf.Tensor:
+    """Scales each image to [0, 1]; a constant image becomes 0."""
+    low = tf.reduce_min(image, axis=(1, 2, 3), keepdims=True)
+    high = tf.reduce_max(image, axis=(1, 2, 3), keepdims=True)
+    return tf.math.divide_no_nan(image - low, high - low)
+
+
+def _binary_median(image: tf.Tensor, window: int) -> tf.Tensor:
+    """Median of a binary map: the majority in each window, reflecting at the borders."""
+    radius = window // 2
+    padded = tf.pad(image, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="REFLECT")
+    return tf.cast(tf.nn.avg_pool2d(padded, window, strides=1, padding="VALID") > 0.5, tf.float32)
+
+
+def _connected_to_border(background: tf.Tensor) -> tf.Tensor:
+    """Keeps the background that is 4-connected to the image's border; float32 [B, H, W, 1]."""
+    height, width = background.shape[1:3]
+    inner = tf.ones([1, height - 2, width - 2, 1])
+    border = 1.0 - tf.pad(inner, [[0, 0], [1, 1], [1, 1], [0, 0]])
+
+    def grow(reached: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        spread = tf.maximum(
+            tf.nn.max_pool2d(reached, (3, 1), strides=1, padding="SAME"),
+            tf.nn.max_pool2d(reached, (1, 3), strides=1, padding="SAME"),
+        )
+        grown = spread * background
+        return grown, tf.reduce_any(grown > reached)
+
+    reached, _ = tf.while_loop(lambda _, changed: changed, grow, (background * border, tf.constant(True)))
+    return reached

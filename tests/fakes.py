@@ -1,0 +1,133 @@
+"""Tiny configurations, phantom slices and random batches that the tests share."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf import configs, pairs
+from mmsynth_tf.configs import Config
+from mmsynth_tf.input_pipeline import SliceSource
+from mmsynth_tf.stage import Batch
+
+SIZE = 16
+
+_TINY = {
+    "data.height": SIZE,
+    "data.width": SIZE,
+    "structure_map.background_expand": 2,
+    "structure.batch_size": 2,
+    "structure.latent_dim": 4,
+    "structure.base_filters": 2,
+    "structure.max_filters": 4,
+    "structure.mask_filters": 2,
+    "structure.discriminator_filters": 2,
+    "structure.discriminator_init_stddev": 0.2,
+    "segmentation.batch_size": 2,
+    "segmentation.base_filters": 2,
+    "segmentation.levels": 2,
+    "synthesis.batch_size": 2,
+    "synthesis.base_filters": 2,
+    "synthesis.discriminator_filters": 2,
+    "synthesis.discriminator_init_stddev": 0.2,
+    "synthesis.residual_blocks": 1,
+    "synthesis.lesion_filters": 2,
+    "synthesis.lesion_levels": 2,
+}
+
+
+def tiny_config(num_modalities: int = 3, num_classes: int = 5, **settings: Any) -> Config:
+    """A configuration whose networks train in milliseconds.
+
+    Args:
+      num_modalities: n.
+      num_classes: K; every lesion class weighs more than background, and each differently.
+      **settings: further settings, with `__` in place of the dots of their paths.
+    """
+    class_weights = tuple(1.0 + c for c in range(num_classes))
+    values = {
+        **_TINY,
+        "data.modalities": tuple(f"modality_{i}" for i in range(num_modalities)),
+        "data.labels": tuple(f"class_{c}" for c in range(num_classes)),
+        "data.regions": {"all": tuple(range(1, num_classes))},
+        "segmentation.class_weights": class_weights,
+        "synthesis.class_weights": class_weights,
+        **{path.replace("__", "."): value for path, value in settings.items()},
+    }
+    return configs.override(configs.Config(), values)
+
+
+def head_slice(rng: np.random.Generator, num_modalities: int, num_classes: int = 5, size: int = SIZE) -> dict:
+    """One registered example, as `PreparedData.slices` yields it: a textured disc with a square lesion."""
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    inside = np.hypot(rows, columns) < rng.uniform(0.35, 0.42) * size
+    image = np.where(inside, rng.uniform(0.1, 1.0, (num_modalities, size, size)), 0.0)
+    label = np.zeros((size, size), np.uint8)
+    row, column = rng.integers(size // 2 - 3, size // 2 + 1, 2)
+    label[row : row + 3, column : column + 3] = rng.integers(1, num_classes, (3, 3))
+    return {
+        "image": image[..., None].astype(np.float16),
+        "label": label[..., None],
+        "available": np.ones(num_modalities, bool),
+        "has_label": np.array(True),
+    }
+
+
+def slices(count: int, config: Config, seed: int = 0) -> tf.data.Dataset:
+    """`count` examples of `head_slice`."""
+    rng = np.random.default_rng(seed)
+    examples = [head_slice(rng, config.data.num_modalities, config.data.num_classes) for _ in range(count)]
+    return tf.data.Dataset.from_tensor_slices({name: np.stack([e[name] for e in examples]) for name in examples[0]})
+
+
+def slice_source(config: Config, count: int = 5) -> SliceSource:
+    return SliceSource(slices(count, config), config.data.num_modalities)
+
+
+def unregistered_slices(rng: np.random.Generator, config: Config, batch_size: int) -> Batch:
+    """`image` float32 and `label` uint8, [B, n, H, W, 1]; no two slices belong together."""
+    n, classes = config.data.num_modalities, config.data.num_classes
+    drawn = [head_slice(rng, 1, classes) for _ in range(batch_size * n)]
+    shape = (batch_size, n, SIZE, SIZE, 1)
+    return {
+        "image": tf.constant(np.stack([d["image"] for d in drawn]).reshape(shape), tf.float32),
+        "label": tf.constant(np.stack([d["label"] for d in drawn]).reshape(shape)),
+    }
+
+
+def structure_batch(rng: np.random.Generator, config: Config, batch_size: int = 2) -> Batch:
+    """A batch for `StructureGAN` with random maps."""
+    shape, codes = (batch_size, SIZE, SIZE, 1), (batch_size, config.structure.latent_dim)
+    return {
+        "structure": tf.constant(rng.integers(0, 2, shape), tf.float32),
+        "background": tf.constant(rng.integers(0, 2, shape), tf.float32),
+        "noise": tf.constant(rng.standard_normal(codes), tf.float32),
+        "code": tf.constant(rng.standard_normal(codes), tf.float32),
+    }
+
+
+def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 2) -> Batch:
+    """A batch for `ModalityGAN`; its first row keeps the map's own label, the others do not."""
+    n, shape = config.data.num_modalities, (batch_size, SIZE, SIZE, 1)
+    triples = config.synthesis.triples_per_slice
+    if triples:
+        source, target = pairs.sampled_pairs(batch_size, n, triples, tf.constant(rng.integers(0, 2**31, 2)))
+    else:
+        source, target = pairs.exact_pairs(batch_size, n)
+    return {
+        **unregistered_slices(rng, config, batch_size),
+        "source": tf.constant(rng.integers(0, n, batch_size), tf.int32),
+        "structure": tf.constant(rng.integers(0, 2, shape), tf.float32),
+        "background": tf.constant(rng.integers(0, 2, shape), tf.float32),
+        "fusion_label": unregistered_slices(rng, config, batch_size)["label"][:, 0],
+        "own_label": tf.constant([1.0] + [0.0] * (batch_size - 1)),
+        "pair_source": source,
+        "pair_target": target,
+        "noise": tf.constant(rng.uniform(size=shape), tf.float32),
+    }
+
+
+def rows(batch: Batch) -> list[Batch]:
+    """A batch as batches of one."""
+    size = next(iter(batch.values())).shape[0]
+    return [{name: value[row : row + 1] for name, value in batch.items()} for row in range(size)]

@@ -1,0 +1,102 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes_cases import volumes, write_nifti_case
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SIZE = [
+    f"--config.data.{setting}"
+    for setting in (
+        "slice_start=1",
+        "slice_stop=5",
+        "crop_rows=0,20",
+        "crop_columns=0,16",
+        "height=10",
+        "width=8",
+        "test_fraction=0.5",
+        "validation_fraction=0",
+    )
+]
+
+
+def run(*arguments, command=("datasets/build.py",)):
+    return subprocess.run(
+        [sys.executable, *command, *map(str, arguments)], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture
+def cases_dir(tmp_path):
+    for case_id in ("a", "b"):
+        write_nifti_case(tmp_path / "cases", case_id, volumes())
+    return tmp_path / "cases"
+
+
+def assert_one_clear_error(result, *words):
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert len(lines) == 1, result.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_help_is_quick():
+    result = run("datasets/build.py", "--help", command=("-X", "importtime"))
+    assert result.returncode == 0, result.stderr
+    assert "--source" in result.stdout
+    assert not re.search(r"\| +tensorflow", result.stderr)
+
+
+def test_builds_as_module(cases_dir, tmp_path):
+    arguments = ["--source=brats", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", *SIZE]
+    result = run(*arguments, command=("-m", "datasets.build"))
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out" / "data_set.json").exists()
+
+
+def test_existing_output(cases_dir):
+    result = run("--source=brats", f"--input={cases_dir}", f"--output={cases_dir}", *SIZE)
+    assert_one_clear_error(result, "exists", "--overwrite")
+    assert len(list(cases_dir.iterdir())) == 2
+
+
+def test_check_prints_all_problems_and_writes_nothing(cases_dir, tmp_path):
+    (cases_dir / "a" / "a_t2.nii.gz").unlink()
+    (cases_dir / "b" / "b_flair.nii.gz").write_bytes(b"junk")
+    result = run("--source=brats", f"--input={cases_dir}", "--check", *SIZE)
+    assert result.returncode == 1
+    rows = result.stdout.splitlines()
+    assert [row.split()[:3] for row in rows if row.startswith("ERROR")] == [
+        ["ERROR", "a", "a_t2.nii.gz"],
+        ["ERROR", "b", "b_flair.nii.gz"],
+    ]
+    assert rows[-1] == "2 cases, 2 errors, 0 warnings."
+    assert [path.name for path in tmp_path.iterdir()] == ["cases"]
+
+
+def test_check_of_good_cases(cases_dir):
+    result = run("--source=brats", f"--input={cases_dir}", "--check", *SIZE)
+    assert (result.returncode, result.stdout) == (0, "2 cases, 0 errors, 0 warnings.\n")
+
+
+def test_broken_case_is_one_clear_error(cases_dir, tmp_path):
+    (cases_dir / "a" / "a_seg.nii.gz").unlink()
+    result = run("--source=brats", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", *SIZE)
+    assert_one_clear_error(result, "Case a, a_seg.nii.gz: the label is missing", "--allow_incomplete")
+    assert [path.name for path in tmp_path.iterdir()] == ["cases"]
+
+
+def test_empty_input_and_missing_flags(tmp_path):
+    assert_one_clear_error(run("--source=brats", f"--input={tmp_path}", "--check"), "No case found", "t1.nii.gz")
+    assert_one_clear_error(run("--source=brats", "--check"), "--input")
+
+
+def test_unwritable_output(cases_dir, tmp_path):
+    (tmp_path / "file").touch()
+    result = run("--source=brats", f"--input={cases_dir}", f"--output={tmp_path / 'file' / 'out'}", *SIZE)
+    assert_one_clear_error(result, "Cannot write", "--output")

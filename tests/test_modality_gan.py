@@ -1,0 +1,225 @@
+"""Multimodal synthesis: literal losses, which networks each loss trains, and what the trained model answers."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf import constants
+from mmsynth_tf.modality_gan import ModalityGAN, one_pass
+from tests import fakes, training_checks
+from tests.oracle import ModalityOracle
+
+FUSION, IMAGE, DECODER = "fusion_encoder", "image_encoder", "decoder"
+# Method §6: what each loss passes through, and so trains. The lesion processors learn from labelled real slices alone.
+TRAINED_GENERATORS = {
+    "translation_adversarial": {IMAGE, DECODER},
+    "translation_class": {IMAGE, DECODER},
+    "reconstruction": {IMAGE, DECODER},
+    "cycle": {IMAGE, DECODER},
+    "cycle_consistency": {IMAGE, DECODER},
+    "code_consistency": {IMAGE, DECODER},
+    "adversarial": {FUSION, DECODER},
+    "adversarial_class": {FUSION, DECODER},
+    "code_adversarial": {FUSION, IMAGE},
+    "structure": {FUSION, DECODER},
+    "lesion": {FUSION, DECODER},
+    "translation": {FUSION, IMAGE, DECODER},
+    "code": {FUSION, IMAGE, DECODER},
+    "code_pairs": {FUSION, IMAGE, DECODER},
+    "background": {FUSION, DECODER},
+    "self_reconstruction": {FUSION, DECODER},
+}
+TRAINED_DISCRIMINATORS = {
+    "discriminator_real": {"discriminator"},
+    "discriminator_synthetic": {"discriminator"},
+    "discriminator_translated": {"discriminator"},
+    "discriminator_class": {"discriminator"},
+    "discriminator_class_synthetic": {"discriminator"},
+    "code_discriminator": {"feature_discriminator"},
+}
+TRAINED_LESION = {"lesion_supervised": {"lesion_processor"}}
+TRAINED = {**TRAINED_GENERATORS, **TRAINED_DISCRIMINATORS, **TRAINED_LESION}
+
+# Modalities, classes and settings: both class heads, every lesion design, every form of fusion.
+VARIANTS = [
+    (2, 2, {"softmax_class": False, "lesion_design": "1seg"}),
+    (3, 5, {"softmax_class": True, "lesion_design": "4seg"}),
+    (3, 2, {"softmax_class": True, "lesion_design": "1ecl_4dcl", "fusion_noise": True}),
+    (4, 5, {"softmax_class": False, "lesion_design": "4seg", "fusion_concatenate": True}),
+]
+
+
+def networks(model: ModalityGAN) -> dict[str, list[tf.keras.Model]]:
+    single = (FUSION, IMAGE, DECODER, "discriminator", "feature_discriminator")
+    processor = model.lesion_processor
+    return {
+        **{name: [getattr(model, name)] for name in single},
+        "lesion_processor": [*processor.encoders, *processor.decoders],
+    }
+
+
+def tiny_config(num_modalities=3, num_classes=5, **settings):
+    settings = {f"synthesis__{name}": value for name, value in settings.items()}
+    return fakes.tiny_config(num_modalities, num_classes, **settings)
+
+
+def build(config=None) -> ModalityGAN:
+    config = config or tiny_config()
+    return ModalityGAN(config.data, config.structure_map, config.synthesis)
+
+
+def terms_of(model: ModalityGAN, batch) -> dict[str, tf.Tensor]:
+    return model.loss_terms(batch, model.forward(batch, training=False))
+
+
+def mean_of_rows(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return fakes.synthesis_batch(np.random.default_rng(0), tiny_config())
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build()
+
+
+@pytest.fixture(scope="module")
+def prober():
+    # Spectral normalisation rescales discriminators in every pass, so it would look like training.
+    return training_checks.StepProber(build(tiny_config(spectral_normalization=False)), networks)
+
+
+@pytest.mark.parametrize(("modalities", "classes", "settings"), VARIANTS)
+def test_every_term_equals_the_literal_sum_over_all_pairs(rng, modalities, classes, settings):
+    config = tiny_config(modalities, classes, triples_per_slice=0, **settings)
+    model, batch = build(config), fakes.synthesis_batch(rng, config)
+    expected = mean_of_rows([ModalityOracle(model, row).exact_terms() for row in fakes.rows(batch)])
+    training_checks.assert_terms_close(terms_of(model, batch), expected)
+
+
+@pytest.mark.parametrize("modalities", [2, 3, 4])
+def test_sampled_pairs_give_the_literal_sum_scaled_up(rng, modalities):
+    config = tiny_config(modalities, triples_per_slice=2)
+    model, batch = build(config), fakes.synthesis_batch(rng, config)
+    expected = mean_of_rows([ModalityOracle(model, row).sampled_terms() for row in fakes.rows(batch)])
+    training_checks.assert_terms_close(terms_of(model, batch), expected)
+
+
+@pytest.mark.parametrize("modalities", [3, 4])
+def test_sampled_pairs_are_unbiased(rng, modalities):
+    # A batch that repeats one row once for each triple averages the estimate over all equally likely draws.
+    config = tiny_config(modalities, triples_per_slice=1)
+    model, row = build(config), fakes.synthesis_batch(rng, config, batch_size=1)
+    triples = np.array(list(itertools.permutations(range(modalities), 3)), np.int32)
+    batch = {name: tf.repeat(value, len(triples), axis=0) for name, value in row.items()}
+    batch["pair_source"] = tf.constant(triples[:, [0, 0]])
+    batch["pair_target"] = tf.constant(triples[:, [1, 2]])
+    training_checks.assert_terms_close(terms_of(model, batch), ModalityOracle(model, row).exact_terms())
+
+
+def test_two_modalities_leave_no_cycles_to_compare(rng):
+    config = tiny_config(num_modalities=2, triples_per_slice=0)
+    batch = fakes.synthesis_batch(rng, config)
+    assert float(terms_of(build(config), batch)["cycle_consistency"]) == 0.0
+
+
+def test_the_groups_use_every_term_once(model):
+    assert sorted(term for group in model.groups.values() for term in group.terms) == sorted(TRAINED)
+
+
+@pytest.mark.parametrize(
+    ("group", "table"),
+    [("generator", TRAINED_GENERATORS), ("discriminator", TRAINED_DISCRIMINATORS), ("lesion", TRAINED_LESION)],
+)
+def test_each_term_reaches_exactly_the_networks_it_should_train(model, batch, group, table):
+    assert training_checks.networks_reached(model, batch, group, networks(model)) == table
+
+
+@pytest.mark.parametrize("term", TRAINED)
+def test_a_step_on_one_term_moves_only_its_networks(prober, batch, term):
+    assert prober.moved_by([term], batch) == TRAINED[term]
+
+
+def test_a_step_on_all_other_terms_leaves_the_lesion_processors_alone(prober, batch):
+    moved = prober.moved_by(set(TRAINED) - {"lesion_supervised"}, batch)
+    assert moved == set(networks(prober.model)) - {"lesion_processor"}
+
+
+def test_a_step_on_all_terms_moves_every_network(prober, batch):
+    assert prober.moved_by(TRAINED, batch) == set(networks(prober.model))
+
+
+@pytest.mark.parametrize("design", constants.LESION_DESIGNS)
+def test_every_variable_has_a_gradient(batch, design):
+    training_checks.assert_no_idle_variable(build(tiny_config(lesion_design=design)), batch)
+
+
+def test_mean_filters_still_train(batch):
+    training_checks.assert_no_idle_variable(build(tiny_config(mean_filter_init=True, dropout=0.1)), batch)
+
+
+def test_the_encoders_start_from_different_weights(model):
+    first, second = (net.trainable_variables for net in (model.fusion_encoder, model.image_encoder))
+    same = [np.array_equal(a, b) for a, b in zip(first, second, strict=True) if a.shape.rank == 4 and a.shape == b.shape]
+    assert same and not any(same)
+
+
+def test_the_structure_loss_ignores_what_lies_in_the_chosen_lesion(model, batch):
+    fake = model.forward(batch, training=False)["fake"]
+    lesion = tf.cast(batch["fusion_label"] > 0, tf.float32)
+    changed = {**batch, "structure": tf.where(lesion > 0, 1.0 - batch["structure"], batch["structure"])}
+    assert tf.reduce_any(lesion > 0)
+    np.testing.assert_allclose(model._structure_loss(changed, fake), model._structure_loss(batch, fake), rtol=1e-6)
+
+
+def test_self_reconstruction_counts_only_slices_that_keep_their_label(model, batch):
+    none = {**batch, "own_label": tf.zeros_like(batch["own_label"])}
+    assert float(terms_of(model, none)["self_reconstruction"]) == 0.0
+    assert float(terms_of(model, batch)["self_reconstruction"]) > 0.0
+
+
+def test_synthesised_slices_are_black_outside_the_head(model, batch):
+    images = model.synthesize(batch).numpy()
+    assert images.shape == (2, 3, fakes.SIZE, fakes.SIZE, 1)
+    outside = np.broadcast_to(batch["background"][:, None] == 1, images.shape)
+    assert np.all(images[outside] == 0) and np.all(images[~outside] > 0) and images.max() <= 1
+
+
+def test_a_batch_is_synthesised_as_its_rows_alone(model, batch):
+    together = model.synthesize(batch)
+    for index, row in enumerate(fakes.rows(batch)):
+        np.testing.assert_allclose(model.synthesize(row)[0], together[index], atol=1e-5)
+
+
+def test_each_slice_is_translated_to_its_own_target(model, batch):
+    images = batch["image"][:, 0]
+    together = model.translate(images, tf.constant([1, 2]))
+    for row, target in enumerate((1, 2)):
+        alone = model.translate(images[row : row + 1], tf.constant([target]))
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+    assert np.all(together.numpy()[images.numpy() == 0] == 0)
+    other = model.translate(images, tf.constant([2, 1]))
+    assert not np.allclose(other, together, atol=1e-3)
+
+
+def test_one_pass_runs_parts_of_different_length_as_one_batch(rng):
+    calls = []
+
+    def network(inputs, training):
+        calls.append(inputs.shape[0])
+        return [inputs * 2.0, inputs[..., :1] + 1.0]
+
+    a, b = (tf.constant(rng.normal(size=(2, k, 4, 4, 3)), tf.float32) for k in (1, 3))
+    (doubled_a, plus_a), (doubled_b, plus_b) = one_pass(network, [a, b], training=False)
+    assert calls == [2 * (1 + 3)]
+    for result, expected in ((doubled_a, 2 * a), (doubled_b, 2 * b), (plus_a, a[..., :1] + 1), (plus_b, b[..., :1] + 1)):
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_compiled_with_xla_a_step_is_the_same(batch):
+    training_checks.assert_xla_agrees(lambda: build(tiny_config(residual_blocks=0, lesion_design="1seg")), batch)

@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+
+from mmsynth_tf.constants import BRATS_MODALITIES
+from mmsynth_tf.releases import find_cases
+
+VSD = "VSD.Brain.XX.O.{}.5/VSD.Brain.XX.O.{}.5.mha"
+LAYOUTS = {
+    "brats2017-2021": [
+        "{c}/{c}_t1.nii.gz",
+        "{c}/{c}_t2.nii.gz",
+        "{c}/{c}_t1ce.nii.gz",
+        "{c}/{c}_flair.nii",
+        "{c}/{c}_seg.nii.gz",
+    ],
+    "brats2023": [
+        "{c}/{c}-t1n.nii.gz",
+        "{c}/{c}-t2w.nii.gz",
+        "{c}/{c}-t1c.nii.gz",
+        "{c}/{c}-t2f.nii.gz",
+        "{c}/{c}-seg.nii.gz",
+    ],
+    "brats2015": ["HGG/{c}/" + VSD.format(k, k) for k in ("MR_T1", "MR_T2", "MR_T1c", "MR_Flair", "OT")],
+    "decathlon": ["imagesTr/{c}.nii.gz", "labelsTr/{c}.nii.gz"],
+    "custom": [
+        "{c}/{c}_t1.nii.gz",
+        "{c}/{c}_t2.nii.gz",
+        "{c}/{c}_t1c.nii.gz",
+        "{c}/{c}_flair.nii.gz",
+        "{c}/{c}_seg.nii.gz",
+    ],
+}
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize("release", LAYOUTS)
+def test_detects_release_and_finds_all_files(tmp_path, release):
+    touch(tmp_path, *[name.format(c="case_a") for name in LAYOUTS[release]], "case_a/.hidden_t1.nii.gz", "notes.txt")
+    [case] = find_cases(tmp_path, BRATS_MODALITIES)
+    assert (case.case_id, case.release.name) == ("case_a", release)
+    assert tuple(case.images) == BRATS_MODALITIES
+    assert case.label is not None
+
+
+def test_decathlon_modalities_are_channels(tmp_path):
+    touch(tmp_path, "imagesTr/BRATS_001.nii.gz")
+    [case] = find_cases(tmp_path, BRATS_MODALITIES)
+    assert {name: volume.channel for name, volume in case.images.items()} == {"flair": 0, "t1": 1, "t1c": 2, "t2": 3}
+
+
+@pytest.mark.parametrize(
+    ("case_id", "patient", "release"),
+    [
+        ("Brats18_TCIA02_370_1", "Brats18_TCIA02_370", "brats2017-2021"),
+        ("BraTS19_CBICA_AAB_1", "BraTS19_CBICA_AAB", "brats2017-2021"),
+        ("BraTS20_Training_001", "BraTS20_Training_001", "brats2017-2021"),
+        ("BraTS2021_00002", "BraTS2021_00002", "brats2017-2021"),
+        ("BraTS-GLI-00001-000", "BraTS-GLI-00001", "brats2023"),
+        ("brats_tcia_pat105_0004", "brats_tcia_pat105", "brats2015"),
+    ],
+)
+def test_patient_is_case_without_time_point(tmp_path, case_id, patient, release):
+    touch(tmp_path, *[name.format(c=case_id) for name in LAYOUTS[release]])
+    [case] = find_cases(tmp_path, BRATS_MODALITIES)
+    assert case.patient_id == patient
+
+
+def test_forced_release_brings_its_labels_to_other_file_names(tmp_path):
+    touch(tmp_path, *[name.format(c="BraTS2021_00002") for name in LAYOUTS["brats2017-2021"]])
+    [case] = find_cases(tmp_path, BRATS_MODALITIES, "brats2023")
+    assert case.release.label_values[3] == 4
+    assert case.images["t1"].path.name == "BraTS2021_00002_t1.nii.gz"
+
+
+def test_other_modalities(tmp_path):
+    touch(tmp_path, "liver1_ct.nii.gz", "liver1_pet.nii.gz", "liver1_seg.nii.gz")
+    [case] = find_cases(tmp_path, ("ct", "pet"))
+    assert case.release.label_values is None
+
+
+def test_folder_may_be_the_case_itself(tmp_path):
+    touch(tmp_path / "pat_1", *[VSD.format(k, k) for k in ("MR_T1", "OT")])
+    [case] = find_cases(tmp_path / "pat_1", BRATS_MODALITIES)
+    assert case.case_id == "pat_1"
+
+
+def test_refuses_two_files_for_one_volume(tmp_path):
+    touch(tmp_path, "a/x_t1.nii.gz", "b/x_t1.nii.gz")
+    with pytest.raises(ValueError, match="Case x has two files for t1"):
+        find_cases(tmp_path, BRATS_MODALITIES)
+
+
+def test_refuses_empty_and_missing_folders_and_unknown_release(tmp_path):
+    with pytest.raises(FileNotFoundError, match="No case found"):
+        find_cases(tmp_path, BRATS_MODALITIES)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        find_cases(tmp_path / "none", BRATS_MODALITIES)
+    with pytest.raises(ValueError, match="Known releases: brats2017-2021"):
+        find_cases(tmp_path, BRATS_MODALITIES, "brats1999")

@@ -1,0 +1,43 @@
+"""Two replicas train as one device does at the same global batch."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf import losses
+from mmsynth_tf.modality_gan import ModalityGAN
+from mmsynth_tf.segmenter import Segmenter
+from mmsynth_tf.structure_gan import StructureGAN
+from tests import fakes, training_checks
+
+CONFIG = fakes.tiny_config(2, synthesis__residual_blocks=0)
+STAGES = {
+    "structure": (lambda: StructureGAN(CONFIG.data.image_size, CONFIG.structure), fakes.structure_batch),
+    "segmentation": (lambda: Segmenter(CONFIG.data, CONFIG.segmentation), fakes.unregistered_slices),
+    "synthesis": (lambda: ModalityGAN(CONFIG.data, CONFIG.structure_map, CONFIG.synthesis), fakes.synthesis_batch),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_replicas_leave_the_weights_of_one_device(stage):
+    build, make_batch = STAGES[stage]
+    batches = [make_batch(np.random.default_rng(seed), CONFIG, batch_size=4) for seed in range(2)]
+    training_checks.assert_replicas_agree(build, batches)
+
+
+@pytest.mark.parametrize("name", ["moments", "dice"])
+def test_statistics_of_the_batch_are_taken_over_all_replicas(name, rng):
+    # Both are functions of the batch that a mean over replicas' values would get wrong.
+    if name == "moments":
+        loss, shape = losses.moments_loss, (4, 3)
+    else:
+        loss, shape = losses.soft_dice_loss, (4, 2, 2, 3)
+    a, b = (tf.constant(rng.uniform(size=shape), tf.float32) for _ in range(2))
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    halves = [
+        strategy.experimental_distribute_values_from_function(lambda c, x=x: tf.split(x, 2)[c.replica_id_in_sync_group])
+        for x in (a, b)
+    ]
+    values = strategy.experimental_local_results(tf.function(lambda: strategy.run(loss, args=tuple(halves)))())
+    for value in values:
+        np.testing.assert_allclose(value, loss(a, b), rtol=1e-5)

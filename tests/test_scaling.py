@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from mmsynth_tf import scaling
+
+
+def head(background=0.0, values=None, shape=(8, 8, 8)):
+    volume = np.full(shape, background, np.float32)
+    volume[2:6, 2:6, 2:6] = np.arange(1, 65).reshape(4, 4, 4) if values is None else values
+    return volume
+
+
+def test_rule():
+    volume = head()
+    intensities = scaling.measure_range(volume, (0, 100))
+    scaled = scaling.scale(volume, intensities)
+    expected = np.where(volume != 0, np.clip((volume - 1) / 63, 1 / 256, 1), 0)
+    np.testing.assert_allclose(scaled, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("background", [0.0, -1000.0, 3.5])
+def test_positive_exactly_on_foreground(background):
+    volume = head(background, values=np.linspace(-5, 5, 64).reshape(4, 4, 4))
+    scaled = scaling.scale(volume, scaling.measure_range(volume, (0.5, 99.5))).astype(np.float16)
+    np.testing.assert_array_equal(scaled > 0, volume != background)
+
+
+def test_integers_up_to_32767_do_not_overflow():
+    volume = head(values=np.linspace(1, 32767, 64).reshape(4, 4, 4)).astype(np.int16)
+    scaled = scaling.scale(volume, scaling.measure_range(volume, (0, 100)))
+    assert scaled.max() == 1
+
+
+def test_outliers_do_not_decide_the_range():
+    volume = head()
+    volume[3, 3, 3] = 1e6
+    assert scaling.measure_range(volume, (5, 95)).high < 64
+
+
+@pytest.mark.parametrize("volume", [np.full((4, 4, 4), 3), head(values=5)])
+def test_refuses_volumes_without_contrast(volume):
+    with pytest.raises(ValueError, match=r"constant|no contrast"):
+        scaling.measure_range(volume, (0.5, 99.5))

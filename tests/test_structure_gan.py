@@ -1,0 +1,97 @@
+"""Structure generation: literal losses, and which networks each loss trains."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf.structure_gan import StructureGAN
+from tests import fakes, oracle, training_checks
+
+# Method §3, column "trains".
+TRAINED_GENERATORS = {
+    "code_adversarial": {"encoder"},
+    "map_adversarial": {"decoder"},
+    "moments": {"encoder"},
+    "divergence": {"encoder"},
+    "reconstruction": {"encoder", "decoder"},
+    "reconstruction_outside": {"encoder", "decoder"},
+    "mask": {"mask_generator"},
+    "mask_structure": {"encoder", "decoder", "mask_generator"},
+}
+TRAINED_DISCRIMINATORS = {
+    "code_discriminator": {"code_discriminator"},
+    "map_discriminator": {"map_discriminator"},
+}
+TRAINED = {**TRAINED_GENERATORS, **TRAINED_DISCRIMINATORS}
+
+
+def networks(model: StructureGAN) -> dict[str, list[tf.keras.Model]]:
+    names = ("encoder", "decoder", "mask_generator", "map_discriminator", "code_discriminator")
+    return {name: [getattr(model, name)] for name in names}
+
+
+def build(**settings) -> StructureGAN:
+    config = fakes.tiny_config(**settings)
+    return StructureGAN(config.data.image_size, config.structure)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return fakes.structure_batch(np.random.default_rng(0), fakes.tiny_config(), batch_size=3)
+
+
+@pytest.fixture(scope="module")
+def prober():
+    # Spectral normalisation rescales discriminators in every pass, so it would look like training.
+    return training_checks.StepProber(build(structure__spectral_normalization=False), networks)
+
+
+@pytest.mark.parametrize("spectral_normalization", [True, False])
+def test_every_term_equals_the_literal_formula(batch, spectral_normalization):
+    model = build(structure__spectral_normalization=spectral_normalization)
+    expected = oracle.structure_terms(model, batch)
+    actual = model.loss_terms(batch, model.forward(batch, training=False))
+    training_checks.assert_terms_close(actual, expected)
+
+
+def test_the_groups_use_every_term_once():
+    groups = build().groups
+    assert sorted(term for group in groups.values() for term in group.terms) == sorted(TRAINED)
+
+
+@pytest.mark.parametrize(("group", "table"), [("generator", TRAINED_GENERATORS), ("discriminator", TRAINED_DISCRIMINATORS)])
+def test_each_term_reaches_exactly_the_networks_it_should_train(batch, group, table):
+    model = build()
+    assert training_checks.networks_reached(model, batch, group, networks(model)) == table
+
+
+@pytest.mark.parametrize("term", TRAINED)
+def test_a_step_on_one_term_moves_only_its_networks(prober, batch, term):
+    assert prober.moved_by([term], batch) == TRAINED[term]
+
+
+def test_a_step_on_all_terms_moves_every_network(prober, batch):
+    assert prober.moved_by(TRAINED, batch) == set(networks(prober.model))
+
+
+def test_every_variable_has_a_gradient(batch):
+    training_checks.assert_no_idle_variable(build(), batch)
+
+
+def test_mean_filters_still_train(batch):
+    training_checks.assert_no_idle_variable(build(structure__mean_filter_init=True, structure__dropout=0.1), batch)
+
+
+def test_sampling_decodes_codes_one_by_one(batch):
+    model = build()
+    structures, backgrounds = model.sample(batch["code"])
+    assert structures.shape == backgrounds.shape == (3, fakes.SIZE, fakes.SIZE, 1)
+    for row in range(3):
+        structure, background = model.sample(batch["code"][row : row + 1])
+        np.testing.assert_allclose(structure[0], structures[row], atol=1e-5)
+        np.testing.assert_allclose(background[0], backgrounds[row], atol=1e-5)
+    assert np.all((structures >= 0) & (structures <= 1))
+
+
+def test_compiled_with_xla_a_step_is_the_same(batch):
+    training_checks.assert_xla_agrees(build, batch)
