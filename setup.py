@@ -38,6 +38,7 @@ INSTALL_REQUIRES = [
         "opencv-python-headless>=4.10",
     ),
     "tensorflow-datasets>=4.9",
+    "importlib_resources",  # tensorflow-datasets 4.9 imports it without requiring it on Python 3.12 and later.
     "absl-py",
     "matplotlib>=3.7",
     "nibabel>=5",

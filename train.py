@@ -11,13 +11,17 @@ command is given again. Any setting can be changed: --config.synthesis.steps=500
 
 import os
 
-from absl import app, flags
+from absl import flags
 
 from mmsynth_tf import commands, constants, flags_config
 
 _STAGE = flags.DEFINE_enum("stage", None, constants.STAGES, "What to train.", required=True)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared data set, made by datasets/build.py.", required=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs, one subfolder a stage.", required=True)
+_DATA_DIR = flags.DEFINE_list(
+    "data_dir", None, "Prepared data sets, made by datasets/build.py; several are joined.", required=True
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for checkpoints and logs, one subfolder a stage.", required=True
+)
 flags_config.define_config_flags()
 
 
@@ -27,7 +31,8 @@ def main(argv: list[str]) -> None:
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     from mmsynth_tf import prepared, training
 
-    training.train(_STAGE.value, flags_config.config_from_flags(), prepared.open_prepared(_DATA_DIR.value), _WORKDIR.value)
+    data = [prepared.open_prepared(path) for path in _DATA_DIR.value]
+    training.train(_STAGE.value, flags_config.config_from_flags(), data, _WORKDIR.value)
 
 
 if __name__ == "__main__":

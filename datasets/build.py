@@ -17,7 +17,6 @@ From trained generators:
     python datasets/build.py --source=synthetic --workdir=runs/a --labels_from=data/brats --output=data/fake
 """
 
-import errno
 import os
 import sys
 from pathlib import Path
@@ -25,9 +24,9 @@ from pathlib import Path
 if not __package__:  # Run as a file: what is imported lies beside this folder, not in it.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from absl import app, flags, logging
+from absl import flags
 
-from mmsynth_tf import flags_config
+from mmsynth_tf import commands, flags_config
 
 _BRATS, _PHANTOM, _SYNTHETIC = "brats", "phantom", "synthetic"
 
@@ -54,24 +53,10 @@ flags_config.define_config_flags()
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}.")
+    commands.refuse_arguments(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        sys.exit(_run())
-    except Exception as error:
-        message = _explain(error)
-        if message is None:
-            raise
-        logging.debug("The error in full:", exc_info=True)
-        sys.exit(f"Error: {message}")
-
-
-def _run() -> int:
     if _CHECK.value:
-        if _SOURCE.value != _BRATS:
-            raise ValueError(f"--check reads cases from files; it has no meaning with --source={_SOURCE.value}.")
-        return _check()
+        sys.exit(_check())
     from datasets.prepare import new_folder
 
     builds = {_BRATS: _build_brats, _PHANTOM: _build_phantom, _SYNTHETIC: _build_synthetic}
@@ -79,10 +64,12 @@ def _run() -> int:
     with new_folder(output, _OVERWRITE.value) as folder:
         builds[_SOURCE.value](folder)
     print(f"Prepared data set: {output}")
-    return 0
 
 
 def _check() -> int:
+    """Prints the table of problems; returns the exit status."""
+    if _SOURCE.value != _BRATS:
+        raise commands.UserError(f"--check reads case files; it has no meaning with --source={_SOURCE.value}.")
     from datasets import check
     from mmsynth_tf.releases import find_cases
 
@@ -122,7 +109,7 @@ def _build_synthetic(folder: Path) -> None:
     from datasets import synthetic
     from mmsynth_tf import synthesis
 
-    generation = synthesis.generate(
+    generation = synthesis.Generation(
         workdir=_required(_WORKDIR),
         labels_from=_required(_LABELS_FROM),
         count=_COUNT.value,
@@ -133,22 +120,9 @@ def _build_synthetic(folder: Path) -> None:
 
 def _required(flag: flags.FlagHolder) -> str:
     if not flag.value:
-        raise ValueError(f"--source={_SOURCE.value} needs --{flag.name}.")
+        raise commands.UserError(f"--source={_SOURCE.value} needs --{flag.name}.")
     return flag.value
 
 
-def _explain(error: Exception) -> str | None:
-    """One line for errors that the user can mend; None for others."""
-    text = " ".join(str(error).split())
-    if isinstance(error, OSError):
-        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or text
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"The disk is full: {text}. Free some space or choose another --output. Nothing was kept."
-        return text
-    if isinstance(error, ValueError | ImportError):
-        return text
-    return None
-
-
 if __name__ == "__main__":
-    app.run(main)
+    commands.run(main)

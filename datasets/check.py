@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from datasets.parallel import map_in_order
 from mmsynth_tf.cases import Problem, inspect_case
+from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.releases import CaseFiles
 from mmsynth_tf.splits import split_by_patient
@@ -17,7 +18,7 @@ def check_cases(cases: Sequence[CaseFiles], data: DataConfig, allow_incomplete: 
     problems = [p for found in tqdm(inspections, "Checking cases", len(cases), unit="case") for p in found]
     try:
         split_by_patient({case.case_id: case.patient_id for case in cases}, data)
-    except ValueError as error:
+    except UserError as error:
         problems.append(Problem("all", "-", str(error).rstrip("."), "Change the split"))
     return problems
 

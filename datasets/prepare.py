@@ -6,6 +6,7 @@ import datetime
 import errno
 import io
 import json
+import logging as std_logging
 import os
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from mmsynth_tf import __version__, constants
+from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
 
 
@@ -39,17 +41,17 @@ def new_folder(output: Path, overwrite: bool = False) -> Iterator[Path]:
     """A scratch folder that takes the name `output` when the block ends well and is deleted when it does not.
 
     Raises:
-      FileExistsError: `output` exists and may not be overwritten.
-      OSError: nothing can be written there.
+      UserError: `output` exists and may not be overwritten, or nothing can be written there.
     """
     if output.exists() and not overwrite:
-        raise FileExistsError(f"{output} exists. Choose another --output, or replace it with --overwrite.")
+        raise UserError(f"{output} exists. Choose another --output, or replace it with --overwrite.")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.incomplete-", dir=output.parent))
     except OSError as error:
-        text = f"Cannot write in {output.parent} ({error.strerror}). Choose another --output or change its permissions"
-        raise OSError(error.errno, text) from error
+        raise UserError(
+            f"Cannot write in {output.parent} ({error.strerror}). Choose another --output or change its permissions."
+        ) from error
     try:
         scratch.chmod(0o755)
         yield scratch
@@ -93,15 +95,19 @@ def write_data_set(
 @contextlib.contextmanager
 def _quiet_tfds() -> Iterator[None]:
     """TFDS reports on the scratch folder, which means nothing to the user; the builders have their own progress bar."""
-    level = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logger = logging.get_absl_logger()  # A level would also silence the warnings about cases.
+    logger.addFilter(_is_error)
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         tfds.enable_progress_bar()
-        logging.set_verbosity(level)
+        logger.removeFilter(_is_error)
+
+
+def _is_error(record: std_logging.LogRecord) -> bool:
+    return record.levelno >= std_logging.ERROR
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 
 from mmsynth_tf import scaling
+from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.releases import LABEL, CaseFiles, Volume
 from mmsynth_tf.volumes import VolumeError, read_volumes
@@ -39,7 +40,7 @@ class Problem:
         return f"Case {self.case_id}, {self.file}: {self.text}. {self.remedy}."
 
 
-class CaseError(ValueError):
+class CaseError(UserError):
     """A case that cannot be used; `problems` says why."""
 
     def __init__(self, problems: list[Problem]):

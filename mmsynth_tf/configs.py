@@ -56,7 +56,9 @@ class DataConfig:
 class StructureMapConfig:
     """Algorithms 1 and 2: structure map and background mask (method §1, §2)."""
 
-    beta: float = _setting(0.07, "Algorithm 1's threshold on the scaled Sobel maps; authors 0.07, later 0.12 and 0.035.")
+    beta: float = _setting(
+        0.07, "Algorithm 1's threshold on the scaled Sobel maps; authors 0.07, later 0.12 and 0.035."
+    )
     blur_before: float = _setting(0.0, "Sigma of a Gaussian blur before the threshold, pixels; 0 is none.")
     blur_after: float = _setting(0.0, "Sigma of a Gaussian blur of the binary map, pixels; 0 is none.")
     blur_after_threshold: float = _setting(0.05, "Threshold that makes the blurred map binary again.")
@@ -76,7 +78,9 @@ class StructureLossWeights:
     code_adversarial: float = _setting(0.1, "|FD(z)-1|^2; authors 0.1.")
     map_adversarial: float = _setting(1.0, "|D(f_g)-1|^2; authors 100 (without effect in their code).")
     moments: float = _setting(0.1, "|mean(z_mean)|^2 + |mean(exp(0.5 logvar))-1|^2; authors 0.1.")
-    divergence: float = _setting(0.0, "Kullback-Leibler divergence of the code from N(0, I), per dimension; beyond the paper.")
+    divergence: float = _setting(
+        0.0, "Kullback-Leibler divergence of the code from N(0, I), per dimension; beyond the paper."
+    )
     reconstruction: float = _setting(50.0, "|f-f_r|^2; authors 50.")
     reconstruction_outside: float = _setting(5.0, "|f_r m|^2; authors 5.")
     mask: float = _setting(25.0, "|m-m_r|^2; authors 25.")
@@ -123,10 +127,15 @@ class SegmentationConfig:
     batch_size: int = _setting(8, "Global batch size, slices.")
     learning_rate: float = _setting(1e-3, "Adam's learning rate at the start.")
     beta_1: float = _setting(0.9, "Adam's beta_1; paper 0.5.")
+    design: str = _setting(
+        constants.SEGMENTER_PER_MODALITY, "What the modalities share: 1seg, 1ecl_4dcl or 4seg (paper §2.7)."
+    )
     base_filters: int = _setting(32, "Filters of the first level of the U-Net.")
     levels: int = _setting(4, "Resolution levels of the U-Net.")
     dropout: float = _setting(0.0, "Dropout rate at the input; paper 0.1.")
-    class_weights: tuple[float, ...] = _setting((1.0, 1.0, 1.0, 1.0, 1.0), "Class weights of the squared error; authors 1/15/85/85/85.")
+    class_weights: tuple[float, ...] = _setting(
+        (1.0, 1.0, 1.0, 1.0, 1.0), "Class weights of the squared error; authors 1/15/85/85/85."
+    )
     cosine_decay: bool = _setting(True, "Decay the learning rate by half a cosine; paper: constant.")
     weights: SegmentationLossWeights = dataclasses.field(default_factory=SegmentationLossWeights)
 
@@ -140,28 +149,32 @@ class SynthesisLossWeights:
     discriminator_synthetic: float = _setting(1.0, "sum_i |d(x_g,i)|^2; authors 35.")
     discriminator_translated: float = _setting(0.3, "sum_ij |d(x_t,i,j)|^2; authors 5.")
     discriminator_class: float = _setting(1.0, "class(x_i) = i, real slices; authors 50.")
-    discriminator_class_synthetic: float = _setting(0.0, "class(x_g,i) = i in the discriminator's loss, as in the draft; authors 0.")
+    discriminator_class_synthetic: float = _setting(
+        0.0, "class(x_g,i) = i in the discriminator's loss, as in the draft; authors 0."
+    )
     code_discriminator: float = _setting(0.1, "FD_R: |FD(code_i)-1|^2 + |FD(code_g)|^2; authors 1.")
     # Auxiliary training on real slices.
     translation_adversarial: float = _setting(0.3, "sum_ij |d(x_t,i,j)-1|^2; authors 5.")
     translation_class: float = _setting(0.3, "sum_ij class(x_t,i,j) = j; authors 50.")
-    reconstruction: float = _setting(5.0, "sum_i |x_i-x_r,i|^2; authors 5.")
-    cycle: float = _setting(10.0, "sum_ij |x_i-x_cr,j,i|^2; authors 10.")
+    reconstruction: float = _setting(50.0, "sum_i |x_i-x_r,i|^2; authors 5.")
+    cycle: float = _setting(20.0, "sum_ij |x_i-x_cr,j,i|^2; authors 10.")
     cycle_consistency: float = _setting(2.0, "sum_ijk |x_cr,j,i-x_cr,k,i|^2; authors 2.")
-    code_consistency: float = _setting(5.0, "sum_ij |code_i-code_t,i,j|^2; authors 5.")
+    code_consistency: float = _setting(0.5, "sum_ij |code_i-code_t,i,j|^2; authors 5.")
     lesion_supervised: float = _setting(1.0, "sum_i |l_i-l_r,i|^2; trains the lesion processors alone.")
     # Synthesis.
     adversarial: float = _setting(1.0, "sum_i |d(x_g,i)-1|^2; authors 35.")
     adversarial_class: float = _setting(1.0, "sum_i class(x_g,i) = i; authors 50.")
     code_adversarial: float = _setting(0.1, "|FD(code_g)-1|^2 + |FD(code_i)|^2, two-way; authors 1.")
-    structure: float = _setting(1.0, "sum_i |f-f_g,i|^2; authors 15 (without effect in their code).")
+    structure: float = _setting(5.0, "sum_i |f-f_g,i|^2; authors 15 (without effect in their code).")
     lesion: float = _setting(1.0, "sum_i |l-l_g,i|^2, lesion processors frozen; authors 1.")
-    translation: float = _setting(2.0, "sum_ij |x_g,i-x_gt,j,i|^2; authors 2.")
-    code: float = _setting(1.0, "|code_g-code_g,i|^2, authors 1.")
-    code_pairs: float = _setting(0.2, "sum_ij |code_g,i-code_g,j|^2; authors 0.2.")
-    background: float = _setting(1.5, "sum_i |x_g,i m|^2; authors 1.5.")
+    translation: float = _setting(10.0, "sum_ij |x_g,i-x_gt,j,i|^2; authors 2.")
+    code: float = _setting(0.1, "|code_g-code_g,i|^2, authors 1.")
+    code_pairs: float = _setting(0.02, "sum_ij |code_g,i-code_g,j|^2; authors 0.2.")
+    background: float = _setting(10.0, "sum_i |x_g,i m|^2; authors 1.5.")
     # Beyond the draft; the authors' later pre-training loss.
-    self_reconstruction: float = _setting(10.0, "|x_s-x_g,s| where map and label both come from x_s; authors' later version 5 + 5.")
+    self_reconstruction: float = _setting(
+        100.0, "|x_s-x_g,s| where map and label both come from x_s; authors' later version 5 + 5."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,28 +187,43 @@ class SynthesisConfig:
     learning_rate: float = _setting(2e-4, "Adam's learning rate.")
     discriminator_learning_rate: float = _setting(2e-4, "Learning rate of the discriminators.")
     beta_1: float = _setting(0.5, "Adam's beta_1.")
-    lesion_design: str = _setting(constants.SEGMENTER_PER_MODALITY, "Lesion processors: 1seg, 1ecl_4dcl or 4seg (paper §2.7).")
-    lesion_filters: int = _setting(16, "Filters of the first level of the lesion processors.")
-    lesion_levels: int = _setting(4, "Resolution levels of the lesion processors.")
+    lesion_design: str = _setting(
+        constants.SEGMENTER_PER_MODALITY,
+        "What the lesion processors share: 1seg, 1ecl_4dcl or 4seg (paper §2.7); their size is that of the segmenters.",
+    )
+    pretrained_lesion: bool = _setting(
+        True,
+        "Take the lesion processors, frozen, from the segmentation stage of the same work directory (the authors' later "
+        "version); otherwise they train alongside. Paper: alongside.",
+    )
     lesion_learning_rate: float = _setting(1e-3, "Learning rate of the lesion processors.")
     triples_per_slice: int = _setting(
         1, "Modality triples (i; j, k) drawn a slice to estimate the pair sums; 0 computes the exact sums."
     )
     fusion_structure: float = _setting(0.8, "w_f, the structure map's share of the fused input; authors 0.8.")
     fusion_label: float = _setting(0.2, "w_l, the label's share of the fused input; authors 0.2.")
-    fusion_noise: bool = _setting(False, "Fill the head with uniform noise where the map has no edge (authors' later version).")
-    fusion_concatenate: bool = _setting(False, "Concatenate map and one-hot label instead of their weighted sum (authors' later version).")
-    own_label_fraction: float = _setting(0.5, "Share of the synthesis inputs that keep the map's own label (for self_reconstruction).")
-    base_filters: int = _setting(32, "Filters of the first level of encoders and decoder; the code has four times as many.")
+    fusion_noise: bool = _setting(
+        False, "Fill the head with uniform noise where the map has no edge (authors' later version)."
+    )
+    fusion_concatenate: bool = _setting(
+        False, "Concatenate map and one-hot label instead of their weighted sum (authors' later version)."
+    )
+    own_label_fraction: float = _setting(
+        0.5, "Share of the synthesis inputs that keep the map's own label (for self_reconstruction)."
+    )
+    base_filters: int = _setting(
+        32, "Filters of the first level of encoders and decoder; the code has four times as many."
+    )
     discriminator_filters: int = _setting(64, "Filters of the first layer of the discriminators.")
     residual_blocks: int = _setting(2, "Residual blocks at the code's resolution, in each encoder and the decoder.")
-    skips: bool = _setting(False, "U-Net skips from encoders to decoder.")
     dropout: float = _setting(0.0, "Dropout rate at the encoders' input; paper 0.1.")
     spectral_normalization: bool = _setting(True, "Spectral normalisation in the discriminators.")
     softmax_class: bool = _setting(True, "Modality class by softmax cross-entropy; paper: squared error on the class.")
     mean_filter_init: bool = _setting(False, "Generators start as mean filters (paper §3.1).")
     discriminator_init_stddev: float = _setting(0.02, "Standard deviation of the discriminators' weights; paper 0.2.")
-    class_weights: tuple[float, ...] = _setting((1.0, 10.0, 10.0, 10.0, 10.0), "Class weights of the lesion losses; authors 1/10/50/50/50.")
+    class_weights: tuple[float, ...] = _setting(
+        (1.0, 10.0, 10.0, 10.0, 10.0), "Class weights of the lesion losses; authors 1/10/50/50/50."
+    )
     weights: SynthesisLossWeights = dataclasses.field(default_factory=SynthesisLossWeights)
 
 
@@ -208,16 +236,18 @@ class GenerationConfig:
     max_tries: int = _setting(50, "Draws per wanted sample before giving up with an error.")
     filter_blur: float = _setting(0.8, "Sigma of Algorithm 3's Gaussian blur, pixels.")
     structure_threshold: float = _setting(0.5, "Probability from which a generated pixel is an edge.")
-    dice_threshold: float = _setting(0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95.")
+    dice_threshold: float = _setting(
+        0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationConfig:
     """Random transforms: of labels (method §5), and of slices when classical augmentation is asked for."""
 
-    scale: float = _setting(0.15, "Largest relative change of size.")
+    scale: float = _setting(0.1, "Largest relative change of size.")
     rotation: float = _setting(15.0, "Largest rotation, degrees.")
-    translation: float = _setting(0.06, "Largest shift, share of the image size.")
+    translation: float = _setting(0.04, "Largest shift, share of the image size.")
     flip: bool = _setting(True, "Mirror left to right at random.")
     intensity: float = _setting(0.0, "Largest relative change of contrast (slices only); gamma in [1-v, 1+v].")
 
@@ -229,7 +259,9 @@ class RuntimeConfig:
     seed: int = _setting(0, "Seed of weights and random streams.")
     precision: str = _setting("float32", "float32, mixed_bfloat16 or mixed_float16.")
     jit_compile: bool = _setting(False, "Compile training steps with XLA.")
-    ema_decay: float = _setting(0.999, "Decay of the moving average of generator weights that sampling uses; 0 is none.")
+    ema_decay: float = _setting(
+        0.999, "Decay of the moving average of generator weights that sampling uses; 0 is none."
+    )
     cache: bool = _setting(True, "Keep decoded slices in memory.")
     augment: bool = _setting(True, "Augment training slices of the GAN stages.")
     keep_checkpoints: int = _setting(2, "Checkpoints kept.")

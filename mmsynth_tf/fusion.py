@@ -94,7 +94,9 @@ def choose_labels(background: tf.Tensor, label: tf.Tensor, own: tf.Tensor, seed:
     return tf.where(found[:, None, None, None], drawn, own), found
 
 
-def random_transforms(count: tf.Tensor | int, size: tuple[int, int], config: AugmentationConfig, seed: tf.Tensor) -> tf.Tensor:
+def random_transforms(
+    count: tf.Tensor | int, size: tuple[int, int], config: AugmentationConfig, seed: tf.Tensor
+) -> tf.Tensor:
     """Draws random scalings, rotations, translations and flips about the image centre.
 
     Args:

@@ -31,9 +31,7 @@ class SliceSource:
     """
 
     def __init__(self, slices: tf.data.Dataset, num_modalities: int, cache: bool = True):
-        keep = ("image", "label", "available")
-        base = slices.filter(lambda x: x["has_label"]).map(lambda x: {name: x[name] for name in keep})
-        self._base = base.cache() if cache else base
+        self._base = slices.cache() if cache else slices
         self.num_modalities = num_modalities
         counts = self._base.reduce(
             tf.zeros([num_modalities], tf.int64), lambda total, x: total + tf.cast(x["available"], tf.int64)
@@ -57,6 +55,12 @@ class SliceSource:
 
         passes = tf.data.Dataset.counter(start=start // count).flat_map(one_pass)
         return passes.skip(start % count)
+
+
+def training_features(slices: tf.data.Dataset) -> tf.data.Dataset:
+    """The labelled examples, with only what training needs: `image`, `label`, `available`."""
+    labelled = slices.filter(lambda example: example["has_label"])
+    return labelled.map(lambda x: {name: x[name] for name in ("image", "label", "available")})
 
 
 def segmentation_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
@@ -142,15 +146,15 @@ def _batches(
     def prepare(step: tf.Tensor, batch: Batch) -> Batch:
         batch = {**batch, "image": tf.cast(batch["image"], tf.float32)}
         if config.runtime.augment:
-            batch = augment(batch, config.augmentation, _seed(config, step, _TRANSFORM), _seed(config, step, _INTENSITY))
+            batch = augment(
+                batch, config.augmentation, _seed(config, step, _TRANSFORM), _seed(config, step, _INTENSITY)
+            )
         return finish(batch, step)
 
     return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
-def augment(
-    batch: Batch, config: AugmentationConfig, transform_seed: tf.Tensor, intensity_seed: tf.Tensor
-) -> Batch:
+def augment(batch: Batch, config: AugmentationConfig, transform_seed: tf.Tensor, intensity_seed: tf.Tensor) -> Batch:
     """Transforms each slice, with its label, at random.
 
     Args:

@@ -28,10 +28,14 @@ class LesionProcessor(tf.keras.Model):
         shape = {"base_filters": base_filters, "levels": levels}
         encoders = num_modalities if design == constants.SEGMENTER_PER_MODALITY else 1
         decoders = 1 if design == constants.ONE_SEGMENTER else num_modalities
-        self.num_modalities = num_modalities
+        self.num_modalities, self.num_classes = num_modalities, num_classes
         self.encoders = [networks.unet_encoder(image_size, 1, dropout=dropout, **shape) for _ in range(encoders)]
         self.decoders = [networks.unet_decoder(image_size, num_classes, **shape) for _ in range(decoders)]
         self.built = True  # See `StageModel.compile`.
+
+    @property
+    def networks(self) -> tuple[tf.keras.Model, ...]:
+        return (*self.encoders, *self.decoders)
 
     def call(self, images, training=False):
         """Segments slices of every modality.

@@ -64,9 +64,7 @@ def modality_classification_loss(logits: tf.Tensor, modality: tf.Tensor) -> tf.T
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=logits))
 
 
-def lesion_squared_error(
-    one_hot: tf.Tensor, probabilities: tf.Tensor, class_weights: Sequence[float]
-) -> tf.Tensor:
+def lesion_squared_error(one_hot: tf.Tensor, probabilities: tf.Tensor, class_weights: Sequence[float]) -> tf.Tensor:
     """‖l - l_r‖² on one-hot channels, channel c weighted with class_weights[c].
 
     Args:

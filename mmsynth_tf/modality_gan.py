@@ -55,7 +55,13 @@ class ModalityGAN(StageModel):
         "code_discriminator",
     )
 
-    def __init__(self, data: DataConfig, structure_map: StructureMapConfig, config: SynthesisConfig):
+    def __init__(
+        self,
+        data: DataConfig,
+        structure_map: StructureMapConfig,
+        config: SynthesisConfig,
+        lesion_processor: LesionProcessor,
+    ):
         super().__init__(name="modality_gan")
         self.num_modalities, self.num_classes = data.num_modalities, data.num_classes
         self.structure_map_config, self.config = structure_map, config
@@ -82,15 +88,7 @@ class ModalityGAN(StageModel):
             size, class_outputs=self.num_modalities if config.softmax_class else 1, **adversary
         )
         self.feature_discriminator = networks.feature_discriminator(code_shape, **adversary)
-        self.lesion_processor = LesionProcessor(
-            size,
-            self.num_modalities,
-            self.num_classes,
-            design=config.lesion_design,
-            base_filters=config.lesion_filters,
-            levels=config.lesion_levels,
-        )
-        lesion_networks = (*self.lesion_processor.encoders, *self.lesion_processor.decoders)
+        self.lesion_processor = lesion_processor
         self.groups = {
             "generator": Group((self.fusion_encoder, self.image_encoder, self.decoder), self.GENERATOR_TERMS),
             "discriminator": Group(
@@ -98,8 +96,11 @@ class ModalityGAN(StageModel):
                 self.DISCRIMINATOR_TERMS,
                 detached=("fake", "translated", "fusion_code", "code"),
             ),
-            "lesion": Group(lesion_networks, ("lesion_supervised",), detached=("fake",)),
         }
+        if config.pretrained_lesion:
+            self.frozen_networks = lesion_processor.networks
+        else:
+            self.groups["lesion"] = Group(lesion_processor.networks, ("lesion_supervised",), detached=("fake",))
 
     def fused_input(self, batch: Batch) -> tf.Tensor:
         """The fusion encoder's input, float32 [B, H, W, C], from `structure`, `background` and `fusion_label`."""
@@ -162,9 +163,8 @@ class ModalityGAN(StageModel):
 
         judged = one_pass(self.discriminator, [real, translated, fake], training)
         codes_judged = one_pass(self.feature_discriminator, [code, fusion_code[:, None]], training)
-        lesions = self.lesion_processor(tf.concat([real, fake], axis=0), training=training)
-        lesion_of_real, lesion_of_fake = tf.split(lesions, 2)
         return {
+            **self._find_lesions(real, fake, training),
             "code": code,
             "fusion_code": fusion_code,
             "source_code": source_code,
@@ -183,9 +183,13 @@ class ModalityGAN(StageModel):
             "fake_classes": judged[2][1],
             "code_scores": codes_judged[0],
             "fusion_code_scores": codes_judged[1],
-            "lesion_of_real": lesion_of_real,
-            "lesion_of_fake": lesion_of_fake,
         }
+
+    def _find_lesions(self, real: tf.Tensor, fake: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
+        if self.config.pretrained_lesion:
+            return {"lesion_of_fake": self.lesion_processor(fake, training=False)}
+        of_real, of_fake = tf.split(self.lesion_processor(tf.concat([real, fake], axis=0), training=training), 2)
+        return {"lesion_of_real": of_real, "lesion_of_fake": of_fake}
 
     def loss_terms(self, batch, tensors):
         return {
@@ -210,7 +214,6 @@ class ModalityGAN(StageModel):
     def _auxiliary_terms(self, batch, t):
         n, n_pairs = self.num_modalities, self._ordered_pairs
         source_image = tf.gather(batch["image"], batch["pair_source"], batch_dims=1)
-        one_hot = fusion.one_hot_label(batch["label"], self.num_classes)
         return {
             "translation_adversarial": n_pairs * losses.least_squares_real_loss(t["translated_scores"]),
             "translation_class": n_pairs * self._class_loss(t["translated_classes"], batch["pair_target"]),
@@ -218,9 +221,15 @@ class ModalityGAN(StageModel):
             "cycle": n_pairs * losses.squared_error(source_image, t["cycled"]),
             "cycle_consistency": self._cycle_consistency(t["cycled"]),
             "code_consistency": n_pairs * losses.squared_error(t["source_code"], t["translated_code"]),
-            "lesion_supervised": n
-            * losses.lesion_squared_error(one_hot, t["lesion_of_real"], self.config.class_weights),
+            **self._lesion_supervised_term(batch, t),
         }
+
+    def _lesion_supervised_term(self, batch, t):
+        if self.config.pretrained_lesion:
+            return {}
+        one_hot = fusion.one_hot_label(batch["label"], self.num_classes)
+        error = losses.lesion_squared_error(one_hot, t["lesion_of_real"], self.config.class_weights)
+        return {"lesion_supervised": self.num_modalities * error}
 
     def _synthesis_terms(self, batch, t):
         n, n_pairs = self.num_modalities, self._ordered_pairs

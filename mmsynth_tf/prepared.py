@@ -72,7 +72,16 @@ def open_prepared(path: str | pathlib.Path) -> PreparedData:
 
 
 # What decides whether a model fits a data set; splits and slice ranges may differ.
-_GEOMETRY = ("modalities", "labels", "height", "width", "crop_rows", "crop_columns", "percentile_low", "percentile_high")
+_GEOMETRY = (
+    "modalities",
+    "labels",
+    "height",
+    "width",
+    "crop_rows",
+    "crop_columns",
+    "percentile_low",
+    "percentile_high",
+)
 
 
 def require_same_geometry(data: PreparedData, expected: configs.DataConfig, owner: str) -> None:

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from mmsynth_tf.commands import UserError
+
 LABEL = "label"
 
 
@@ -135,14 +137,13 @@ def find_cases(folder: str | os.PathLike, modalities: Sequence[str], release: st
       The cases in the order of their names. Their files are not opened.
 
     Raises:
-      FileNotFoundError: there is no such folder, or no case in it.
-      ValueError: unknown release, or two files for one volume of a case.
+      UserError: there is no such folder, or no case in it; unknown release; two files for one volume of a case.
     """
     folder = Path(folder)
     if release is not None and release not in RELEASES:
-        raise ValueError(f"Unknown release {release!r}. Known releases: {', '.join(RELEASES)}.")
+        raise UserError(f"Unknown release {release!r}. Known releases: {', '.join(RELEASES)}.")
     if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}. Give the folder that holds the cases.")
+        raise UserError(f"There is no folder {folder}. Give the folder that holds the cases.")
     forced = RELEASES[release] if release else None
     candidates = [r for r in RELEASES.values() if forced is None or r.layout == forced.layout]
     paths = list(_visible_files(folder))
@@ -153,7 +154,7 @@ def find_cases(folder: str | os.PathLike, modalities: Sequence[str], release: st
                 best[case.case_id] = case
     if not best:
         layouts = "; ".join(f"{r.name}: {r.source(modalities[0]).example.format(case='<case>')}" for r in candidates)
-        raise FileNotFoundError(f"No case found in {folder}. Expected files such as {layouts}.")
+        raise UserError(f"No case found in {folder}. Expected files such as {layouts}.")
     cases = [best[case_id] for case_id in sorted(best)]
     return cases if forced is None else [_force(case, forced) for case in cases]
 
@@ -184,7 +185,7 @@ def _match(folder: Path, paths: Sequence[str], modalities: Sequence[str], releas
             case = volumes.setdefault(match["case"], {})
             volume = Volume(folder.resolve().parent / path, source.channel)
             if role in case:
-                raise ValueError(
+                raise UserError(
                     f"Case {match['case']} has two files for {role}: {case[role].path} and {volume.path}. Remove one."
                 )
             case[role] = volume

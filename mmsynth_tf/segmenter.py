@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from mmsynth_tf import constants, fusion, losses
-from mmsynth_tf.configs import DataConfig, SegmentationConfig
+from mmsynth_tf import fusion, losses
+from mmsynth_tf.configs import SegmentationConfig
 from mmsynth_tf.lesion_processor import LesionProcessor
 from mmsynth_tf.stage import Batch, Group, StageModel
 
@@ -14,22 +14,12 @@ class Segmenter(StageModel):
     Batches hold `image` float32 [B, n, H, W, 1] and `label` integer [B, n, H, W, 1].
     """
 
-    def __init__(self, data: DataConfig, config: SegmentationConfig, design: str = constants.SEGMENTER_PER_MODALITY):
+    def __init__(self, config: SegmentationConfig, lesion_processor: LesionProcessor):
         super().__init__(name="segmenter")
-        self.num_modalities, self.num_classes = data.num_modalities, data.num_classes
-        self.class_weights = config.class_weights
-        self.lesion_processor = LesionProcessor(
-            data.image_size,
-            data.num_modalities,
-            data.num_classes,
-            design=design,
-            base_filters=config.base_filters,
-            levels=config.levels,
-            dropout=config.dropout,
-        )
-        self.term_weights = config.weights
-        lesion_networks = (*self.lesion_processor.encoders, *self.lesion_processor.decoders)
-        self.groups = {"lesion": Group(lesion_networks, ("squared_error", "dice", "cross_entropy"))}
+        self.lesion_processor = lesion_processor
+        self.num_modalities, self.num_classes = lesion_processor.num_modalities, lesion_processor.num_classes
+        self.class_weights, self.term_weights = config.class_weights, config.weights
+        self.groups = {"lesion": Group(lesion_processor.networks, ("squared_error", "dice", "cross_entropy"))}
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         return {"probabilities": self.lesion_processor(batch["image"], training=training)}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -23,16 +24,16 @@ def split_by_patient(patients: Mapping[str, str], data: DataConfig) -> dict[str,
       {"train": case ids, "validation": case ids, "test": case ids}, each sorted; sets may be empty.
 
     Raises:
-      ValueError: the shares are no shares, or there are too few patients for the sets.
+      UserError: the shares are no shares, or there are too few patients for the sets.
     """
     shares = {TEST: data.test_fraction, VALIDATION: data.validation_fraction}
     if min(shares.values()) < 0 or sum(shares.values()) > 1:
-        raise ValueError(f"test_fraction and validation_fraction must lie in [0, 1] together, not {shares}.")
+        raise UserError(f"test_fraction and validation_fraction must lie in [0, 1] together, not {shares}.")
     names = sorted(set(patients.values()))
     counts = {split: max(round(share * len(names)), 1) if share else 0 for split, share in shares.items()}
     needed = sum(counts.values()) + (sum(shares.values()) < 1)
     if needed > len(names):
-        raise ValueError(
+        raise UserError(
             f"{len(names)} patients are too few for shares {shares}: {needed} are needed. "
             "Add cases, or set --config.data.test_fraction and --config.data.validation_fraction."
         )

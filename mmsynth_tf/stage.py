@@ -32,6 +32,7 @@ class StageModel(tf.keras.Model):
     """
 
     groups: Mapping[str, Group]
+    frozen_networks: Sequence[tf.keras.Model] = ()  # Used, and saved, but not trained.
     term_weights: Any  # A dataclass with a field for each loss term.
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
@@ -64,6 +65,12 @@ class StageModel(tf.keras.Model):
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
         return list(getattr(self, "trackers", {}).values())
+
+    @property
+    def networks(self) -> dict[str, tf.keras.Model]:
+        """All networks, under names that do not change between runs."""
+        named = {f"{name}_{i}": net for name, group in self.groups.items() for i, net in enumerate(group.networks)}
+        return named | {f"frozen_{i}": net for i, net in enumerate(self.frozen_networks)}
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         with tf.GradientTape(persistent=True) as tape:

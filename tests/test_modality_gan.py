@@ -165,7 +165,9 @@ def test_mean_filters_still_train(batch):
 
 def test_the_encoders_start_from_different_weights(model):
     first, second = (net.trainable_variables for net in (model.fusion_encoder, model.image_encoder))
-    same = [np.array_equal(a, b) for a, b in zip(first, second, strict=True) if a.shape.rank == 4 and a.shape == b.shape]
+    same = [
+        np.array_equal(a, b) for a, b in zip(first, second, strict=True) if a.shape.rank == 4 and a.shape == b.shape
+    ]
     assert same and not any(same)
 
 
@@ -217,7 +219,12 @@ def test_one_pass_runs_parts_of_different_length_as_one_batch(rng):
     a, b = (tf.constant(rng.normal(size=(2, k, 4, 4, 3)), tf.float32) for k in (1, 3))
     (doubled_a, plus_a), (doubled_b, plus_b) = one_pass(network, [a, b], training=False)
     assert calls == [2 * (1 + 3)]
-    for result, expected in ((doubled_a, 2 * a), (doubled_b, 2 * b), (plus_a, a[..., :1] + 1), (plus_b, b[..., :1] + 1)):
+    for result, expected in (
+        (doubled_a, 2 * a),
+        (doubled_b, 2 * b),
+        (plus_a, a[..., :1] + 1),
+        (plus_b, b[..., :1] + 1),
+    ):
         np.testing.assert_array_equal(result, expected)
 
 

@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("nilearn")
 
 from datasets import phantom
+from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.constants import BRATS_MODALITIES
 from mmsynth_tf.releases import find_cases
@@ -68,7 +69,7 @@ def test_written_cases_have_the_layout_of_brats(tmp_path):
     assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
     assert image.shape == (40, 40, 26)
     assert image.get_data_dtype() == np.int16
-    with pytest.raises(FileExistsError, match="not empty"):
+    with pytest.raises(UserError, match="not empty"):
         phantom.write_cases(tmp_path / "cases", 1)
 
 

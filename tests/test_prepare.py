@@ -5,6 +5,7 @@ import types
 import pytest
 
 from datasets import prepare
+from mmsynth_tf.commands import UserError
 
 
 def test_new_folder_appears_when_whole(tmp_path):
@@ -27,7 +28,7 @@ def test_replaces_only_when_asked_and_only_by_something_whole(tmp_path):
     output = tmp_path / "a"
     output.mkdir()
     (output / "old").touch()
-    with pytest.raises(FileExistsError, match="--overwrite"), prepare.new_folder(output):
+    with pytest.raises(UserError, match="--overwrite"), prepare.new_folder(output):
         pass
     with pytest.raises(RuntimeError), prepare.new_folder(output, overwrite=True):
         raise RuntimeError

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from mmsynth_tf.commands import UserError
 from mmsynth_tf.constants import BRATS_MODALITIES
 from mmsynth_tf.releases import find_cases
 
@@ -92,14 +93,14 @@ def test_folder_may_be_the_case_itself(tmp_path):
 
 def test_refuses_two_files_for_one_volume(tmp_path):
     touch(tmp_path, "a/x_t1.nii.gz", "b/x_t1.nii.gz")
-    with pytest.raises(ValueError, match="Case x has two files for t1"):
+    with pytest.raises(UserError, match="Case x has two files for t1"):
         find_cases(tmp_path, BRATS_MODALITIES)
 
 
 def test_refuses_empty_and_missing_folders_and_unknown_release(tmp_path):
-    with pytest.raises(FileNotFoundError, match="No case found"):
+    with pytest.raises(UserError, match="No case found"):
         find_cases(tmp_path, BRATS_MODALITIES)
-    with pytest.raises(FileNotFoundError, match="no folder"):
+    with pytest.raises(UserError, match="no folder"):
         find_cases(tmp_path / "none", BRATS_MODALITIES)
-    with pytest.raises(ValueError, match="Known releases: brats2017-2021"):
+    with pytest.raises(UserError, match="Known releases: brats2017-2021"):
         find_cases(tmp_path, BRATS_MODALITIES, "brats1999")

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.splits import split_by_patient
 
@@ -35,8 +36,8 @@ def test_all_for_testing():
 
 
 def test_refuses_too_few_patients_and_impossible_shares():
-    with pytest.raises(ValueError, match="1 patients are too few"):
+    with pytest.raises(UserError, match="1 patients are too few"):
         split_by_patient({"a": "a"}, shares(0.1))
     for changes in ({"test_fraction": -0.1}, {"test_fraction": 0.7, "validation_fraction": 0.7}):
-        with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        with pytest.raises(UserError, match=r"must lie in \[0, 1\]"):
             split_by_patient(PATIENTS, dataclasses.replace(DataConfig(), **changes))

@@ -59,7 +59,9 @@ def test_the_groups_use_every_term_once():
     assert sorted(term for group in groups.values() for term in group.terms) == sorted(TRAINED)
 
 
-@pytest.mark.parametrize(("group", "table"), [("generator", TRAINED_GENERATORS), ("discriminator", TRAINED_DISCRIMINATORS)])
+@pytest.mark.parametrize(
+    ("group", "table"), [("generator", TRAINED_GENERATORS), ("discriminator", TRAINED_DISCRIMINATORS)]
+)
 def test_each_term_reaches_exactly_the_networks_it_should_train(batch, group, table):
     model = build()
     assert training_checks.networks_reached(model, batch, group, networks(model)) == table

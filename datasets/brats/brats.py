@@ -82,7 +82,7 @@ def build(cases: Sequence[CaseFiles], data: DataConfig, folder: Path, allow_inco
 
     Raises:
       CaseError: a case cannot be used.
-      ValueError: too few patients for the split.
+      UserError: too few patients for the split.
       OSError: the disk is too small or cannot be written.
     """
     num_slices = len(cases) * len(range(data.slice_start, data.slice_stop, data.slice_step))

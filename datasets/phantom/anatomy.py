@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from datasets.phantom.fields import smooth_field
+from mmsynth_tf.commands import UserError
 
 FIELD_OF_VIEW = (240.0, 240.0, 155.0)  # Of BraTS.
 _BRAIN_CENTRE = np.array([119.0, 128.0, 70.0])  # Where the brain lies in that field of view.
@@ -51,12 +52,12 @@ def atlas() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Brain mask, grey and white matter; float32 [197, 233, 189] in [0, 1], 1 mm, x to the left and y to the back.
 
     Raises:
-      ImportError: nilearn, whose wheel holds the maps, is not installed.
+      UserError: nilearn, whose wheel holds the maps, is not installed.
     """
     try:
         from nilearn import datasets
     except ImportError as error:
-        raise ImportError("The phantom needs nilearn. Run pip install 'mmsynth_tf[phantom]'.") from error
+        raise UserError("The phantom needs nilearn. Run pip install 'mmsynth_tf[phantom]'.") from error
     loaders = (datasets.load_mni152_brain_mask, datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
     maps = [np.asarray(load(resolution=1).dataobj, np.float32)[::-1, ::-1] for load in loaders]
     maps[0] = ndimage.gaussian_filter(maps[0], 1.0)  # A smooth edge deforms without steps.

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from datasets.parallel import map_in_order
 from datasets.phantom import anatomy, appearance, tumour
+from mmsynth_tf.commands import UserError
 
 
 def write_cases(folder: Path, num_cases: int, seed: int = 0, spacing: float = 1.0) -> None:
@@ -20,11 +21,11 @@ def write_cases(folder: Path, num_cases: int, seed: int = 0, spacing: float = 1.
       spacing: voxel size, mm; 1 gives the 240x240x155 voxels of BraTS.
 
     Raises:
-      FileExistsError: the folder is not empty.
+      UserError: the folder is not empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty. Choose another folder for the cases.")
+        raise UserError(f"{folder} is not empty. Choose another folder for the cases.")
     anatomy.atlas()  # Loaded before the threads start, which would each load it.
     written = map_in_order(lambda index: _write_case(folder, index, seed, spacing), range(num_cases))
     for _ in tqdm(written, "Making patients", num_cases, unit="case"):

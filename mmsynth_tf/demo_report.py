@@ -1,0 +1,135 @@
+"""The page that ends the demonstration."""
+
+import pathlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from mmsynth_tf import __version__, constants, evaluation, figures, prepared, records, report, training
+from mmsynth_tf.callbacks import LOSSES_FILE
+
+_MAPS, _SAMPLES = 24, 8
+# Loss terms worth a look, by stage and panel.
+_CURVES = {
+    constants.STRUCTURE: {
+        "reconstruction": ("reconstruction",),
+        "map adversaries": ("map_adversarial", "map_discriminator"),
+        "mask": ("mask",),
+    },
+    constants.SEGMENTATION: {"Dice loss, sum over modalities": ("dice",), "cross-entropy": ("cross_entropy",)},
+    constants.SYNTHESIS: {
+        "reconstruction and cycle": ("reconstruction", "cycle", "self_reconstruction"),
+        "adversaries": ("adversarial", "discriminator_real", "discriminator_synthetic"),
+        "modality class": ("adversarial_class", "discriminator_class"),
+        "lesion": ("lesion", "lesion_supervised"),
+        "structure": ("structure",),
+        "translation": ("translation",),
+    },
+}
+
+
+def write(folder: pathlib.Path, mixtures: Iterable[str]) -> pathlib.Path:
+    """Writes the page.
+
+    Args:
+      folder: the demonstration's folder.
+      mixtures: names of the training sets of the segmenters.
+
+    Returns:
+      Path of the HTML file.
+    """
+    real, synthetic = (prepared.open_prepared(folder / name) for name in ("real", "synthetic"))
+    models = folder / "models"
+    path = folder / "report.html"
+    sections = [
+        _maps_section(synthetic),
+        _samples_section(synthetic, real),
+        _filter_section(synthetic.record["generation"]),
+        _dice_section(folder, mixtures),
+        _curves_section(models),
+        report.Section("Settings", folded={"config.json": _config_text(models)}),
+    ]
+    subtitle = f"mmsynth_tf {__version__}, phantom patients: real MNI anatomy, simulated contrasts and lesions"
+    report.write_report(path, "Synthetic registered MRI with lesion labels", sections, subtitle)
+    return path
+
+
+def _maps_section(synthetic: prepared.PreparedData) -> report.Section:
+    examples = _examples(synthetic, "train", _MAPS)
+    structures, backgrounds = (np.stack([e[name][..., 0] for e in examples]) for name in ("structure", "background"))
+    return report.Section(
+        "Structure maps from noise",
+        "Each map is decoded from a random code; the mask generator derives the background (tinted) from it. "
+        "Shown are the first maps that passed the structure filter.",
+        figures=[report.Figure(figures.structure_grid(structures, backgrounds), "Generated structure maps and masks.")],
+    )
+
+
+def _samples_section(synthetic: prepared.PreparedData, real: prepared.PreparedData) -> report.Section:
+    fake = _examples(synthetic, "train", _SAMPLES)
+    lesion = [e for e in _examples(real, "test", None) if e["label"].any()]
+    chosen = [lesion[i] for i in np.linspace(0, len(lesion) - 1, _SAMPLES).astype(int)]
+    return report.Section(
+        "All modalities from one map and one label",
+        "Every row is one synthetic sample: its map, its background mask, the label that was put in, and the modalities "
+        "that were made of them. Below, slices of test patients that no stage has seen.",
+        figures=[
+            report.Figure(_quadruples(fake, synthetic, with_maps=True), "Synthetic samples, the first that were made."),
+            report.Figure(_quadruples(chosen, real, with_maps=False), "Real (phantom) slices of test patients."),
+        ],
+    )
+
+
+def _filter_section(generation: Mapping) -> report.Section:
+    settings = generation["settings"]
+    rows = [
+        ["structure filter (Algorithm 3)", f"mean |m'-m| ≤ {settings['mask_error']}", generation["drawn"],
+         generation["passed_structure_filter"], f"{generation['structure_acceptance']:.1%}"],
+        ["lesion filter (segmenters)", f"Dice ≥ {settings['dice_threshold']}", generation["found_label"],
+         generation["passed_lesion_filter"], f"{generation['lesion_acceptance']:.1%}"],
+    ]  # fmt: skip
+    table = report.Table(["filter", "threshold", "tested", "passed", "acceptance"], rows)
+    return report.Section("What the filters let through", tables=[table])
+
+
+def _dice_section(folder: pathlib.Path, mixtures: Iterable[str]) -> report.Section:
+    rows = []
+    for name in mixtures:
+        workdir = folder / ("models" if name == "real" else f"trained_on_{name}")
+        found = records.read_json(workdir / "evaluation" / "segmentation" / "records.json")
+        rows += [{**row, "trained on": name} for row in found]
+    table = evaluation.summary_table(
+        rows, ("trained on", "modality"), "dice", "Dice per test patient: mean ± standard deviation over patients."
+    )
+    return report.Section(
+        "What the data is worth",
+        "Segmenters with the same number of training steps, trained on real slices, on synthetic slices, or on both, "
+        "and always tested on the same real (phantom) test patients.",
+        tables=[table],
+    )
+
+
+def _curves_section(models: pathlib.Path) -> report.Section:
+    pictures = []
+    for stage, panels in _CURVES.items():
+        curves = records.read_columns(models / stage / LOSSES_FILE)
+        pictures.append(report.Figure(figures.training_curves(curves, panels=panels), f"Losses of the {stage} stage."))
+    return report.Section("Training", figures=pictures)
+
+
+def _config_text(models: pathlib.Path) -> str:
+    return (models / constants.SYNTHESIS / training.CONFIG_FILE).read_text(encoding="utf-8")
+
+
+def _examples(data: prepared.PreparedData, split: str, count: int | None) -> list[dict]:
+    slices = data.slices(split)
+    return list((slices if count is None else slices.take(count)).as_numpy_iterator())
+
+
+def _quadruples(examples: list[dict], data: prepared.PreparedData, with_maps: bool) -> bytes:
+    images = np.stack([np.moveaxis(e["image"][..., 0], 0, -1) for e in examples]).astype(np.float32)
+    maps = {}
+    if with_maps:
+        maps = {f"{name}s": np.stack([e[name][..., 0] for e in examples]) for name in ("structure", "background")}
+    labels = np.stack([e["label"][..., 0] for e in examples])
+    return figures.quadruples(images, data.config.modalities, labels, data.config.labels, **maps)

@@ -1,0 +1,123 @@
+"""Scores segmenters on prepared data sets, per patient volume and per slice (method §8, §9)."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from mmsynth_tf import commands, input_pipeline, metrics, prepared, report
+from mmsynth_tf.records import Record
+from mmsynth_tf.segmenter import Segmenter
+
+VOLUME, SLICE = "volume", "slice"
+LABEL_MAP = "label map"  # Stands in for the region where a metric takes the whole label map.
+
+_BATCH = 32
+
+
+class LeakError(commands.UserError):
+    """Test patients were seen in training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentedCase:
+    """One patient volume, or one synthetic slice, with its segmentation.
+
+    Attributes:
+      case_id: from the data set.
+      reference: uint8 [D, H, W].
+      prediction: uint8 [n, D, H, W], by modality.
+      available: bool [n].
+    """
+
+    case_id: str
+    reference: np.ndarray
+    prediction: np.ndarray
+    available: np.ndarray
+
+
+def segmented_cases(segmenter: Segmenter, data: prepared.PreparedData, split: str) -> Iterator[SegmentedCase]:
+    """Segments a split, case by case; cases without a label are left out."""
+    examples = data.slices(split).filter(lambda x: x["has_label"])
+
+    def slices() -> Iterator[tuple]:
+        for batch in input_pipeline.registered_batches(examples, _BATCH):
+            found = segmenter.segment(batch["image"]).numpy()[..., 0]
+            columns = (batch[name].numpy() for name in ("case_id", "slice_index", "label", "available"))
+            yield from zip(*columns, found, strict=True)
+
+    # Slices of a case may be scattered over the files.
+    ordered = sorted(slices(), key=lambda row: (row[0], row[1]))
+    for case_id, rows in itertools.groupby(ordered, key=lambda row: row[0]):
+        _, _, labels, available, found = zip(*rows, strict=True)
+        yield SegmentedCase(case_id.decode(), np.stack(labels)[..., 0], np.stack(found, axis=1), available[0])
+
+
+def segmentation_records(
+    cases: Iterable[SegmentedCase], data: prepared.PreparedData, unit: str, **common: str | int | float
+) -> list[Record]:
+    """Scores segmented cases: one flat record a case, modality, region and metric.
+
+    Args:
+      cases: segmented volumes.
+      data: gives modalities and regions.
+      unit: `VOLUME` scores each volume as a whole, `SLICE` each of its slices.
+      **common: fields that every record gets, such as the experiment and the training set.
+    """
+    rows = []
+    for case, (index, modality) in itertools.product(cases, enumerate(data.config.modalities)):
+        if not case.available[index]:
+            continue
+        reference, prediction = case.reference, case.prediction[index]
+        parts = [(reference, prediction)] if unit == VOLUME else list(zip(reference, prediction, strict=True))
+        for number, (truth, found) in enumerate(parts):
+            key = {**common, "unit": unit, "case": case.case_id, "modality": modality}
+            if unit == SLICE:
+                key["slice"] = number
+            rows += [{**key, **score} for score in _scores(truth, found, data)]
+    return rows
+
+
+def _scores(truth: np.ndarray, found: np.ndarray, data: prepared.PreparedData) -> Iterator[Record]:
+    for region, values in metrics.region_metrics(truth, found, data.config.regions).items():
+        for name, value in values.items():
+            yield {"region": region, "metric": name, "value": value}
+    yield {"region": LABEL_MAP, "metric": "authors' dice", "value": metrics.label_map_dice(truth, found)}
+    yield {"region": LABEL_MAP, "metric": "authors' mse", "value": metrics.label_map_mse(truth, found)}
+
+
+def summary_table(rows: Iterable[Record], by: tuple[str, ...], metric: str, caption: str) -> report.Table:
+    """Mean ± standard deviation of a metric: a row for each value of `by`, a column for each region.
+
+    Averages are over cases and modalities; the number of values stands beside them.
+    """
+    rows = [row for row in rows if row["metric"] == metric]
+    regions = list(dict.fromkeys(row["region"] for row in rows))
+    keys = list(dict.fromkeys(tuple(row[name] for name in by) for row in rows))
+
+    def cell(key: tuple, region: str) -> str:
+        values = [r["value"] for r in rows if r["region"] == region and tuple(r[name] for name in by) == key]
+        return metrics.summarise(values).text()
+
+    body = [[*map(str, key), *(cell(key, region) for region in regions)] for key in keys]
+    return report.Table([*by, *regions], body, caption)
+
+
+def refuse_leak(trained_on: dict, test: prepared.PreparedData, split: str) -> None:
+    """Refuses test cases that the models were trained on.
+
+    Args:
+      trained_on: the record (data_set.json) of the data set that the models were trained on.
+      test: the data set to test on.
+      split: its split.
+
+    Raises:
+      LeakError: names the cases.
+    """
+    shared = sorted(set(trained_on["split"].get("train", [])) & set(test.cases.get(split, [])))
+    if shared and test.record["source"] != "synthetic":
+        raise LeakError(
+            f"{len(shared)} cases of the {split!r} split of {test.path} were used in training ({', '.join(shared[:5])}…). "
+            "Build both sets with the same data.split_seed and fractions, or give other patients."
+        )
