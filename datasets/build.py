@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if _CHECK.value:
         sys.exit(_check())
-    from datasets.prepare import new_folder
+    from mmsynth_tf.records import new_folder
 
     builds = {_BRATS: _build_brats, _PHANTOM: _build_phantom, _SYNTHETIC: _build_synthetic}
     output = Path(_required(_OUTPUT))

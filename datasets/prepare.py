@@ -18,7 +18,6 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from mmsynth_tf import __version__, constants
-from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
 
 
@@ -36,36 +35,6 @@ def data_set_record(
     } | extra
 
 
-@contextlib.contextmanager
-def new_folder(output: Path, overwrite: bool = False) -> Iterator[Path]:
-    """A scratch folder that takes the name `output` when the block ends well and is deleted when it does not.
-
-    Raises:
-      UserError: `output` exists and may not be overwritten, or nothing can be written there.
-    """
-    if output.exists() and not overwrite:
-        raise UserError(f"{output} exists. Choose another --output, or replace it with --overwrite.")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.incomplete-", dir=output.parent))
-    except OSError as error:
-        raise UserError(
-            f"Cannot write in {output.parent} ({error.strerror}). Choose another --output or change its permissions."
-        ) from error
-    try:
-        scratch.chmod(0o755)
-        yield scratch
-        if output.exists():
-            replaced = Path(tempfile.mkdtemp(prefix=f".{output.name}.replaced-", dir=output.parent))
-            output.rename(replaced / output.name)
-            scratch.rename(output)
-            shutil.rmtree(replaced)
-        else:
-            scratch.rename(output)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
 def write_data_set(
     make_builder: Callable[[Path], tfds.core.DatasetBuilder], folder: Path, record: Callable[[], Mapping[str, Any]]
 ) -> None:
@@ -73,7 +42,7 @@ def write_data_set(
 
     Args:
       make_builder: makes the builder that writes below the data directory it is given.
-      folder: receives the files of the data set; use `new_folder`.
+      folder: receives the files of the data set; use `records.new_folder`.
       record: gives the content of data_set.json; called after the data has been written.
 
     Raises:

@@ -62,3 +62,25 @@ class AppendCondition(tf.keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         (batch, height, width, channels), (_, size) = input_shape
         return batch, height, width, channels + size
+
+
+class SpaceToDepth(tf.keras.layers.Layer):
+    """Blocks of 2 x 2 pixels to channels: [B, H, W, C] to [B, H/2, W/2, 4C]."""
+
+    def call(self, inputs):
+        return tf.nn.space_to_depth(inputs, 2)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, height // 2, width // 2, 4 * channels
+
+
+class DepthToSpace(tf.keras.layers.Layer):
+    """Channels to blocks of 2 x 2 pixels: [B, H, W, 4C] to [B, 2H, 2W, C]."""
+
+    def call(self, inputs):
+        return tf.nn.depth_to_space(inputs, 2)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, 2 * height, 2 * width, channels // 4

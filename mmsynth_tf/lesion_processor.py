@@ -31,7 +31,7 @@ class LesionProcessor(tf.keras.Model):
         self.num_modalities, self.num_classes = num_modalities, num_classes
         self.encoders = [networks.unet_encoder(image_size, 1, dropout=dropout, **shape) for _ in range(encoders)]
         self.decoders = [networks.unet_decoder(image_size, num_classes, **shape) for _ in range(decoders)]
-        self.built = True  # See `StageModel.compile`.
+        self.built = True  # As in `StageModel.compile`.
 
     @property
     def networks(self) -> tuple[tf.keras.Model, ...]:

@@ -7,10 +7,13 @@ dimension. Probabilities and images leave in float32.
 import tensorflow as tf
 
 from mmsynth_tf import compat
-from mmsynth_tf.layers import AppendCondition, InstanceNormalization, Upsample
+from mmsynth_tf.layers import AppendCondition, DepthToSpace, InstanceNormalization, SpaceToDepth, Upsample
 
 keras = tf.keras
 Initializer = keras.initializers.Initializer
+
+# Channels of the structure map's coarsest features, next to the latent code.
+_CODE_CHANNELS = 32
 
 
 class MeanFilter(Initializer):
@@ -50,8 +53,9 @@ def structure_encoder(
     inputs = keras.Input((*image_size, 1))
     x = keras.layers.Dropout(dropout)(inputs) if dropout else inputs
     for filters in _pyramid(image_size, base_filters, max_filters):
-        x = _block(x, filters, strides=2, initializer=initializer)
-    x = keras.layers.Flatten()(x)
+        x = _plain_block(x, filters, strides=2, initializer=initializer)
+    # Few channels here: the dense layers that follow would hold most of the weights otherwise.
+    x = keras.layers.Flatten()(keras.layers.Conv2D(_CODE_CHANNELS, 1, activation="relu")(x))
     z_mean = keras.layers.Dense(latent_dim, dtype="float32", name="z_mean")(x)
     z_log_var = keras.layers.Dense(
         latent_dim, dtype="float32", kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3), name="z_log_var"
@@ -71,25 +75,30 @@ def structure_decoder(
     pyramid = _pyramid(image_size, base_filters, max_filters)
     height, width = image_size[0] >> len(pyramid), image_size[1] >> len(pyramid)
     inputs = keras.Input((latent_dim,))
-    x = keras.layers.Dense(height * width * pyramid[-1])(inputs)
-    x = keras.layers.Reshape((height, width, pyramid[-1]))(x)
-    x = _block(x, pyramid[-1], initializer=initializer)
+    x = keras.layers.Dense(height * width * _CODE_CHANNELS)(inputs)
+    x = keras.layers.Reshape((height, width, _CODE_CHANNELS))(x)
+    x = _plain_block(x, pyramid[-1], initializer=initializer)
     for filters in [*pyramid[-2::-1], base_filters]:
-        x = _block(Upsample()(x), filters, initializer=initializer)
-        x = _block(x, filters, initializer=initializer)
+        x = _plain_block(Upsample()(x), filters, initializer=initializer)
+        x = _plain_block(x, filters, initializer=initializer)
     return keras.Model(inputs, _probability(x, 1), name="structure_decoder")
 
 
 def mask_generator(
     image_size: tuple[int, int], *, base_filters: int, initializer: Initializer | None = None
 ) -> keras.Model:
-    """MASK: structure map [B, H, W, 1] to the probability of background [B, H, W, 1]."""
+    """MASK: structure map [B, H, W, 1] to the probability of background [B, H, W, 1].
+
+    A U-Net over blocks of 2 x 2 pixels, which costs a quarter and still decides about each pixel.
+    """
+    _require_halvings(image_size, 1, "mask_generator")
+    blocks = image_size[0] // 2, image_size[1] // 2
     # Whether a pixel is inside can depend on edges far away, so the coarsest level sees most of the image.
-    levels = min(5, _halvings(image_size) + 1)
-    encoder = unet_encoder(image_size, 1, base_filters=base_filters, levels=levels, initializer=initializer)
-    decoder = unet_decoder(image_size, 1, base_filters=base_filters, levels=levels, initializer=initializer)
+    shape = {"base_filters": base_filters, "levels": min(4, _halvings(blocks) + 1), "initializer": initializer}
     inputs = keras.Input((*image_size, 1))
-    return keras.Model(inputs, decoder(encoder(inputs)), name="mask_generator")
+    features = unet_encoder(blocks, 4, **shape)(SpaceToDepth()(inputs))
+    x = unet_decoder(blocks, 4, activation="sigmoid", **shape)(features)
+    return keras.Model(inputs, DepthToSpace(dtype="float32")(x), name="mask_generator")
 
 
 def patch_discriminator(
@@ -213,26 +222,26 @@ def unet_decoder(
     *,
     base_filters: int,
     levels: int,
+    activation: str = "softmax",
     initializer: Initializer | None = None,
 ) -> keras.Model:
-    """Second half of a U-Net: feature maps, finest first, to probabilities [B, H, W, num_classes].
-
-    One class is a sigmoid, several are a softmax.
-    """
+    """Second half of a U-Net: feature maps, finest first, to probabilities [B, H, W, num_classes]."""
     height, width = image_size
     inputs = [keras.Input((height >> level, width >> level, base_filters << level)) for level in range(levels)]
     x = inputs[-1]
     for level in reversed(range(levels - 1)):
-        x = _block(Upsample()(x), base_filters << level, initializer=initializer)
-        x = keras.layers.Concatenate()([inputs[level], x])
-        x = _block(x, base_filters << level, initializer=initializer)
-    return keras.Model(inputs, _probability(x, num_classes), name="unet_decoder")
+        filters = base_filters << level
+        # Fewer channels before there are four times as many pixels.
+        x = keras.layers.Conv2D(filters, 1, kernel_initializer=initializer or "he_normal")(x)
+        x = keras.layers.Concatenate()([inputs[level], Upsample()(x)])
+        x = _block(x, filters, initializer=initializer)
+        x = _block(x, filters, initializer=initializer)
+    return keras.Model(inputs, _probability(x, num_classes, activation), name="unet_decoder")
 
 
-def _probability(x: tf.Tensor, channels: int) -> tf.Tensor:
+def _probability(x: tf.Tensor, channels: int, activation: str = "sigmoid") -> tf.Tensor:
     # No normalisation here: it would fix every image's brightness, and every label's area.
     x = _float32(keras.layers.Conv2D(channels, 3, padding="same")(x))
-    activation = "sigmoid" if channels == 1 else "softmax"
     return keras.layers.Activation(activation, dtype="float32")(x)
 
 
@@ -246,6 +255,12 @@ def _block(x: tf.Tensor, filters: int, strides: int = 1, initializer: Initialize
         filters, 3, strides, padding="same", use_bias=False, kernel_initializer=initializer or "he_normal"
     )(x)
     return keras.layers.ReLU()(InstanceNormalization()(x))
+
+
+def _plain_block(x: tf.Tensor, filters: int, strides: int = 1, initializer: Initializer | None = None) -> tf.Tensor:
+    # Instance normalisation would erase what a code says about a whole image, such as its size and its brightness.
+    x = keras.layers.Conv2D(filters, 3, strides, padding="same", kernel_initializer=initializer or "he_normal")(x)
+    return keras.layers.LeakyReLU(0.2)(x)
 
 
 def _residual(x: tf.Tensor, initializer: Initializer | None) -> tf.Tensor:

@@ -90,12 +90,17 @@ def require_same_geometry(data: PreparedData, expected: configs.DataConfig, owne
     Raises:
       PreparedDataError: names each setting that differs.
     """
-    differing = [
-        f"{name} is {getattr(data.config, name)} there and {getattr(expected, name)} in {owner}"
-        for name in _GEOMETRY
-        if getattr(data.config, name) != getattr(expected, name)
-    ]
+    differing = geometry_differences(data.config, expected, owner)
     if differing:
         raise PreparedDataError(
             f"{data.path} does not fit: {'; '.join(differing)}. Build the data set with the settings of {owner}."
         )
+
+
+def geometry_differences(there: configs.DataConfig, expected: configs.DataConfig, owner: str) -> list[str]:
+    """A text for each setting that keeps slices made with `there` from fitting `owner`, which expects other ones."""
+    return [
+        f"{name} is {getattr(there, name)} there and {getattr(expected, name)} in {owner}"
+        for name in _GEOMETRY
+        if getattr(there, name) != getattr(expected, name)
+    ]

@@ -85,7 +85,7 @@ _SMALL = {
     "structure.latent_dim": 128,
     "structure.base_filters": 16,
     "structure.max_filters": 128,
-    "structure.mask_filters": 8,
+    "structure.mask_filters": 16,
     "structure.discriminator_filters": 32,
     "structure.learning_rate": 5e-4,
     "structure.discriminator_learning_rate": 2e-4,

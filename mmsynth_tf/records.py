@@ -1,4 +1,4 @@
-"""Flat records on disk: what experiments measured, one value per row. Files appear whole or not at all.
+"""Flat records on disk: what experiments measured, one value per row. Files and folders appear whole or not at all.
 
 JSON is the form to read back: types survive, and NaN and infinities are written
 as the strings "NaN", "Infinity" and "-Infinity", which strict JSON allows. CSV
@@ -10,11 +10,15 @@ import io
 import json
 import math
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from mmsynth_tf.commands import UserError
 
 Value = str | int | float | bool | None
 Record = Mapping[str, Value]
@@ -32,6 +36,36 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(output: Path, overwrite: bool = False) -> Iterator[Path]:
+    """A scratch folder that takes the name `output` when the block ends well and is deleted when it does not.
+
+    Raises:
+      UserError: `output` exists and may not be overwritten, or nothing can be written there.
+    """
+    if output.exists() and not overwrite:
+        raise UserError(f"{output} exists. Choose another --output, or replace it with --overwrite.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.incomplete-", dir=output.parent))
+    except OSError as error:
+        raise UserError(
+            f"Cannot write in {output.parent} ({error.strerror}). Choose another --output or change its permissions."
+        ) from error
+    try:
+        scratch.chmod(0o755)
+        yield scratch
+        if output.exists():
+            replaced = Path(tempfile.mkdtemp(prefix=f".{output.name}.replaced-", dir=output.parent))
+            output.rename(replaced / output.name)
+            scratch.rename(output)
+            shutil.rmtree(replaced)
+        else:
+            scratch.rename(output)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

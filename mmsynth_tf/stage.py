@@ -59,8 +59,6 @@ class StageModel(tf.keras.Model):
             self.optimizers[name].build(group.variables)
         names = [term for group in self.groups.values() for term in group.terms]
         self.trackers = {name: tf.keras.metrics.Mean(name=name) for name in names}
-        # The networks were built when they were made. Under a strategy Keras 3 would look for a `call` to build with.
-        self.built = True
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:

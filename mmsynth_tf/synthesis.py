@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import commands, configs, constants, contour_filter, fusion, metrics, prepared, training
+from mmsynth_tf import commands, configs, constants, contour_filter, fusion, generators, metrics, prepared, training
 
 # Labels tried for each map, and transforms drawn with them, before the map is given up.
 _LABEL_TRIES = 16
@@ -133,9 +133,8 @@ class Generation:
     def _draw_maps(self, first: int) -> dict[str, np.ndarray]:
         settings = self._config.generation
         numbers = np.arange(first, first + settings.batch_size)
-        structure, background = (t.numpy() for t in self._sample_maps(tf.constant(numbers, tf.int32)))
-        structure = (structure >= settings.structure_threshold).astype(np.uint8)
-        background = (background >= 0.5).astype(np.uint8)
+        maps = self._sample_maps(tf.constant(numbers, tf.int32))
+        structure, background = (t.numpy().astype(np.uint8) for t in maps)
         errors = contour_filter.mask_errors(structure[..., 0], background[..., 0], settings.filter_blur)
         # Edges outside the head would be drawn into the empty background.
         return {
@@ -152,9 +151,8 @@ class Generation:
             numbers,
             fn_output_signature=tf.float32,
         )
-        structure = self._structure_gan.decoder(codes, training=False)
-        binary = tf.cast(structure >= self._config.generation.structure_threshold, tf.float32)
-        return structure, self._structure_gan.mask_generator(binary, training=False)
+        threshold = self._config.generation.structure_threshold
+        return generators.binary_maps(*generators.sample_maps(self._structure_gan, codes, threshold), threshold)
 
     def _place_labels(self, maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         background = tf.constant(maps["background"], tf.float32)
@@ -197,9 +195,7 @@ class Generation:
         noise = tf.map_fn(
             lambda d: tf.random.stateless_uniform(shape, [seed + 3, d]), numbers, fn_output_signature=tf.float32
         )
-        structure = fusion.remove_lesion_edges(structure, label)
-        batch = {"structure": structure, "background": background, "fusion_label": label, "noise": noise}
-        return self._modality_gan.synthesize(batch)
+        return generators.synthesize(self._modality_gan, structure, background, label, noise)
 
     def _agreement(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         """Whole-lesion Dice of the real-trained segmenters against the input label: [B, n], or None without filter."""

@@ -8,7 +8,11 @@ import tensorflow as tf
 from mmsynth_tf import configs, pairs
 from mmsynth_tf.configs import Config
 from mmsynth_tf.input_pipeline import SliceSource
+from mmsynth_tf.lesion_processor import LesionProcessor
+from mmsynth_tf.modality_gan import ModalityGAN
+from mmsynth_tf.segmenter import Segmenter
 from mmsynth_tf.stage import Batch
+from mmsynth_tf.structure_gan import StructureGAN
 
 SIZE = 16
 
@@ -31,8 +35,7 @@ _TINY = {
     "synthesis.discriminator_filters": 2,
     "synthesis.discriminator_init_stddev": 0.2,
     "synthesis.residual_blocks": 1,
-    "synthesis.lesion_filters": 2,
-    "synthesis.lesion_levels": 2,
+    "synthesis.pretrained_lesion": False,
 }
 
 
@@ -55,6 +58,32 @@ def tiny_config(num_modalities: int = 3, num_classes: int = 5, **settings: Any) 
         **{path.replace("__", "."): value for path, value in settings.items()},
     }
     return configs.override(configs.Config(), values)
+
+
+def lesion_processor(config: Config, design: str) -> LesionProcessor:
+    data, settings = config.data, config.segmentation
+    return LesionProcessor(
+        data.image_size,
+        data.num_modalities,
+        data.num_classes,
+        design=design,
+        base_filters=settings.base_filters,
+        levels=settings.levels,
+        dropout=settings.dropout,
+    )
+
+
+def structure_gan(config: Config) -> StructureGAN:
+    return StructureGAN(config.data.image_size, config.structure)
+
+
+def segmenter(config: Config) -> Segmenter:
+    return Segmenter(config.segmentation, lesion_processor(config, config.segmentation.design))
+
+
+def modality_gan(config: Config) -> ModalityGAN:
+    processor = lesion_processor(config, config.synthesis.lesion_design)
+    return ModalityGAN(config.data, config.structure_map, config.synthesis, processor)
 
 
 def head_slice(rng: np.random.Generator, num_modalities: int, num_classes: int = 5, size: int = SIZE) -> dict:

@@ -57,6 +57,10 @@ class ModalityOracle:
         self._code_g = model.fusion_encoder(self._fused())
         self._x_g = [self._decode(self._code_g, i) for i in range(self._n)]
         self._code_of_x_g = [model.image_encoder(x) for x in self._x_g]
+        pairs = list(itertools.permutations(range(self._n), 2))
+        self._x_t = {(i, j): self._decode(self._code[i], j) for i, j in pairs}
+        self._code_t = {(i, j): model.image_encoder(self._x_t[i, j]) for i, j in pairs}
+        self._x_cr = {(j, i): self._decode(self._code_t[i, j], i) for i, j in pairs}
 
     def exact_terms(self) -> dict[str, float]:
         """Every term, its sums over all pairs and triples."""
@@ -87,16 +91,16 @@ class ModalityOracle:
         return {
             "discriminator_real": sum(norm(self._d(x[i]), 1) for i in each),
             "discriminator_synthetic": sum(norm(self._d(x_g[i])) for i in each),
-            "discriminator_translated": over_pairs(lambda i, j: norm(self._d(self._x_t(i, j)))),
+            "discriminator_translated": over_pairs(lambda i, j: norm(self._d(self._x_t[i, j]))),
             "discriminator_class": sum(self._class(x[i], i) for i in each),
             "discriminator_class_synthetic": sum(self._class(x_g[i], i) for i in each),
             "code_discriminator": sum(norm(fd(self._code[i]), 1) for i in each) + norm(fd(self._code_g)),
-            "translation_adversarial": over_pairs(lambda i, j: norm(self._d(self._x_t(i, j)), 1)),
-            "translation_class": over_pairs(lambda i, j: self._class(self._x_t(i, j), j)),
+            "translation_adversarial": over_pairs(lambda i, j: norm(self._d(self._x_t[i, j]), 1)),
+            "translation_class": over_pairs(lambda i, j: self._class(self._x_t[i, j], j)),
             "reconstruction": sum(norm(x[i], self._decode(self._code[i], i)) for i in each),
-            "cycle": over_pairs(lambda i, j: norm(x[i], self._x_cr(j, i))),
-            "cycle_consistency": triple_scale * sum(norm(self._x_cr(j, i), self._x_cr(k, i)) for i, j, k in triples),
-            "code_consistency": over_pairs(lambda i, j: norm(self._code[i], self._code_t(i, j))),
+            "cycle": over_pairs(lambda i, j: norm(x[i], self._x_cr[j, i])),
+            "cycle_consistency": triple_scale * sum(norm(self._x_cr[j, i], self._x_cr[k, i]) for i, j, k in triples),
+            "code_consistency": over_pairs(lambda i, j: norm(self._code[i], self._code_t[i, j])),
             "lesion_supervised": sum(self._lesion(self._labels[i], x[i], i) for i in each),
             "adversarial": sum(norm(self._d(x_g[i]), 1) for i in each),
             "adversarial_class": sum(self._class(x_g[i], i) for i in each),
@@ -114,15 +118,6 @@ class ModalityOracle:
         condition = np.zeros((1, self._n), np.float32)
         condition[0, modality] = 1
         return self._model.decoder([code, tf.constant(condition)])
-
-    def _x_t(self, i: int, j: int) -> tf.Tensor:
-        return self._decode(self._code[i], j)
-
-    def _code_t(self, i: int, j: int) -> tf.Tensor:
-        return self._model.image_encoder(self._x_t(i, j))
-
-    def _x_cr(self, j: int, i: int) -> tf.Tensor:
-        return self._decode(self._code_t(i, j), i)
 
     def _d(self, image: tf.Tensor) -> tf.Tensor:
         return self._model.discriminator(image)[0]

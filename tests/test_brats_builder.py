@@ -6,9 +6,9 @@ import pytest
 import tensorflow_datasets as tfds
 
 from datasets import brats
-from datasets.prepare import new_folder
 from mmsynth_tf import configs, constants
 from mmsynth_tf.cases import CaseError, read_case
+from mmsynth_tf.records import new_folder
 from mmsynth_tf.releases import find_cases
 from mmsynth_tf.slicing import slice_examples
 from tests.fakes_cases import DATA, volumes, write_nifti_case

@@ -5,38 +5,7 @@ import types
 import pytest
 
 from datasets import prepare
-from mmsynth_tf.commands import UserError
-
-
-def test_new_folder_appears_when_whole(tmp_path):
-    output = tmp_path / "a" / "b"
-    with prepare.new_folder(output) as folder:
-        (folder / "x").touch()
-        assert not output.exists()
-    assert [path.name for path in output.iterdir()] == ["x"]
-    assert [path.name for path in output.parent.iterdir()] == ["b"]
-
-
-def test_failure_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), prepare.new_folder(tmp_path / "a") as folder:
-        (folder / "x").touch()
-        raise RuntimeError
-    assert not list(tmp_path.iterdir())
-
-
-def test_replaces_only_when_asked_and_only_by_something_whole(tmp_path):
-    output = tmp_path / "a"
-    output.mkdir()
-    (output / "old").touch()
-    with pytest.raises(UserError, match="--overwrite"), prepare.new_folder(output):
-        pass
-    with pytest.raises(RuntimeError), prepare.new_folder(output, overwrite=True):
-        raise RuntimeError
-    assert (output / "old").exists()
-    with prepare.new_folder(output, overwrite=True) as folder:
-        (folder / "new").touch()
-    assert [path.name for path in output.iterdir()] == ["new"]
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+from mmsynth_tf import records
 
 
 def test_small_disk_is_refused_before_work_begins(tmp_path, monkeypatch):
@@ -55,7 +24,7 @@ def test_disk_that_fills_up_while_writing_is_an_os_error(tmp_path):
         def download_and_prepare(self, **options):
             raise RuntimeError("ResourceExhaustedError: a.tfrecord; No space left on device")
 
-    with pytest.raises(OSError, match="No space left") as caught, prepare.new_folder(tmp_path / "a") as folder:
+    with pytest.raises(OSError, match="No space left") as caught, records.new_folder(tmp_path / "a") as folder:
         prepare.write_data_set(FullDisk, folder, dict)
     assert caught.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())

@@ -5,16 +5,13 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import losses
-from mmsynth_tf.modality_gan import ModalityGAN
-from mmsynth_tf.segmenter import Segmenter
-from mmsynth_tf.structure_gan import StructureGAN
 from tests import fakes, training_checks
 
 CONFIG = fakes.tiny_config(2, synthesis__residual_blocks=0)
 STAGES = {
-    "structure": (lambda: StructureGAN(CONFIG.data.image_size, CONFIG.structure), fakes.structure_batch),
-    "segmentation": (lambda: Segmenter(CONFIG.data, CONFIG.segmentation), fakes.unregistered_slices),
-    "synthesis": (lambda: ModalityGAN(CONFIG.data, CONFIG.structure_map, CONFIG.synthesis), fakes.synthesis_batch),
+    "structure": (fakes.structure_gan, fakes.structure_batch),
+    "segmentation": (fakes.segmenter, fakes.unregistered_slices),
+    "synthesis": (fakes.modality_gan, fakes.synthesis_batch),
 }
 
 
@@ -22,7 +19,7 @@ STAGES = {
 def test_two_replicas_leave_the_weights_of_one_device(stage):
     build, make_batch = STAGES[stage]
     batches = [make_batch(np.random.default_rng(seed), CONFIG, batch_size=4) for seed in range(2)]
-    training_checks.assert_replicas_agree(build, batches)
+    training_checks.assert_replicas_agree(lambda: build(CONFIG), batches)
 
 
 @pytest.mark.parametrize("name", ["moments", "dice"])

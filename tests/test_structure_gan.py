@@ -31,8 +31,7 @@ def networks(model: StructureGAN) -> dict[str, list[tf.keras.Model]]:
 
 
 def build(**settings) -> StructureGAN:
-    config = fakes.tiny_config(**settings)
-    return StructureGAN(config.data.image_size, config.structure)
+    return fakes.structure_gan(fakes.tiny_config(**settings))
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +66,8 @@ def test_each_term_reaches_exactly_the_networks_it_should_train(batch, group, ta
     assert training_checks.networks_reached(model, batch, group, networks(model)) == table
 
 
-@pytest.mark.parametrize("term", TRAINED)
-def test_a_step_on_one_term_moves_only_its_networks(prober, batch, term):
-    assert prober.moved_by([term], batch) == TRAINED[term]
+def test_a_step_on_one_term_moves_only_its_networks(prober, batch):
+    assert {term: prober.moved_by([term], batch) for term in TRAINED} == TRAINED
 
 
 def test_a_step_on_all_terms_moves_every_network(prober, batch):

@@ -5,8 +5,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from datasets import synthetic
-from datasets.prepare import new_folder
 from mmsynth_tf import constants
+from mmsynth_tf.records import new_folder
 from tests.fakes_cases import DATA
 
 SIZE = (*DATA.image_size, 1)

@@ -123,16 +123,15 @@ def _assert_weights_close(actual: StageModel, expected: StageModel) -> None:
 
 def _weights(model: StageModel) -> list[np.ndarray]:
     """Weights of the networks alone: a compiled model has its metrics' besides."""
-    return [value for group in model.groups.values() for network in group.networks for value in network.get_weights()]
+    return [value for network in model.networks.values() for value in network.get_weights()]
 
 
 def _set_weights(model: StageModel, values: Sequence[np.ndarray]) -> None:
     rest = list(values)
-    for group in model.groups.values():
-        for network in group.networks:
-            count = len(network.weights)
-            network.set_weights(rest[:count])
-            rest = rest[count:]
+    for network in model.networks.values():
+        count = len(network.weights)
+        network.set_weights(rest[:count])
+        rest = rest[count:]
 
 
 def _values(networks: Sequence[tf.keras.Model]) -> list[np.ndarray]:

@@ -1,0 +1,79 @@
+"""Layers: values by hand, and configurations that rebuild them."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf.layers import AppendCondition, InstanceNormalization, Upsample
+
+
+def test_instance_normalisation_standardises_each_channel_of_each_image(rng):
+    images = tf.constant(rng.normal(3.0, 5.0, (2, 8, 8, 3)), tf.float32)
+    normalised = InstanceNormalization()(images).numpy()
+    np.testing.assert_allclose(normalised.mean(axis=(1, 2)), 0.0, atol=1e-5)
+    np.testing.assert_allclose(normalised.std(axis=(1, 2)), 1.0, atol=1e-4)
+
+
+def test_instance_normalisation_scales_and_shifts():
+    layer = InstanceNormalization(epsilon=0.0)
+    images = tf.constant([1.0, -1.0], shape=[1, 1, 2, 1])
+    layer(images)
+    layer.gamma.assign([3.0])
+    layer.beta.assign([10.0])
+    np.testing.assert_allclose(layer(images)[0, 0, :, 0], [13.0, 7.0])
+
+
+def test_instance_normalisation_of_a_constant_image_is_its_shift():
+    np.testing.assert_array_equal(InstanceNormalization()(tf.fill([1, 4, 4, 1], 7.0)), np.zeros((1, 4, 4, 1)))
+
+
+def test_instance_normalisation_of_half_precision_keeps_its_statistics_in_float32(rng):
+    # The mean of squares, 10⁶, is beyond float16.
+    images = tf.constant(rng.normal(1000.0, 4.0, (1, 16, 16, 1)), tf.float16)
+    layer = InstanceNormalization(dtype="mixed_float16")
+    result = layer(images)
+    assert result.dtype == tf.float16
+    assert float(tf.math.reduce_std(tf.cast(result, tf.float32))) == pytest.approx(1.0, abs=1e-2)
+
+
+def test_upsampling_repeats_pixels():
+    images = tf.constant([[1.0, 2.0], [3.0, 4.0]])[None, :, :, None]
+    expected = [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
+    np.testing.assert_array_equal(Upsample()(images)[0, :, :, 0], expected)
+
+
+def test_upsampling_compiles_with_its_gradient():
+    images = tf.Variable(tf.ones([1, 2, 2, 3]))
+    layer = Upsample()
+
+    @tf.function(jit_compile=True)
+    def gradient():
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(layer(images))
+        return tape.gradient(total, images)
+
+    np.testing.assert_array_equal(gradient(), 4.0 * np.ones((1, 2, 2, 3)))
+
+
+def test_a_condition_is_appended_to_every_pixel_of_its_own_row():
+    features, condition = tf.zeros([2, 3, 4, 5]), tf.constant([[1.0, 2.0], [3.0, 4.0]])
+    result = AppendCondition()([features, condition])
+    assert result.shape == (2, 3, 4, 7)
+    np.testing.assert_array_equal(result[..., :5], features)
+    for row in range(2):
+        np.testing.assert_array_equal(result[row, :, :, 5:], np.broadcast_to(condition[row], (3, 4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (Upsample(), (None, 4, 6, 2), (None, 8, 12, 2)),
+        (AppendCondition(), [(None, 4, 6, 2), (None, 3)], (None, 4, 6, 5)),
+    ],
+)
+def test_output_shapes_are_known_without_data(layer, shape, expected):
+    assert tuple(layer.compute_output_shape(shape)) == expected
+
+
+def test_a_layer_is_rebuilt_from_its_configuration():
+    assert InstanceNormalization.from_config(InstanceNormalization(epsilon=0.5).get_config()).epsilon == 0.5
