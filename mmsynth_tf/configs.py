@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mmsynth_tf import constants
+from mmsynth_tf import commands, constants
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -193,7 +193,7 @@ class SynthesisConfig:
     )
     pretrained_lesion: bool = _setting(
         True,
-        "Take the lesion processors, frozen, from the segmentation stage of the same work directory (the authors' later "
+        "Take the lesion processors, frozen, from the segmentation stage of the same workdir (the authors' later "
         "version); otherwise they train alongside. Paper: alongside.",
     )
     lesion_learning_rate: float = _setting(1e-3, "Learning rate of the lesion processors.")
@@ -297,11 +297,11 @@ def override(config: Any, values: Mapping[str, Any]) -> Any:
     """A copy with the leaves named by `values` (path to value) replaced.
 
     Raises:
-      ValueError: a path names no setting.
+      UserError: a path names no setting.
     """
     unknown = sorted(set(values) - set(fields(config)))
     if unknown:
-        raise ValueError(f"No such setting: {', '.join(unknown)}. Known settings: {', '.join(fields(config))}.")
+        raise commands.UserError(f"No such setting: {', '.join(unknown)}. Known settings: {', '.join(fields(config))}.")
     changes = {}
     for field in dataclasses.fields(config):
         current = getattr(config, field.name)

@@ -71,7 +71,7 @@ def _samples_section(synthetic: prepared.PreparedData, real: prepared.PreparedDa
     chosen = [lesion[i] for i in np.linspace(0, len(lesion) - 1, _SAMPLES).astype(int)]
     return report.Section(
         "All modalities from one map and one label",
-        "Every row is one synthetic sample: its map, its background mask, the label that was put in, and the modalities "
+        "Each row is one sample: its map, its background mask, the label that was put in, and the modalities "
         "that were made of them. Below, slices of test patients that no stage has seen.",
         figures=[
             report.Figure(_quadruples(fake, synthetic, with_maps=True), "Synthetic samples, the first that were made."),

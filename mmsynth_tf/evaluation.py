@@ -118,6 +118,6 @@ def refuse_leak(trained_on: dict, test: prepared.PreparedData, split: str) -> No
     shared = sorted(set(trained_on["split"].get("train", [])) & set(test.cases.get(split, [])))
     if shared and test.record["source"] != "synthetic":
         raise LeakError(
-            f"{len(shared)} cases of the {split!r} split of {test.path} were used in training ({', '.join(shared[:5])}…). "
+            f"{len(shared)} cases of the {split!r} split of {test.path} were trained on ({', '.join(shared[:5])}…). "
             "Build both sets with the same data.split_seed and fractions, or give other patients."
         )

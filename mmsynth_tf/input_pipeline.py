@@ -102,6 +102,9 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
         drawn, found = fusion.choose_labels(background, candidates, own_label, _seed(config, step, _LABEL))
         coin = tf.random.stateless_uniform([size], _seed(config, step, _OWN))
         own = (coin < config.synthesis.own_label_fraction) | ~found
+        label = tf.where(own[:, None, None, None], own_label, drawn)
+        # Neither the source's own lesion nor what lies under the chosen one may show in the map.
+        structure_map = fusion.remove_lesion_edges(fusion.remove_lesion_edges(structure_map, own_label), label)
         if triples:
             pair_source, pair_target = pairs.sampled_pairs(size, n, triples, _seed(config, step, _PAIRS))
         else:
@@ -109,9 +112,9 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
         return {
             **batch,
             "source": source_modality,
-            "structure": fusion.remove_lesion_edges(structure_map, own_label),
+            "structure": structure_map,
             "background": background,
-            "fusion_label": tf.where(own[:, None, None, None], own_label, drawn),
+            "fusion_label": label,
             "own_label": tf.cast(own, tf.float32),
             "pair_source": pair_source,
             "pair_target": pair_target,

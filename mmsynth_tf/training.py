@@ -68,8 +68,13 @@ STAGES: Mapping[str, Stage] = {
 }
 
 
+@functools.cache
 def strategy() -> tf.distribute.Strategy:
-    """A MirroredStrategy over the visible GPUs, or else the logical CPUs; one is fine."""
+    """The process's MirroredStrategy over the visible GPUs, or else the logical CPUs; one is fine.
+
+    A second one over the same devices would count its collective operations from the start again, and
+    TensorFlow 2.15 would take them for those of the first.
+    """
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
@@ -176,9 +181,21 @@ class Run:
         )
 
     def restore(self) -> int:
-        """Restores the newest checkpoint, if any; returns the step it was saved at."""
-        if self.manager.latest_checkpoint:
-            self.checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
+        """Restores the newest checkpoint, if any; returns the step it was saved at.
+
+        Raises:
+          WorkDirError: it is damaged, or was made with another version or on another stack.
+        """
+        newest = self.manager.latest_checkpoint
+        if newest:
+            try:
+                self.checkpoint.restore(newest).assert_existing_objects_matched()
+            except (tf.errors.OpError, AssertionError, ValueError) as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise WorkDirError(
+                    f"Checkpoint {newest} cannot be restored: it is damaged, or was made by another version of "
+                    f"mmsynth_tf or Keras ({reason}). Use the Python that trained it, or train in another --workdir."
+                ) from error
         return int(self.step.numpy())
 
     def fit(self, slices: input_pipeline.SliceSource) -> None:

@@ -91,7 +91,9 @@ def test_soft_dice_without_any_lesion_is_zero_and_has_a_finite_gradient():
 def test_cross_entropy_by_hand_and_finite_at_zero():
     one_hot = tf.one_hot(tf.constant([[[0, 1]]]), 2)
     probabilities = tf.constant([[[[0.5, 0.5], [0.75, 0.25]]]])
-    assert float(losses.cross_entropy(one_hot, probabilities)) == pytest.approx((math.log(2) + math.log(4)) / 2, abs=1e-5)
+    assert float(losses.cross_entropy(one_hot, probabilities)) == pytest.approx(
+        (math.log(2) + math.log(4)) / 2, abs=1e-5
+    )
     assert np.isfinite(losses.cross_entropy(one_hot, 1.0 - one_hot))
 
 

@@ -230,4 +230,6 @@ def test_one_pass_runs_parts_of_different_length_as_one_batch(rng):
 
 
 def test_compiled_with_xla_a_step_is_the_same(batch):
-    training_checks.assert_xla_agrees(lambda: build(tiny_config(residual_blocks=0, lesion_design="1seg", pretrained_lesion=True)), batch)
+    training_checks.assert_xla_agrees(
+        lambda: build(tiny_config(residual_blocks=0, lesion_design="1seg", pretrained_lesion=True)), batch
+    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import losses
+from mmsynth_tf import losses, training
 from tests import fakes, training_checks
 
 CONFIG = fakes.tiny_config(2, synthesis__residual_blocks=0)
@@ -30,7 +30,7 @@ def test_statistics_of_the_batch_are_taken_over_all_replicas(name, rng):
     else:
         loss, shape = losses.soft_dice_loss, (4, 2, 2, 3)
     a, b = (tf.constant(rng.uniform(size=shape), tf.float32) for _ in range(2))
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = training.strategy()
     halves = [
         strategy.experimental_distribute_values_from_function(lambda c, x=x: tf.split(x, 2)[c.replica_id_in_sync_group])
         for x in (a, b)

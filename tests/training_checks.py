@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from mmsynth_tf import training
 from mmsynth_tf.stage import Batch, StageModel
 
 Networks = Mapping[str, Sequence[tf.keras.Model]]
@@ -99,7 +100,8 @@ def assert_xla_agrees(build: Callable[[], StageModel], batch: Batch) -> None:
 def assert_replicas_agree(build: Callable[[], StageModel], batches: Sequence[Batch]) -> None:
     """Training on two logical CPUs leaves the weights that one device leaves at the same global batch."""
     single = build()
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = training.strategy()
+    assert strategy.num_replicas_in_sync == 2
     with strategy.scope():
         double = build()
         compile_with_sgd(double)

@@ -1,0 +1,71 @@
+"""Imports go one way, and configuration needs no TensorFlow."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "mmsynth_tf"
+# The method itself, from the bottom up: a module may import those of earlier rows alone.
+METHOD = (
+    {"constants", "compat"},
+    {"configs"},
+    {"structure", "losses", "layers", "pairs", "contour_filter"},
+    {"fusion", "networks"},
+    {"stage", "lesion_processor"},
+    {"structure_gan", "modality_gan", "segmenter"},
+    {"input_pipeline"},
+)
+LIGHT_MODULES = ("constants", "configs", "presets", "flags_config")
+
+
+def imported_names(path: Path) -> set[str]:
+    """Dotted names that a file imports anywhere; `from a import b` counts as a.b."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def own_imports(path: Path) -> set[str]:
+    """Modules of the package that a file imports."""
+    parts = [name.split(".") for name in imported_names(path)]
+    return {rest[0] for package, *rest in parts if package == "mmsynth_tf" and rest}
+
+
+IMPORTS = {path.stem: own_imports(path) for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
+
+
+def test_there_are_no_cycles():
+    graphlib.TopologicalSorter(IMPORTS).prepare()
+
+
+@pytest.mark.parametrize("row", range(len(METHOD)))
+def test_the_method_imports_only_what_lies_below(row):
+    below = set().union(*METHOD[:row])
+    for module in METHOD[row]:
+        assert IMPORTS[module] <= below, module
+
+
+@pytest.mark.parametrize("path", PACKAGE.glob("*.py"), ids=lambda path: path.stem)
+def test_the_library_never_imports_data_set_builders_or_tests(path):
+    packages = {name.split(".")[0] for name in imported_names(path)}
+    assert not packages & {"datasets", "tests"}
+
+
+def test_models_read_no_flags():
+    for module in set().union(*METHOD):
+        assert not {name for name in imported_names(PACKAGE / f"{module}.py") if name.startswith("absl")}, module
+
+
+@pytest.mark.parametrize("module", LIGHT_MODULES)
+def test_configuration_is_imported_without_tensorflow(module):
+    code = f"import sys, mmsynth_tf.{module}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, check=False).returncode == 0

@@ -1,0 +1,203 @@
+"""Training batches: independent draws, resumable streams, and what each stage gets."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf import configs, fusion, input_pipeline, structure
+from mmsynth_tf.input_pipeline import SliceSource
+from tests import fakes
+
+CONFIG = fakes.tiny_config(3)
+STAGES = {
+    "structure": input_pipeline.structure_batches,
+    "segmentation": input_pipeline.segmentation_batches,
+    "synthesis": input_pipeline.synthesis_batches,
+}
+
+
+@pytest.fixture(scope="module")
+def source() -> SliceSource:
+    return fakes.slice_source(CONFIG)
+
+
+def numbered_slices(available: list[list[bool]]) -> tf.data.Dataset:
+    """Slice number i has the value i in all its modalities."""
+    count, n = np.shape(available)
+    values = np.broadcast_to(np.arange(count, dtype=np.float16)[:, None, None, None, None], (count, n, 4, 4, 1))
+    return tf.data.Dataset.from_tensor_slices(
+        {
+            "image": values,
+            "label": np.ones((count, 4, 4, 1), np.uint8),
+            "available": np.array(available),
+            "has_label": np.ones(count, bool),
+        }
+    )
+
+
+def draw(stream: tf.data.Dataset, count: int) -> list[int]:
+    return [int(x["image"][0, 0, 0]) for x in stream.take(count)]
+
+
+def take(batches: tf.data.Dataset, count: int) -> list[dict[str, np.ndarray]]:
+    return list(batches.take(count).as_numpy_iterator())
+
+
+def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
+    assert set(first) == set(second)
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+@pytest.mark.parametrize("start", [2, 4])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_resumed_run_sees_the_batches_of_an_undisturbed_one(source, stage, start):
+    # Five slices in batches of two: the streams pass the end of the data in between.
+    undisturbed = take(STAGES[stage](source, CONFIG), 6)
+    # The global seed at that moment must not matter.
+    tf.keras.utils.set_random_seed(99)
+    resumed = take(STAGES[stage](source, CONFIG, start_step=start), 6 - start)
+    for first, second in zip(undisturbed[start:], resumed, strict=True):
+        assert_same(first, second)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_another_seed_and_another_step_give_other_batches(source, stage):
+    other = configs.override(CONFIG, {"runtime.seed": 1})
+    batches = [*take(STAGES[stage](source, CONFIG), 2), *take(STAGES[stage](source, other), 1)]
+    for first, second in itertools.combinations(batches, 2):
+        assert any(not np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_each_pass_draws_every_slice_once_in_another_order():
+    source = SliceSource(numbered_slices([[True, True]] * 6), 2)
+    drawn = draw(source.modality(0, seed=0, start=0), 24)
+    passes = [drawn[i : i + 6] for i in range(0, 24, 6)]
+    assert all(sorted(p) == list(range(6)) for p in passes)
+    assert len(set(map(tuple, passes))) > 1
+
+
+def test_modalities_are_drawn_independently():
+    source = SliceSource(numbered_slices([[True, True]] * 6), 2)
+    first, second = (draw(source.modality(index, seed=0, start=0), 6) for index in (0, 1))
+    assert first != second
+
+
+def test_a_modality_is_drawn_only_from_slices_that_have_it():
+    source = SliceSource(numbered_slices([[True, True], [True, False], [False, True], [True, False]]), 2)
+    assert source.counts == [3, 2]
+    assert sorted(draw(source.modality(0, seed=0, start=0), 3)) == [0, 1, 3]
+    assert sorted(draw(source.modality(1, seed=0, start=0), 2)) == [0, 2]
+
+
+@pytest.mark.parametrize("start", [1, 4, 5, 11])
+def test_a_stream_starts_anywhere(start):
+    source = SliceSource(numbered_slices([[True]] * 5), 1)
+    assert (
+        draw(source.modality(0, seed=3, start=start), 4) == draw(source.modality(0, seed=3, start=0), start + 4)[start:]
+    )
+
+
+def test_a_modality_without_slices_is_refused_with_the_counts():
+    with pytest.raises(ValueError, match=r"no labelled slice.*\[2, 0\]"):
+        SliceSource(numbered_slices([[True, False]] * 2), 2)
+
+
+def test_unlabelled_slices_are_not_trained_on():
+    slices = numbered_slices([[True]] * 4).map(lambda x: {**x, "has_label": x["image"][0, 0, 0, 0] < 2, "case_id": "a"})
+    kept = list(input_pipeline.training_features(slices))
+    assert [int(x["image"][0, 0, 0, 0]) for x in kept] == [0, 1]
+    assert set(kept[0]) == {"image", "label", "available"}
+
+
+def test_segmentation_batches_hold_slices_with_their_labels():
+    config = configs.override(CONFIG, {"runtime.augment": False})
+    slices = fakes.slices(5, config)
+    known = {
+        (i, example["image"][i].tobytes()): example["label"] for example in slices.as_numpy_iterator() for i in range(3)
+    }
+    for batch in take(input_pipeline.segmentation_batches(SliceSource(slices, 3), config), 3):
+        assert batch["image"].shape == (2, 3, fakes.SIZE, fakes.SIZE, 1) and batch["image"].dtype == np.float32
+        for row, i in itertools.product(range(2), range(3)):
+            image = batch["image"][row, i].astype(np.float16)
+            np.testing.assert_array_equal(batch["label"][row, i], known[i, image.tobytes()])
+
+
+def test_structure_batches_hold_maps_masks_and_normal_codes(source):
+    batches = take(input_pipeline.structure_batches(source, CONFIG), 40)
+    for name in ("structure", "background"):
+        values = np.stack([b[name] for b in batches])
+        assert values.shape == (40, 2, fakes.SIZE, fakes.SIZE, 1) and set(np.unique(values)) == {0.0, 1.0}
+        # The image's corners are outside the head.
+        assert np.all(values[:, :, 0, 0] == (name == "background"))
+    noise, code = (np.stack([b[name] for b in batches]) for name in ("noise", "code"))
+    assert not np.array_equal(noise, code)
+    for values in (noise, code):
+        # 320 standard normal numbers.
+        assert abs(values.mean()) < 0.25 and values.std() == pytest.approx(1.0, abs=0.2)
+
+
+@pytest.mark.parametrize("triples", [0, 1])
+def test_synthesis_batches_are_consistent(triples):
+    config = configs.override(CONFIG, {"synthesis.triples_per_slice": triples})
+    owned = []
+    for batch in take(input_pipeline.synthesis_batches(fakes.slice_source(config), config), 12):
+        for row in range(2):
+            image, own_label = (batch[name][row, batch["source"][row]] for name in ("image", "label"))
+            background, label = batch["background"][row], batch["fusion_label"][row]
+            expected = structure.background_mask(image[None], expand=config.structure_map.background_expand)
+            np.testing.assert_array_equal(background, expected[0])
+            edges = structure.structure_map(tf.constant(image[None]), config.structure_map)
+            np.testing.assert_array_equal(
+                batch["structure"][row], fusion.remove_lesion_edges(edges, own_label[None])[0]
+            )
+            if batch["own_label"][row]:
+                np.testing.assert_array_equal(label, own_label)
+            else:
+                assert not np.any(background * label)
+            owned.append(batch["own_label"][row])
+        assert batch["pair_source"].shape == batch["pair_target"].shape == (2, 2 if triples else 6)
+        assert np.all(batch["pair_source"] != batch["pair_target"])
+    assert 0 < np.mean(owned) < 1
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_the_share_of_own_labels_is_a_setting(source, fraction):
+    config = configs.override(CONFIG, {"synthesis.own_label_fraction": fraction})
+    own = np.concatenate([b["own_label"] for b in take(input_pipeline.synthesis_batches(source, config), 6)])
+    # A head that no drawn label fits keeps its own, so 0 need not be reached exactly.
+    assert np.mean(own) == 1.0 if fraction else np.mean(own) < 1.0
+
+
+def test_every_modality_gives_structure_maps(source):
+    batches = take(input_pipeline.synthesis_batches(source, CONFIG), 20)
+    assert set(np.concatenate([b["source"] for b in batches])) == {0, 1, 2}
+
+
+def test_augmentation_moves_image_and_label_together_and_can_be_left_out(rng):
+    batch = fakes.unregistered_slices(rng, CONFIG, batch_size=2)
+    marked = {**batch, "image": tf.cast(batch["label"], tf.float32)}
+    still = configs.AugmentationConfig(scale=0.0, rotation=0.0, translation=0.0, flip=True)
+    moved = input_pipeline.augment(marked, still, tf.constant([1, 2]), tf.constant([3, 4]))
+    np.testing.assert_allclose(moved["image"], tf.cast(moved["label"], tf.float32), atol=1e-5)
+    assert not np.array_equal(moved["label"], marked["label"])
+
+
+def test_intensity_changes_contrast_but_not_the_background(rng):
+    batch = fakes.unregistered_slices(rng, CONFIG, batch_size=2)
+    config = configs.AugmentationConfig(scale=0.0, rotation=0.0, translation=0.0, flip=False, intensity=0.3)
+    changed = input_pipeline.augment(batch, config, tf.constant([1, 2]), tf.constant([3, 4]))
+    before, after = batch["image"].numpy(), changed["image"].numpy()
+    np.testing.assert_array_equal(before == 0, after == 0)
+    assert after.min() >= 0 and after.max() <= 1 and not np.allclose(before, after)
+
+
+def test_registered_batches_keep_the_order_and_every_feature():
+    slices = fakes.slices(5, CONFIG)
+    batches = list(input_pipeline.registered_batches(slices, 2))
+    assert [len(b["label"]) for b in batches] == [2, 2, 1]
+    assert batches[0]["image"].dtype == tf.float32
+    labels = np.concatenate([b["label"] for b in batches])
+    np.testing.assert_array_equal(labels, [x["label"] for x in slices.as_numpy_iterator()])
