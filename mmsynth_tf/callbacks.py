@@ -1,16 +1,18 @@
 """What happens between training steps: moving average, logs, previews, checkpoints."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from mmsynth_tf import commands, records
 
 LOSSES_FILE = "losses.csv"
+
+_LOG = logging.getLogger(__name__)
 
 
 class NonFiniteLossError(commands.UserError):
@@ -106,7 +108,7 @@ class Journal(tf.keras.callbacks.Callback):
         seconds = (time.monotonic() - self._began) / (step - self._start)
         left = int(seconds * max(0, self._steps - step))
         shown = "  ".join(f"{name} {value:.3g}" for name, value in terms.items())
-        logging.info(
+        _LOG.info(
             "step %d/%d  %.1f slices/s  %d:%02d:%02d left  %s",
             *(step, self._steps, self._slices_per_step / seconds),
             *(left // 3600, left // 60 % 60, left % 60),

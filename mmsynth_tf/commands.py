@@ -1,10 +1,12 @@
 """What the command-line programs share: one clear line for errors that the user can mend. No TensorFlow here."""
 
 import errno
+import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, logging
+import absl.logging
+from absl import app
 
 
 class UserError(ValueError):
@@ -25,8 +27,7 @@ def run(main: Callable[[list[str]], None]) -> None:
     """Parses flags, calls `main` and exits; mendable errors become one line on stderr and exit status 1."""
 
     def guarded(argv: list[str]) -> None:
-        logging.use_absl_handler()
-        logging.set_verbosity(logging.INFO)
+        _show_own_messages()
         try:
             main(argv)
         except app.UsageError:
@@ -35,10 +36,21 @@ def run(main: Callable[[list[str]], None]) -> None:
             message = explain(error)
             if message is None:
                 raise
-            logging.debug("The error in full:", exc_info=True)
+            logging.getLogger(__name__).debug("The error in full:", exc_info=True)
             sys.exit(f"Error: {message}")
 
     app.run(guarded)
+
+
+def _show_own_messages() -> None:
+    """Shows what this package reports, and of TensorFlow and its data sets only errors."""
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    own = logging.getLogger("mmsynth_tf")
+    own.addHandler(handler)
+    own.setLevel(logging.INFO)
+    own.propagate = False
 
 
 def explain(error: Exception) -> str | None:

@@ -97,6 +97,9 @@ class StructureConfig:
     learning_rate: float = _setting(1e-4, "Adam's learning rate.")
     discriminator_learning_rate: float = _setting(1e-4, "Learning rate of the discriminators.")
     beta_1: float = _setting(0.5, "Adam's beta_1.")
+    match_codes: bool = _setting(
+        True, "Give the noise the mean and covariance of real maps' codes before it is decoded; paper: no."
+    )
     latent_dim: int = _setting(512, "Dimensions of the latent code z; authors 4096.")
     base_filters: int = _setting(32, "Filters of the first layer of encoder and decoder.")
     max_filters: int = _setting(512, "Most filters of any layer.")

@@ -20,7 +20,7 @@ def sample_maps(structure_gan: StructureGAN, code: tf.Tensor, threshold: float) 
     Returns:
       Probability of an edge, and of background given the binary map; each float32 [B, H, W, 1].
     """
-    structure = structure_gan.decoder(code, training=False)
+    structure = structure_gan.decode(code)
     return structure, structure_gan.mask_generator(_at_least(structure, threshold), training=False)
 
 

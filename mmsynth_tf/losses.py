@@ -33,8 +33,8 @@ def moments_loss(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
       z_mean: float32 [B, L].
       z_log_var: float32 [B, L].
     """
-    mean = _across_replicas(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(z_mean))
-    stddev = _across_replicas(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(tf.exp(0.5 * z_log_var)))
+    mean = across_replicas(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(z_mean))
+    stddev = across_replicas(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(tf.exp(0.5 * z_log_var)))
     return tf.square(mean) + tf.square(stddev - 1.0)
 
 
@@ -87,7 +87,7 @@ def soft_dice_loss(one_hot: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
     truth, predicted = one_hot[..., 1:], probabilities[..., 1:]
     axes = tuple(range(truth.shape.rank - 1))
     sums = tf.stack([tf.reduce_sum(x, axes) for x in (truth * predicted, truth, predicted)])
-    overlap, true_area, predicted_area = tf.unstack(_across_replicas(tf.distribute.ReduceOp.SUM, sums))
+    overlap, true_area, predicted_area = tf.unstack(across_replicas(tf.distribute.ReduceOp.SUM, sums))
     present = tf.cast(true_area > 0, tf.float32)
     dice = 2.0 * overlap / (true_area + predicted_area + 1e-5)
     return tf.math.divide_no_nan(tf.reduce_sum(present * (1.0 - dice)), tf.reduce_sum(present))
@@ -128,7 +128,7 @@ def weighted_sum(terms: Mapping[str, tf.Tensor], weights: Any) -> tf.Tensor:
     return tf.add_n([getattr(weights, name) * term for name, term in terms.items()])
 
 
-def _across_replicas(operation: tf.distribute.ReduceOp, value: tf.Tensor) -> tf.Tensor:
+def across_replicas(operation: tf.distribute.ReduceOp, value: tf.Tensor) -> tf.Tensor:
     """Combines a statistic of the batch whose loss is not linear in it, so that replicas agree with one device."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:

@@ -33,6 +33,7 @@ class StageModel(tf.keras.Model):
 
     groups: Mapping[str, Group]
     frozen_networks: Sequence[tf.keras.Model] = ()  # Used, and saved, but not trained.
+    statistics: Sequence[tf.Variable] = ()  # Variables that training moves without gradients.
     term_weights: Any  # A dataclass with a field for each loss term.
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:

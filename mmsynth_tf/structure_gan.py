@@ -7,6 +7,9 @@ from mmsynth_tf.configs import StructureConfig
 from mmsynth_tf.stage import Batch, Group, StageModel
 
 
+_STATISTICS_DECAY = 0.99
+
+
 class StructureGAN(StageModel):
     """EC_f, DC_f, MASK, D_f and FD_f, trained together.
 
@@ -47,6 +50,12 @@ class StructureGAN(StageModel):
             image_size, base_filters=config.discriminator_filters, **adversary
         )
         self.code_discriminator = networks.code_discriminator(config.latent_dim, **adversary)
+        self.match_codes = config.match_codes
+        # Mean and covariance of the codes of real maps, as moving averages.
+        replicated = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}
+        self.code_mean = tf.Variable(tf.zeros([config.latent_dim]), name="code_mean", **replicated)
+        self.code_covariance = tf.Variable(tf.eye(config.latent_dim), name="code_covariance", **replicated)
+        self.statistics = (self.code_mean, self.code_covariance)
         self.term_weights = config.weights
         self.groups = {
             "generator": Group((self.encoder, self.decoder, self.mask_generator), self.GENERATOR_TERMS),
@@ -57,8 +66,23 @@ class StructureGAN(StageModel):
             ),
         }
 
+    def decode(self, code: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Standard normal noise to the probability of an edge.
+
+        With `match_codes` the noise first gets the mean and covariance of the codes of real maps: the code
+        discriminator alone brings those near N(0, I), but not near enough for maps that look real (BUILD_NOTES.md).
+
+        Args:
+          code: float32 [B, L], standard normal.
+          training: passed on.
+
+        Returns:
+          float32 [B, H, W, 1].
+        """
+        return self.decoder(self._latent(code), training=training)
+
     def sample(self, code: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Decodes codes.
+        """Maps and masks from noise.
 
         Args:
           code: float32 [B, L], standard normal.
@@ -66,14 +90,32 @@ class StructureGAN(StageModel):
         Returns:
           Probability of an edge and of background, each float32 [B, H, W, 1].
         """
-        structure = self.decoder(code, training=False)
+        structure = self.decode(code)
         return structure, self.mask_generator(structure, training=False)
+
+    def _latent(self, code: tf.Tensor) -> tf.Tensor:
+        if not self.match_codes:
+            return code
+        factor = tf.linalg.cholesky(self.code_covariance + 1e-4 * tf.eye(self.latent_dim))
+        return self.code_mean + tf.matmul(code, factor, transpose_b=True)
+
+    def _observe(self, z: tf.Tensor) -> None:
+        """Moves the code statistics towards those of a batch."""
+        mean = losses.across_replicas(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(z, axis=0))
+        deviation = z - mean
+        covariance = tf.matmul(deviation, deviation, transpose_a=True) / tf.cast(tf.shape(z)[0], tf.float32)
+        covariance = losses.across_replicas(tf.distribute.ReduceOp.MEAN, covariance)
+        for average, value in ((self.code_mean, mean), (self.code_covariance, covariance)):
+            average.assign(average + (1.0 - _STATISTICS_DECAY) * (tf.stop_gradient(value) - average))
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         real = batch["structure"]
         z_mean, z_log_var = self.encoder(real, training=training)
         z = z_mean + tf.exp(0.5 * z_log_var) * batch["noise"]
-        decoded = self.decoder(tf.concat([z, batch["code"]], 0), training=training)
+        z_g = self._latent(batch["code"])
+        if training and self.match_codes:
+            self._observe(z)
+        decoded = self.decoder(tf.concat([z, z_g], 0), training=training)
         reconstructed, fake = tf.split(decoded, 2)
         masks = self.mask_generator(tf.concat([real, decoded], 0), training=training)
         real_scores, fake_scores = tf.split(self.map_discriminator(tf.concat([real, fake], 0), training=training), 2)

@@ -4,11 +4,11 @@ import contextlib
 import dataclasses
 import functools
 import json
+import logging
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
-from absl import logging
 
 from mmsynth_tf import callbacks, commands, compat, configs, constants, input_pipeline, prepared, previews, records
 from mmsynth_tf.lesion_processor import LesionProcessor
@@ -19,6 +19,8 @@ from mmsynth_tf.structure_gan import StructureGAN
 
 CONFIG_FILE = "config.json"
 _TRAINED_ON_FILE = "trained_on.json"
+
+_LOG = logging.getLogger(__name__)
 
 
 class WorkDirError(commands.UserError):
@@ -128,9 +130,9 @@ def train(
         if stage == constants.SYNTHESIS and config.synthesis.pretrained_lesion and not start:
             _install_segmenters(run.model, config, workdir)
         if start >= settings.steps:
-            logging.info("%s: all %d steps are done.", stage, settings.steps)
+            _LOG.info("%s: all %d steps are done.", stage, settings.steps)
             return
-        logging.info("%s: training from step %d to %d.", stage, start, settings.steps)
+        _LOG.info("%s: training from step %d to %d.", stage, start, settings.steps)
         run.fit(input_pipeline.SliceSource(_training_slices(data), config.data.num_modalities, config.runtime.cache))
 
 
@@ -175,6 +177,7 @@ class Run:
             average=self.average.shadows,
             optimizers=dict(self.model.optimizers),
             networks=self.model.networks,
+            statistics=list(self.model.statistics),
         )
         self.manager = tf.train.CheckpointManager(
             self.checkpoint, str(folder / "checkpoints"), max_to_keep=config.runtime.keep_checkpoints

@@ -1,5 +1,6 @@
 """What every test shares: two logical CPUs, fixed seeds, and the real cases where there are any."""
 
+import dataclasses
 import os
 import random
 from pathlib import Path
@@ -41,3 +42,18 @@ def real_cases() -> Path:
     if not folder.is_dir():
         pytest.skip(f"No BraTS cases at {folder}; set {REAL_CASES_VARIABLE} to a folder with cases.")
     return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_data(tmp_path_factory):
+    """A prepared data set of six tiny cases: 16 x 16 pixels, four modalities, one region called "all"."""
+    from datasets import brats
+    from mmsynth_tf import prepared, releases
+    from tests import fakes, fakes_cases
+
+    cases, folder = tmp_path_factory.mktemp("cases"), tmp_path_factory.mktemp("prepared")
+    for number in range(6):
+        fakes_cases.write_nifti_case(cases, f"case_{number}_1", fakes_cases.volumes())
+    data = dataclasses.replace(fakes_cases.DATA, height=fakes.SIZE, width=fakes.SIZE, regions={"all": (1, 2, 4)})
+    brats.build(releases.find_cases(cases, data.modalities, None), data, folder, False, "made up")
+    return prepared.open_prepared(folder)

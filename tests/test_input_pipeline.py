@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, fusion, input_pipeline, structure
+from mmsynth_tf import configs, input_pipeline, structure
 from mmsynth_tf.input_pipeline import SliceSource
 from tests import fakes
 
@@ -51,10 +51,10 @@ def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> 
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
-@pytest.mark.parametrize("start", [2, 4])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_resumed_run_sees_the_batches_of_an_undisturbed_one(source, stage, start):
-    # Five slices in batches of two: the streams pass the end of the data in between.
+def test_a_resumed_run_sees_the_batches_of_an_undisturbed_one(source, stage):
+    # Five slices in batches of two: the streams are in their second pass by then, and go on to the third.
+    start = 4
     undisturbed = take(STAGES[stage](source, CONFIG), 6)
     # The global seed at that moment must not matter.
     tf.keras.utils.set_random_seed(99)
@@ -149,10 +149,8 @@ def test_synthesis_batches_are_consistent(triples):
             background, label = batch["background"][row], batch["fusion_label"][row]
             expected = structure.background_mask(image[None], expand=config.structure_map.background_expand)
             np.testing.assert_array_equal(background, expected[0])
-            edges = structure.structure_map(tf.constant(image[None]), config.structure_map)
-            np.testing.assert_array_equal(
-                batch["structure"][row], fusion.remove_lesion_edges(edges, own_label[None])[0]
-            )
+            edges = structure.structure_map(tf.constant(image[None]), config.structure_map)[0].numpy()
+            np.testing.assert_array_equal(batch["structure"][row], edges * (own_label == 0) * (label == 0))
             if batch["own_label"][row]:
                 np.testing.assert_array_equal(label, own_label)
             else:

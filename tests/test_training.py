@@ -1,0 +1,129 @@
+"""Training runs from start to checkpoint, on tiny cases read from NIfTI."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf import callbacks, configs, constants, prepared, records, training
+from mmsynth_tf.commands import UserError
+from tests import fakes
+
+CONFIG = fakes.tiny_config(
+    num_modalities=4,
+    structure__steps=4,
+    structure__steps_per_checkpoint=2,
+    segmentation__steps=4,
+    segmentation__steps_per_checkpoint=2,
+    synthesis__steps=4,
+    synthesis__steps_per_checkpoint=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    """Tracing for two replicas takes twice as long; tests/test_replicas.py has them."""
+    monkeypatch.setattr(training, "strategy", tf.distribute.get_strategy)
+
+
+def weights(stage, workdir):
+    model, _ = training.load(stage, workdir)
+    return [np.array(v) for network in model.networks.values() for v in network.weights]
+
+
+@pytest.mark.parametrize("stage", [constants.STRUCTURE, constants.SYNTHESIS])
+def test_a_stopped_run_ends_like_an_undisturbed_one(stage, prepared_data, tmp_path):
+    for name in ("whole", "stopped"):
+        if name == "stopped":
+            stop_after_first_checkpoint(stage, prepared_data, tmp_path / name)
+        training.train(stage, CONFIG, [prepared_data], tmp_path / name)
+    for a, b in zip(weights(stage, tmp_path / "whole"), weights(stage, tmp_path / "stopped"), strict=True):
+        np.testing.assert_array_equal(a, b)
+    logs = [records.read_columns(tmp_path / name / stage / callbacks.LOSSES_FILE) for name in ("whole", "stopped")]
+    assert list(logs[0]["step"]) == [2, 4]
+    assert {name: list(v) for name, v in logs[0].items()} == {name: list(v) for name, v in logs[1].items()}
+
+
+def stop_after_first_checkpoint(stage, data, workdir):
+    class Stopped(Exception):
+        pass
+
+    original = training.Run.save
+
+    def save_and_stop(run, step):
+        original(run, step)
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(training.Run, "save", save_and_stop)
+        training.train(stage, CONFIG, [data], workdir)
+
+
+def test_a_run_leaves_its_files_and_a_finished_run_is_not_repeated(prepared_data, tmp_path):
+    training.train(constants.STRUCTURE, CONFIG, [prepared_data], tmp_path)
+    folder = tmp_path / constants.STRUCTURE
+    assert {p.name for p in folder.iterdir()} == {
+        "config.json", "trained_on.json", "checkpoints", "losses.csv", "previews", "tensorboard",
+    }  # fmt: skip
+    assert [p.name for p in sorted((folder / "previews").iterdir())] == ["0000002.png", "0000004.png"]
+    before = (folder / "losses.csv").stat().st_mtime_ns
+    training.train(constants.STRUCTURE, CONFIG, [prepared_data], tmp_path)
+    assert (folder / "losses.csv").stat().st_mtime_ns == before
+
+
+def test_a_work_directory_with_other_settings_is_refused(prepared_data, tmp_path):
+    training.train(constants.STRUCTURE, CONFIG, [prepared_data], tmp_path)
+    other = configs.override(CONFIG, {"structure.latent_dim": 5})
+    with pytest.raises(training.WorkDirError, match=r"structure\.latent_dim is 4 there, 5 now"):
+        training.train(constants.STRUCTURE, other, [prepared_data], tmp_path)
+
+
+def test_data_of_another_geometry_is_refused(prepared_data):
+    other = dataclasses.replace(prepared_data.config, height=32)
+    with pytest.raises(prepared.PreparedDataError, match="height is 16 there and 32 in the models"):
+        prepared.require_same_geometry(prepared_data, other, "the models")
+
+
+def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data, tmp_path):
+    config = configs.override(CONFIG, {"synthesis.pretrained_lesion": True})
+    with pytest.raises(training.WorkDirError, match=r"run train\.py"):
+        training.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
+    config = configs.override(config, {"synthesis.steps": 2})
+    training.train(constants.SEGMENTATION, config, [prepared_data], tmp_path)
+    training.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
+    segmenter, gan = (training.load(stage, tmp_path)[0] for stage in (constants.SEGMENTATION, constants.SYNTHESIS))
+    for a, b in zip(segmenter.lesion_processor.weights, gan.lesion_processor.weights, strict=True):
+        np.testing.assert_array_equal(np.array(a), np.array(b))
+
+
+def test_a_damaged_checkpoint_is_one_clear_error(prepared_data, tmp_path):
+    training.train(constants.STRUCTURE, CONFIG, [prepared_data], tmp_path)
+    for path in (tmp_path / constants.STRUCTURE / "checkpoints").glob("*.data-*"):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(training.WorkDirError, match="cannot be restored"):
+        training.load(constants.STRUCTURE, tmp_path)
+
+
+def test_non_finite_losses_stop_the_run_and_keep_the_checkpoint(prepared_data, tmp_path):
+    config = configs.override(CONFIG, {"structure.learning_rate": 1e38})
+    with pytest.raises(callbacks.NonFiniteLossError, match="became non-finite"):
+        training.train(constants.STRUCTURE, config, [prepared_data], tmp_path)
+    assert not list((tmp_path / constants.STRUCTURE / "checkpoints").glob("*.index"))
+
+
+def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"make one with datasets/build\.py"):
+        prepared.open_prepared(tmp_path)
+
+
+def test_several_data_sets_are_joined(prepared_data, tmp_path):
+    training.train(constants.SEGMENTATION, CONFIG, [prepared_data, prepared_data], tmp_path)
+    assert len(training.trained_on(constants.SEGMENTATION, tmp_path)) == 2
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains(precision, prepared_data, tmp_path):
+    config = configs.override(CONFIG, {"runtime.precision": precision})
+    training.train(constants.STRUCTURE, config, [prepared_data], tmp_path)
+    assert all(np.isfinite(w).all() for w in weights(constants.STRUCTURE, tmp_path))
