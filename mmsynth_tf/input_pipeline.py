@@ -15,7 +15,7 @@ from mmsynth_tf.configs import AugmentationConfig, Config
 from mmsynth_tf.stage import Batch
 
 # Independent random streams of a step.
-_SHUFFLE, _TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _OWN, _PAIRS, _NOISE, _CODE = range(10)
+_TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _OWN, _PAIRS, _NOISE, _CODE = range(9)
 
 
 class SliceSource:

@@ -94,13 +94,12 @@ class ModalityGAN(StageModel):
             "discriminator": Group(
                 (self.discriminator, self.feature_discriminator),
                 self.DISCRIMINATOR_TERMS,
-                detached=("fake", "translated", "fusion_code", "code"),
             ),
         }
         if config.pretrained_lesion:
             self.frozen_networks = lesion_processor.networks
         else:
-            self.groups["lesion"] = Group(lesion_processor.networks, ("lesion_supervised",), detached=("fake",))
+            self.groups["lesion"] = Group(lesion_processor.networks, ("lesion_supervised",))
 
     def fused_input(self, batch: Batch) -> tf.Tensor:
         """The fusion encoder's input, float32 [B, H, W, C], from `structure`, `background` and `fusion_label`."""

@@ -17,7 +17,6 @@ class Group:
 
     networks: Sequence[tf.keras.Model]
     terms: Sequence[str]
-    detached: Sequence[str] = ()  # Tensors that are constants for this group: it does not train what made them.
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -78,8 +77,7 @@ class StageModel(tf.keras.Model):
             totals = {name: self._total(name, group, terms) for name, group in self.groups.items()}
         # All gradients are taken before any update: every group sees the same weights.
         gradients = {
-            name: gradients_of(tape, totals[name], group.variables, [tensors[t] for t in group.detached], name)
-            for name, group in self.groups.items()
+            name: gradients_of(tape, totals[name], group.variables, name) for name, group in self.groups.items()
         }
         for name, group in self.groups.items():
             compat.apply_scaled_gradients(self.optimizers[name], gradients[name], group.variables)
@@ -101,19 +99,14 @@ class StageModel(tf.keras.Model):
 
 
 def gradients_of(
-    tape: tf.GradientTape,
-    total: tf.Tensor,
-    variables: Sequence[tf.Variable],
-    detached: Sequence[tf.Tensor],
-    name: str,
+    tape: tf.GradientTape, total: tf.Tensor, variables: Sequence[tf.Variable], name: str
 ) -> list[tf.Tensor]:
-    """Gradients of `total` with respect to `variables`, not looking behind the `detached` tensors.
+    """Gradients of `total`.
 
     Raises:
       ValueError: a variable is not reached by the loss, which is a mistake in the model.
     """
-    # The tape stops at its sources, so naming them keeps the backward graph small.
-    gradients = tape.gradient(total, [*variables, *detached])[: len(variables)]
+    gradients = tape.gradient(total, variables)
     inert = [v.name for v, g in zip(variables, gradients, strict=True) if g is None]
     if inert:
         raise ValueError(f"The losses of group {name!r} do not reach {', '.join(inert)}.")

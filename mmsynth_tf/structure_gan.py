@@ -6,7 +6,6 @@ from mmsynth_tf import losses, networks
 from mmsynth_tf.configs import StructureConfig
 from mmsynth_tf.stage import Batch, Group, StageModel
 
-
 _STATISTICS_DECAY = 0.99
 
 
@@ -62,7 +61,6 @@ class StructureGAN(StageModel):
             "discriminator": Group(
                 (self.map_discriminator, self.code_discriminator),
                 ("code_discriminator", "map_discriminator"),
-                detached=("z", "fake_structure"),
             ),
         }
 
@@ -117,12 +115,11 @@ class StructureGAN(StageModel):
             self._observe(z)
         decoded = self.decoder(tf.concat([z, z_g], 0), training=training)
         reconstructed, fake = tf.split(decoded, 2)
-        masks = self.mask_generator(tf.concat([real, decoded], 0), training=training)
+        mask, mask_of_fake = tf.split(self.mask_generator(tf.concat([real, fake], 0), training=training), 2)
         real_scores, fake_scores = tf.split(self.map_discriminator(tf.concat([real, fake], 0), training=training), 2)
         code_scores, z_scores = tf.split(
             self.code_discriminator(tf.concat([batch["code"], z], 0), training=training), 2
         )
-        mask, mask_of_reconstructed, mask_of_fake = tf.split(masks, 3)
         return {
             "z_mean": z_mean,
             "z_log_var": z_log_var,
@@ -130,7 +127,6 @@ class StructureGAN(StageModel):
             "reconstructed_structure": reconstructed,
             "fake_structure": fake,
             "mask": mask,
-            "mask_of_reconstructed": mask_of_reconstructed,
             "mask_of_fake": mask_of_fake,
             "real_scores": real_scores,
             "fake_scores": fake_scores,

@@ -34,6 +34,7 @@ class Stage:
     build: Callable[[configs.Config], StageModel]
     batches: Callable[..., tf.data.Dataset]
     settings: Callable[[configs.Config], object]  # The stage's own part of the configuration.
+    depends_on: tuple[str, ...]  # Parts of the configuration that change what is learned.
 
 
 def lesion_processor(config: configs.Config, design: str) -> LesionProcessor:
@@ -54,11 +55,13 @@ STAGES: Mapping[str, Stage] = {
         build=lambda c: StructureGAN(c.data.image_size, c.structure),
         batches=input_pipeline.structure_batches,
         settings=lambda c: c.structure,
+        depends_on=("data", "structure_map", "structure", "augmentation", "runtime"),
     ),
     constants.SEGMENTATION: Stage(
         build=lambda c: Segmenter(c.segmentation, lesion_processor(c, c.segmentation.design)),
         batches=input_pipeline.segmentation_batches,
         settings=lambda c: c.segmentation,
+        depends_on=("data", "segmentation", "augmentation", "runtime"),
     ),
     constants.SYNTHESIS: Stage(
         build=lambda c: ModalityGAN(
@@ -66,6 +69,7 @@ STAGES: Mapping[str, Stage] = {
         ),
         batches=input_pipeline.synthesis_batches,
         settings=lambda c: c.synthesis,
+        depends_on=("data", "structure_map", "segmentation", "synthesis", "augmentation", "runtime"),
     ),
 }
 
@@ -122,7 +126,7 @@ def train(
     for other in others:
         prepared.require_same_geometry(other, config.data, str(first.path))
     folder = pathlib.Path(workdir) / stage
-    _claim(folder, config, [d.record for d in data])
+    _claim(folder, stage, config, [d.record for d in data])
     settings = STAGES[stage].settings(config)
     with precision(config.runtime.precision):
         run = Run(stage, config, folder, strategy())
@@ -222,6 +226,7 @@ class Run:
             initial_epoch=start // interval,
             epochs=-(-self.settings.steps // interval),
             steps_per_epoch=interval,
+            shuffle=False,
             verbose=0,
             callbacks=[callbacks.MovingAverage(self.average.update, start), journal],
         )
@@ -320,13 +325,14 @@ def trained_on(stage: str, workdir: str | pathlib.Path) -> list[dict]:
     return json.loads((pathlib.Path(workdir) / stage / _TRAINED_ON_FILE).read_text(encoding="utf-8"))
 
 
-def _claim(folder: pathlib.Path, config: configs.Config, data_records: list[dict]) -> None:
-    """Writes the configuration to a new folder, or checks that the folder's is the same."""
-    path = folder / CONFIG_FILE
-    if path.exists():
+def _claim(folder: pathlib.Path, stage: str, config: configs.Config, data_records: list[dict]) -> None:
+    """Writes the configuration to a new folder, or checks that the folder's run was started with the same."""
+    if (folder / CONFIG_FILE).exists():
         there, here = configs.fields(read_config(folder)), configs.fields(config)
         differing = [
-            f"{name} is {there[name][0]} there, {here[name][0]} now" for name in here if there[name][0] != here[name][0]
+            f"{name} is {there[name][0]} there, {value} now"
+            for name, (value, _) in here.items()
+            if name.split(".")[0] in STAGES[stage].depends_on and there[name][0] != value
         ]
         if differing:
             raise WorkDirError(
@@ -335,4 +341,4 @@ def _claim(folder: pathlib.Path, config: configs.Config, data_records: list[dict
             )
         return
     records.write_text(folder / _TRAINED_ON_FILE, json.dumps(data_records, indent=1))
-    records.write_text(path, configs.to_json(config))
+    records.write_text(folder / CONFIG_FILE, configs.to_json(config))
