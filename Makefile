@@ -37,7 +37,8 @@ demo: $(INSTALLED)
 	$(VENV)/bin/python -m mmsynth_tf.demo --workdir=$(DEMO_OUTPUT)
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest
+	@# Most of the time goes to tracing, which uses one core: a worker a core, a file at a time.
+	$(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile
 
 lint: $(INSTALLED)
 	$(VENV)/bin/python -m ruff check .

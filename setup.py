@@ -57,7 +57,16 @@ EXTRAS_REQUIRE = {
     ],
     "mha": MHA,
     "phantom": PHANTOM,
-    "tests": ["dill", "pytest>=8", "ruff>=0.15,<0.18", "scikit-image>=0.22", "scikit-learn", *MHA, *PHANTOM],
+    "tests": [
+        "dill",
+        "pytest>=8",
+        "pytest-xdist",
+        "ruff>=0.15,<0.18",
+        "scikit-image>=0.22",
+        "scikit-learn",
+        *MHA,
+        *PHANTOM,
+    ],
 }
 
 setup(

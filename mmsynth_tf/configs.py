@@ -218,6 +218,9 @@ class SynthesisConfig:
         32, "Filters of the first level of encoders and decoder; the code has four times as many."
     )
     discriminator_filters: int = _setting(64, "Filters of the first layer of the discriminators.")
+    conditional_normalization: bool = _setting(
+        True, "The modality also sets scale and shift of the decoder's normalisation; paper: it is only concatenated."
+    )
     residual_blocks: int = _setting(2, "Residual blocks at the code's resolution, in each encoder and the decoder.")
     dropout: float = _setting(0.0, "Dropout rate at the encoders' input; paper 0.1.")
     spectral_normalization: bool = _setting(True, "Spectral normalisation in the discriminators.")

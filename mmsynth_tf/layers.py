@@ -29,6 +29,33 @@ class InstanceNormalization(tf.keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
+class ConditionalInstanceNormalization(tf.keras.layers.Layer):
+    """Instance normalisation whose scale and shift depend on a condition (Dumoulin et al., 2017).
+
+    Input: features [B, H, W, C] and condition [B, N]. Output: [B, H, W, C].
+    """
+
+    def build(self, input_shape):
+        (*_, channels), (_, size) = input_shape
+        self.normalization = InstanceNormalization(dtype=self.dtype_policy)
+        self.normalization.build(input_shape[0])
+        # Every condition starts alike, at scale 1 and shift 0.
+        self.scale = self.add_weight(name="scale", shape=(size, channels), initializer="zeros")
+        self.shift = self.add_weight(name="shift", shape=(size, channels), initializer="zeros")
+
+    def call(self, inputs):
+        features, condition = inputs
+        condition = tf.cast(condition, self.compute_dtype)
+        scale, shift = (
+            tf.cast(tf.matmul(condition, tf.cast(w, condition.dtype)), features.dtype)[:, None, None, :]
+            for w in (self.scale, self.shift)
+        )
+        return self.normalization(features) * (1.0 + scale) + shift
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+
 class Upsample(tf.keras.layers.Layer):
     """Doubles height and width by repeating pixels.
 

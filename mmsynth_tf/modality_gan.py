@@ -83,7 +83,12 @@ class ModalityGAN(StageModel):
         )
         self.image_encoder = networks.image_encoder(size, 1, dropout=config.dropout, **generator)
         code_shape = self.image_encoder.output_shape[1:]
-        self.decoder = networks.image_decoder(code_shape, self.num_modalities, **generator)
+        self.decoder = networks.image_decoder(
+            code_shape,
+            self.num_modalities,
+            conditional_normalization=config.conditional_normalization,
+            **generator,
+        )
         self.discriminator = networks.patch_discriminator(
             size, class_outputs=self.num_modalities if config.softmax_class else 1, **adversary
         )

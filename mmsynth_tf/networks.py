@@ -7,7 +7,14 @@ dimension. Probabilities and images leave in float32.
 import tensorflow as tf
 
 from mmsynth_tf import compat
-from mmsynth_tf.layers import AppendCondition, DepthToSpace, InstanceNormalization, SpaceToDepth, Upsample
+from mmsynth_tf.layers import (
+    AppendCondition,
+    ConditionalInstanceNormalization,
+    DepthToSpace,
+    InstanceNormalization,
+    SpaceToDepth,
+    Upsample,
+)
 
 keras = tf.keras
 Initializer = keras.initializers.Initializer
@@ -121,7 +128,8 @@ def patch_discriminator(
     outputs = [_float32(conv(1, 3, 1)(keras.layers.LeakyReLU(0.2)(conv(2 * base_filters, 3, 1)(x))))]
     if class_outputs:
         y = keras.layers.LeakyReLU(0.2)(conv(2 * base_filters, 3, 1)(x))
-        outputs.append(_float32(conv(class_outputs, 3, 1)(y)))
+        # Naming the modality is no game to be lost, so its scores need no bound.
+        outputs.append(_float32(_discriminator_conv(False, init_stddev)(class_outputs, 3, 1)(y)))
     return keras.Model(inputs, outputs if class_outputs else outputs[0], name="patch_discriminator")
 
 
@@ -181,17 +189,25 @@ def image_decoder(
     *,
     base_filters: int,
     residual_blocks: int,
+    conditional_normalization: bool,
     initializer: Initializer | None = None,
 ) -> keras.Model:
-    """DC_M: [code [B, h, w, C], one-hot modality [B, n]] to a slice [B, 4h, 4w, 1] in [0, 1]."""
+    """DC_M: [code [B, h, w, C], one-hot modality [B, n]] to a slice [B, 4h, 4w, 1] in [0, 1].
+
+    With `conditional_normalization` the modality also sets the scale and shift of every normalisation.
+    """
     code, modality = keras.Input(code_shape), keras.Input((num_modalities,))
-    x = AppendCondition()([code, modality])
-    x = _block(x, 4 * base_filters, initializer=initializer)
+    condition = modality if conditional_normalization else None
+    # Instance normalisation would erase a condition that is the same at every pixel, so here is none.
+    x = keras.layers.Conv2D(4 * base_filters, 3, padding="same", kernel_initializer=initializer or "he_normal")(
+        AppendCondition()([code, modality])
+    )
+    x = keras.layers.ReLU()(x)
     for _ in range(residual_blocks):
-        x = _residual(x, initializer)
+        x = _residual(x, initializer, condition)
     for filters in (2 * base_filters, base_filters):
-        x = _block(Upsample()(x), filters, initializer=initializer)
-        x = _block(x, filters, initializer=initializer)
+        x = _block(Upsample()(x), filters, initializer=initializer, condition=condition)
+        x = _block(x, filters, initializer=initializer, condition=condition)
     return keras.Model([code, modality], _probability(x, 1), name="image_decoder")
 
 
@@ -249,12 +265,24 @@ def _float32(x: tf.Tensor) -> tf.Tensor:
     return keras.layers.Activation("linear", dtype="float32")(x)
 
 
-def _block(x: tf.Tensor, filters: int, strides: int = 1, initializer: Initializer | None = None) -> tf.Tensor:
+def _block(
+    x: tf.Tensor,
+    filters: int,
+    strides: int = 1,
+    initializer: Initializer | None = None,
+    condition: tf.Tensor | None = None,
+) -> tf.Tensor:
+    return keras.layers.ReLU()(_normalized_conv(x, filters, strides, initializer, condition))
+
+
+def _normalized_conv(
+    x: tf.Tensor, filters: int, strides: int, initializer: Initializer | None, condition: tf.Tensor | None
+) -> tf.Tensor:
     # The normalisation has its own shift, so the convolution needs no bias.
     x = keras.layers.Conv2D(
         filters, 3, strides, padding="same", use_bias=False, kernel_initializer=initializer or "he_normal"
     )(x)
-    return keras.layers.ReLU()(InstanceNormalization()(x))
+    return InstanceNormalization()(x) if condition is None else ConditionalInstanceNormalization()([x, condition])
 
 
 def _plain_block(x: tf.Tensor, filters: int, strides: int = 1, initializer: Initializer | None = None) -> tf.Tensor:
@@ -263,12 +291,9 @@ def _plain_block(x: tf.Tensor, filters: int, strides: int = 1, initializer: Init
     return keras.layers.LeakyReLU(0.2)(x)
 
 
-def _residual(x: tf.Tensor, initializer: Initializer | None) -> tf.Tensor:
-    y = _block(x, x.shape[-1], initializer=initializer)
-    y = keras.layers.Conv2D(
-        x.shape[-1], 3, padding="same", use_bias=False, kernel_initializer=initializer or "he_normal"
-    )(y)
-    return keras.layers.Add()([x, InstanceNormalization()(y)])
+def _residual(x: tf.Tensor, initializer: Initializer | None, condition: tf.Tensor | None = None) -> tf.Tensor:
+    y = _block(x, x.shape[-1], initializer=initializer, condition=condition)
+    return keras.layers.Add()([x, _normalized_conv(y, x.shape[-1], 1, initializer, condition)])
 
 
 def _discriminator_conv(spectral_normalization: bool, init_stddev: float):

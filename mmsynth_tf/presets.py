@@ -42,6 +42,7 @@ _PAPER = {
     "synthesis.own_label_fraction": 0.0,
     "synthesis.base_filters": 128,
     "synthesis.residual_blocks": 0,
+    "synthesis.conditional_normalization": False,
     "synthesis.pretrained_lesion": False,
     "synthesis.dropout": 0.1,
     "synthesis.spectral_normalization": False,
@@ -96,7 +97,7 @@ _SMALL = {
     "synthesis.base_filters": 16,
     "synthesis.discriminator_filters": 32,
     "synthesis.learning_rate": 5e-4,
-    "synthesis.discriminator_learning_rate": 2e-4,
+    "synthesis.discriminator_learning_rate": 5e-4,
     "generation.dice_threshold": 0.7,
     "runtime.ema_decay": 0.99,
 }
@@ -118,7 +119,7 @@ _CPU = {
     "structure.steps_per_checkpoint": 250,
     "segmentation.steps": 1_500,
     "segmentation.steps_per_checkpoint": 250,
-    "synthesis.steps": 3_000,
+    "synthesis.steps": 2_500,
     "synthesis.steps_per_checkpoint": 250,
 }
 

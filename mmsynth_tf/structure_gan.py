@@ -64,20 +64,16 @@ class StructureGAN(StageModel):
             ),
         }
 
-    def decode(self, code: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def decode(self, code: tf.Tensor) -> tf.Tensor:
         """Standard normal noise to the probability of an edge.
-
-        With `match_codes` the noise first gets the mean and covariance of the codes of real maps: the code
-        discriminator alone brings those near N(0, I), but not near enough for maps that look real (BUILD_NOTES.md).
 
         Args:
           code: float32 [B, L], standard normal.
-          training: passed on.
 
         Returns:
           float32 [B, H, W, 1].
         """
-        return self.decoder(self._latent(code), training=training)
+        return self.decoder(self.latent(code), training=False)
 
     def sample(self, code: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Maps and masks from noise.
@@ -91,14 +87,25 @@ class StructureGAN(StageModel):
         structure = self.decode(code)
         return structure, self.mask_generator(structure, training=False)
 
-    def _latent(self, code: tf.Tensor) -> tf.Tensor:
+    def latent(self, code: tf.Tensor) -> tf.Tensor:
+        """z_g: standard normal noise, with the mean and covariance of the codes of real maps if `match_codes`.
+
+        The code discriminator alone brings those codes near N(0, I), but not near enough for maps that look
+        real (BUILD_NOTES.md, "Tried").
+
+        Args:
+          code: float32 [B, L], standard normal.
+
+        Returns:
+          float32 [B, L].
+        """
         if not self.match_codes:
             return code
         factor = tf.linalg.cholesky(self.code_covariance + 1e-4 * tf.eye(self.latent_dim))
         return self.code_mean + tf.matmul(code, factor, transpose_b=True)
 
-    def _observe(self, z: tf.Tensor) -> None:
-        """Moves the code statistics towards those of a batch."""
+    def observe(self, z: tf.Tensor) -> None:
+        """Moves the code statistics towards those of a batch of codes of real maps, float32 [B, L]."""
         mean = losses.across_replicas(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(z, axis=0))
         deviation = z - mean
         covariance = tf.matmul(deviation, deviation, transpose_a=True) / tf.cast(tf.shape(z)[0], tf.float32)
@@ -110,9 +117,9 @@ class StructureGAN(StageModel):
         real = batch["structure"]
         z_mean, z_log_var = self.encoder(real, training=training)
         z = z_mean + tf.exp(0.5 * z_log_var) * batch["noise"]
-        z_g = self._latent(batch["code"])
+        z_g = self.latent(batch["code"])
         if training and self.match_codes:
-            self._observe(z)
+            self.observe(z)
         decoded = self.decoder(tf.concat([z, z_g], 0), training=training)
         reconstructed, fake = tf.split(decoded, 2)
         mask, mask_of_fake = tf.split(self.mask_generator(tf.concat([real, fake], 0), training=training), 2)

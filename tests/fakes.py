@@ -22,6 +22,7 @@ _TINY = {
     "structure_map.background_expand": 2,
     "structure.batch_size": 2,
     "structure.latent_dim": 4,
+    "structure.match_codes": False,
     "structure.base_filters": 2,
     "structure.max_filters": 4,
     "structure.mask_filters": 2,

@@ -105,7 +105,7 @@ def draw_inputs():
 def expected_outputs(models, inputs):
     """The same from the networks, step by step."""
     structure_gan, modality_gan = models[constants.STRUCTURE], models[constants.SYNTHESIS]
-    probability = structure_gan.decoder(inputs["generate"]["code"]).numpy()
+    probability = structure_gan.decode(inputs["generate"]["code"]).numpy()
     edges = (probability >= 0.45).astype(np.float32)
     outside_probability = structure_gan.mask_generator(edges).numpy()
     outside = (outside_probability >= 0.5).astype(np.float32)

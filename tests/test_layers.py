@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf.layers import AppendCondition, InstanceNormalization, Upsample
+from mmsynth_tf.layers import (
+    AppendCondition,
+    ConditionalInstanceNormalization,
+    DepthToSpace,
+    InstanceNormalization,
+    SpaceToDepth,
+    Upsample,
+)
 
 
 def test_instance_normalisation_standardises_each_channel_of_each_image(rng):
@@ -77,3 +84,21 @@ def test_output_shapes_are_known_without_data(layer, shape, expected):
 
 def test_a_layer_is_rebuilt_from_its_configuration():
     assert InstanceNormalization.from_config(InstanceNormalization(epsilon=0.5).get_config()).epsilon == 0.5
+
+
+def test_conditional_normalisation_scales_and_shifts_by_condition(rng):
+    layer = ConditionalInstanceNormalization()
+    images = tf.constant(rng.normal(size=(2, 8, 8, 1)), tf.float32)
+    condition = tf.one_hot([0, 1], 2)
+    plain = layer([images, condition])
+    layer.scale.assign([[0.0], [2.0]])
+    layer.shift.assign([[5.0], [0.0]])
+    expected = np.stack([plain[0] + 5.0, 3.0 * plain[1]])
+    np.testing.assert_allclose(layer([images, condition]), expected, atol=1e-5)
+
+
+def test_space_to_depth_and_back_changes_nothing(rng):
+    images = tf.constant(rng.normal(size=(2, 4, 6, 3)), tf.float32)
+    blocks = SpaceToDepth()(images)
+    assert blocks.shape == (2, 2, 3, 12)
+    np.testing.assert_array_equal(DepthToSpace()(blocks), images)

@@ -95,3 +95,19 @@ def test_sampling_decodes_codes_one_by_one(batch):
 
 def test_compiled_with_xla_a_step_is_the_same(batch):
     training_checks.assert_xla_agrees(build, batch)
+
+
+def test_noise_gets_the_moments_of_real_codes(rng):
+    model = fakes.structure_gan(fakes.tiny_config(structure__match_codes=True))
+    codes = rng.multivariate_normal([1.0, 2.0, 0.0, 0.0], np.diag([4.0, 1.0, 0.25, 1.0]) + 0.1, size=400)
+    for _ in range(600):
+        model.observe(tf.constant(codes, tf.float32))
+    drawn = model.latent(tf.constant(rng.standard_normal((20_000, 4)), tf.float32)).numpy()
+    np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.06)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T, bias=True), atol=0.12)
+
+
+def test_without_matching_the_noise_is_the_code(rng):
+    model = fakes.structure_gan(fakes.tiny_config())
+    code = tf.constant(rng.standard_normal((3, 4)), tf.float32)
+    np.testing.assert_array_equal(model.latent(code), code)
