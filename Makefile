@@ -1,5 +1,5 @@
 # Every target makes its own virtual environment and installs what it needs.
-#   make test                     all tests but the slow ones
+#   make test                     all tests
 #   PYTHON=python3.12 make test   the same on another Python
 # .venv-<version> is reinstalled when setup.py changes.
 

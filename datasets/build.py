@@ -26,7 +26,7 @@ if not __package__:  # Run as a file: what is imported lies beside this folder, 
 
 from absl import flags
 
-from mmsynth_tf import commands, flags_config
+from mmsynth_tf import commands, constants, flags_config
 
 _BRATS, _PHANTOM, _SYNTHETIC = "brats", "phantom", "synthetic"
 
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
 
     builds = {_BRATS: _build_brats, _PHANTOM: _build_phantom, _SYNTHETIC: _build_synthetic}
     output = Path(_required(_OUTPUT))
-    with new_folder(output, _OVERWRITE.value) as folder:
+    with new_folder(output, constants.DATA_SET_RECORD, _OVERWRITE.value) as folder:
         builds[_SOURCE.value](folder)
     print(f"Prepared data set: {output}")
 

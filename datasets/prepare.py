@@ -22,14 +22,20 @@ from mmsynth_tf.configs import DataConfig
 
 
 def data_set_record(
-    data: DataConfig, source: str, release: str, split: Mapping[str, Sequence[str]], **extra: Any
+    data: DataConfig,
+    source: str,
+    release: str,
+    split: Mapping[str, Sequence[str]],
+    patients: Mapping[str, str],
+    **extra: Any,
 ) -> dict[str, Any]:
-    """The content of data_set.json."""
+    """The content of data_set.json; `patients` maps case ids to patient ids."""
     return {
         "data": dataclasses.asdict(data),
         "source": source,
         "release": release,
         "split": {name: list(cases) for name, cases in split.items()},
+        "patients": dict(patients),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "version": __version__,
     } | extra

@@ -64,6 +64,11 @@ def explain(error: Exception) -> str | None:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             return f"Cannot write: {text}. Choose another folder or change its permissions."
         return text
-    if type(error).__module__.startswith("tensorflow") and "No space left" in text:
-        return f"The disk is full: {text}. Free some space and run the same command again."
+    if type(error).__module__.startswith("tensorflow"):
+        if "No space left" in text:
+            return f"The disk is full: {text}. Free some space and run the same command again."
+        if "Permission denied" in text or "Read-only file system" in text:
+            return f"Cannot write: {text}. Choose another folder or change its permissions."
+        if type(error).__name__ == "DataLossError":
+            return f"A file is damaged: {text}. Build the data set again."
     return None

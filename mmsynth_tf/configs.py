@@ -137,8 +137,9 @@ class SegmentationConfig:
     levels: int = _setting(4, "Resolution levels of the U-Net.")
     dropout: float = _setting(0.0, "Dropout rate at the input; paper 0.1.")
     class_weights: tuple[float, ...] = _setting(
-        (1.0, 1.0, 1.0, 1.0, 1.0), "Class weights of the squared error; authors 1/15/85/85/85."
+        (1.0, 1.0), "Class weights of the squared error; authors 1/15/85/85/85."
     )
+    mean_filter_init: bool = _setting(False, "Segmenters start as mean filters (paper §3.1).")
     cosine_decay: bool = _setting(True, "Decay the learning rate by half a cosine; paper: constant.")
     weights: SegmentationLossWeights = dataclasses.field(default_factory=SegmentationLossWeights)
 
@@ -228,9 +229,12 @@ class SynthesisConfig:
     mean_filter_init: bool = _setting(False, "Generators start as mean filters (paper §3.1).")
     discriminator_init_stddev: float = _setting(0.02, "Standard deviation of the discriminators' weights; paper 0.2.")
     class_weights: tuple[float, ...] = _setting(
-        (1.0, 10.0, 10.0, 10.0, 10.0), "Class weights of the lesion losses; authors 1/10/50/50/50."
+        (1.0, 10.0), "Class weights of the lesion losses; authors 1/10/50/50/50."
     )
     weights: SynthesisLossWeights = dataclasses.field(default_factory=SynthesisLossWeights)
+
+
+StageConfig = StructureConfig | SegmentationConfig | SynthesisConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,7 +244,7 @@ class GenerationConfig:
     batch_size: int = _setting(32, "Samples made at a time.")
     mask_error: float = _setting(0.05, "Algorithm 3 accepts a map when mean|m'-m| is at most this; 1 accepts all.")
     max_tries: int = _setting(50, "Draws per wanted sample before giving up with an error.")
-    filter_blur: float = _setting(0.8, "Sigma of Algorithm 3's Gaussian blur, pixels.")
+    filter_blur: float = _setting(0.8, "Sigma of Algorithm 3's 3 x 3 Gaussian blur, pixels; at least 0.3 closes gaps.")
     structure_threshold: float = _setting(0.5, "Probability from which a generated pixel is an edge.")
     dice_threshold: float = _setting(
         0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
@@ -255,7 +259,7 @@ class AugmentationConfig:
     rotation: float = _setting(15.0, "Largest rotation, degrees.")
     translation: float = _setting(0.04, "Largest shift, share of the image size.")
     flip: bool = _setting(True, "Mirror left to right at random.")
-    intensity: float = _setting(0.0, "Largest relative change of contrast (slices only); gamma in [1-v, 1+v].")
+    intensity: float = _setting(0.0, "Change of contrast (slices only): gamma between exp(-v) and exp(v).")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +273,7 @@ class RuntimeConfig:
         0.999, "Decay of the moving average of generator weights that sampling uses; 0 is none."
     )
     cache: bool = _setting(True, "Keep decoded slices in memory.")
-    augment: bool = _setting(True, "Augment training slices of the GAN stages.")
+    augment: bool = _setting(True, "Augment training slices.")
     keep_checkpoints: int = _setting(2, "Checkpoints kept.")
 
 

@@ -21,7 +21,7 @@ _CURVES = {
         "reconstruction and cycle": ("reconstruction", "cycle", "self_reconstruction"),
         "adversaries": ("adversarial", "discriminator_real", "discriminator_synthetic"),
         "modality class": ("adversarial_class", "discriminator_class"),
-        "lesion": ("lesion", "lesion_supervised"),
+        "lesion": ("lesion",),
         "structure": ("structure",),
         "translation": ("translation",),
     },
@@ -85,7 +85,7 @@ def _filter_section(generation: Mapping) -> report.Section:
     rows = [
         ["structure filter (Algorithm 3)", f"mean |m'-m| ≤ {settings['mask_error']}", generation["drawn"],
          generation["passed_structure_filter"], f"{generation['structure_acceptance']:.1%}"],
-        ["lesion filter (segmenters)", f"Dice ≥ {settings['dice_threshold']}", generation["found_label"],
+        ["lesion filter (segmenters)", f"Dice ≥ {settings['dice_threshold']}", generation["synthesised"],
          generation["passed_lesion_filter"], f"{generation['lesion_acceptance']:.1%}"],
     ]  # fmt: skip
     table = report.Table(["filter", "threshold", "tested", "passed", "acceptance"], rows)
@@ -113,7 +113,9 @@ def _curves_section(models: pathlib.Path) -> report.Section:
     pictures = []
     for stage, panels in _CURVES.items():
         curves = records.read_columns(models / stage / LOSSES_FILE)
-        pictures.append(report.Figure(figures.training_curves(curves, panels=panels), f"Losses of the {stage} stage."))
+        # Which terms there are depends on the settings.
+        drawn = {title: names for title, names in panels.items() if set(names) <= set(curves)}
+        pictures.append(report.Figure(figures.training_curves(curves, panels=drawn), f"Losses of the {stage} stage."))
     return report.Section("Training", figures=pictures)
 
 

@@ -51,7 +51,9 @@ def segmented_cases(segmenter: Segmenter, data: prepared.PreparedData, split: st
     ordered = sorted(slices(), key=lambda row: (row[0], row[1]))
     for case_id, rows in itertools.groupby(ordered, key=lambda row: row[0]):
         _, _, labels, available, found = zip(*rows, strict=True)
-        yield SegmentedCase(case_id.decode(), np.stack(labels)[..., 0], np.stack(found, axis=1), available[0])
+        yield SegmentedCase(
+            case_id.decode(), np.stack(labels)[..., 0], np.stack(found, axis=1), np.any(available, axis=0)
+        )
 
 
 def segmentation_records(
@@ -104,20 +106,37 @@ def summary_table(rows: Iterable[Record], by: tuple[str, ...], metric: str, capt
     return report.Table([*by, *regions], body, caption)
 
 
-def refuse_leak(trained_on: dict, test: prepared.PreparedData, split: str) -> None:
-    """Refuses test cases that the models were trained on.
+def refuse_leak(trained_on: Iterable[dict], test: prepared.PreparedData, split: str) -> None:
+    """Refuses to test on patients that the models have seen, themselves or through synthetic data.
 
     Args:
-      trained_on: the record (data_set.json) of the data set that the models were trained on.
+      trained_on: the records (data_set.json) of the data sets that the models were trained on.
       test: the data set to test on.
       split: its split.
 
     Raises:
-      LeakError: names the cases.
+      LeakError: names the patients.
     """
-    shared = sorted(set(trained_on["split"].get("train", [])) & set(test.cases.get(split, [])))
+    shared = sorted(_seen_patients(trained_on) & _patients(test.record, split))
     if shared and test.record["source"] != "synthetic":
         raise LeakError(
-            f"{len(shared)} cases of the {split!r} split of {test.path} were trained on ({', '.join(shared[:5])}…). "
+            f"{len(shared)} patients of the {split!r} split of {test.path} were trained on ({', '.join(shared[:5])}…). "
             "Build both sets with the same data.split_seed and fractions, or give other patients."
         )
+
+
+def _seen_patients(data_records: Iterable[dict]) -> set[str]:
+    """Patients of the training splits, and of those that the makers of synthetic slices were trained on."""
+    seen = set()
+    for record in data_records:
+        if record["source"] == "synthetic":
+            generation = record["generation"]
+            makers = [maker for stage in generation["trained_on"].values() for maker in stage]
+            seen |= _seen_patients([*makers, generation["labels_from"]])
+        else:
+            seen |= _patients(record, "train")
+    return seen
+
+
+def _patients(record: dict, split: str) -> set[str]:
+    return {record["patients"].get(case, case) for case in record["split"].get(split, [])}

@@ -35,8 +35,7 @@ def run_segmentation(
     rows = []
     for data, part in test_sets:
         prepared.require_same_geometry(data, config.data, f"the segmenters in {workdir}")
-        for trained_on in training.trained_on(constants.SEGMENTATION, workdir):
-            evaluation.refuse_leak(trained_on, data, part)
+        evaluation.refuse_leak(training.trained_on(constants.SEGMENTATION, workdir), data, part)
         cases = evaluation.segmented_cases(segmenter, data, part)
         rows += evaluation.segmentation_records(
             cases, data, unit, experiment=experiment, test_data=str(data.path), seed=config.runtime.seed

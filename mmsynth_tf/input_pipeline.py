@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from mmsynth_tf import fusion, pairs, structure
+from mmsynth_tf import commands, fusion, pairs, structure
 from mmsynth_tf.configs import AugmentationConfig, Config
 from mmsynth_tf.stage import Batch
 
@@ -27,7 +27,7 @@ class SliceSource:
       cache: keep the decoded slices in memory.
 
     Raises:
-      ValueError: a modality has no labelled slice.
+      UserError: a modality has no labelled slice.
     """
 
     def __init__(self, slices: tf.data.Dataset, num_modalities: int, cache: bool = True):
@@ -38,20 +38,22 @@ class SliceSource:
         )
         self.counts = [int(count) for count in counts]
         if not all(self.counts):
-            raise ValueError(f"A modality has no labelled slice to train on: slices per modality {self.counts}.")
+            raise commands.UserError(
+                f"A modality has no labelled slice to train on: slices per modality {self.counts}."
+            )
 
     def modality(self, index: int, seed: int, start: int) -> tf.data.Dataset:
         """An endless shuffled stream of one modality's slices, from its `start`-th element on."""
         count = self.counts[index]
-        own = self._base.filter(lambda x: x["available"][index]).map(
-            lambda x: {"image": x["image"][index], "label": x["label"]}
-        )
+        own = self._base.filter(lambda x: x["available"][index])
 
         def one_pass(number: tf.Tensor) -> tf.data.Dataset:
             # Local to this function's graph: with a global seed, shuffle does not take a tensor for its own.
             tf.random.set_seed(None)
             order = _stream_seed(seed, number, index, tf.int64)
-            return own.shuffle(min(count, 20_000), seed=order, reshuffle_each_iteration=False)
+            shuffled = own.shuffle(min(count, 20_000), seed=order, reshuffle_each_iteration=False)
+            # Selecting after the shuffle lets the streams of all modalities hold the same slices in memory.
+            return shuffled.map(lambda x: {"image": x["image"][index], "label": x["label"]})
 
         passes = tf.data.Dataset.counter(start=start // count).flat_map(one_pass)
         return passes.skip(start % count)
@@ -93,6 +95,8 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
         source_modality, image, own_label = _draw_source(batch, config, step)
         background = _background(image, config)
+        # Annotations may reach beyond the head; no label does.
+        own_label = tf.where(background > 0, tf.zeros_like(own_label), own_label)
         structure_map = structure.structure_map(image, config.structure_map, background)
         candidates = tf.reshape(batch["label"], [-1, *batch["label"].shape[2:]])
         transforms = fusion.random_transforms(

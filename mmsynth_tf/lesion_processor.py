@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from mmsynth_tf import constants, networks
+from mmsynth_tf import commands, constants, networks
 
 
 class LesionProcessor(tf.keras.Model):
@@ -21,11 +21,14 @@ class LesionProcessor(tf.keras.Model):
         base_filters: int,
         levels: int,
         dropout: float = 0.0,
+        initializer: networks.Initializer | None = None,
     ):
         super().__init__(name="lesion_processor")
         if design not in constants.LESION_DESIGNS:
-            raise ValueError(f"Unknown lesion design {design!r}; choose one of {', '.join(constants.LESION_DESIGNS)}.")
-        shape = {"base_filters": base_filters, "levels": levels}
+            raise commands.UserError(
+                f"Unknown lesion design {design!r}; choose one of {', '.join(constants.LESION_DESIGNS)}."
+            )
+        shape = {"base_filters": base_filters, "levels": levels, "initializer": initializer}
         encoders = num_modalities if design == constants.SEGMENTER_PER_MODALITY else 1
         decoders = 1 if design == constants.ONE_SEGMENTER else num_modalities
         self.num_modalities, self.num_classes = num_modalities, num_classes

@@ -65,13 +65,15 @@ def modality_classification_loss(logits: tf.Tensor, modality: tf.Tensor) -> tf.T
 
 
 def lesion_squared_error(one_hot: tf.Tensor, probabilities: tf.Tensor, class_weights: Sequence[float]) -> tf.Tensor:
-    """‖l - l_r‖² on one-hot channels, channel c weighted with class_weights[c].
+    """‖l - l_r‖² on one-hot channels, weighted by class.
 
     Args:
       one_hot: float32 [..., K].
       probabilities: float32 [..., K] in [0, 1].
-      class_weights: K numbers.
+      class_weights: one number a class; the last stands for all that follow.
     """
+    classes = one_hot.shape[-1]
+    class_weights = [*class_weights, *[class_weights[-1]] * (classes - len(class_weights))][:classes]
     return tf.reduce_mean(tf.square(one_hot - probabilities) * tf.constant(class_weights, tf.float32))
 
 

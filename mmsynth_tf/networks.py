@@ -6,7 +6,7 @@ dimension. Probabilities and images leave in float32.
 
 import tensorflow as tf
 
-from mmsynth_tf import compat
+from mmsynth_tf import commands, compat
 from mmsynth_tf.layers import (
     AppendCondition,
     ConditionalInstanceNormalization,
@@ -315,7 +315,9 @@ def _pyramid(image_size: tuple[int, int], base_filters: int, max_filters: int) -
     """Filters of each halving, until the shorter side is at most 8 pixels or no halving is exact."""
     halvings = _halvings(image_size)
     if not halvings:
-        raise ValueError(f"Image size {image_size} cannot be halved; choose height and width divisible by 8 or more.")
+        raise commands.UserError(
+            f"Image size {image_size} cannot be halved; choose height and width divisible by 8 or more."
+        )
     return [min(base_filters << (level + 1), max_filters) for level in range(halvings)]
 
 
@@ -330,4 +332,4 @@ def _halvings(image_size: tuple[int, int]) -> int:
 def _require_halvings(image_size: tuple[int, int], count: int, name: str) -> None:
     divisor = 1 << count
     if any(extent % divisor for extent in image_size):
-        raise ValueError(f"{name}: height and width {image_size} must be divisible by {divisor}.")
+        raise commands.UserError(f"{name}: height and width {image_size} must be divisible by {divisor}.")

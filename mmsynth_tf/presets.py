@@ -4,6 +4,7 @@ from mmsynth_tf.configs import Config, override
 
 # The draft's settings, literally, with the weights of the authors' draft-time code (method §9).
 _PAPER = {
+    "data.slice_start": 55,
     "data.crop_rows": (0, 240),
     "data.crop_columns": (0, 240),
     "data.percentile_low": 0.0,
@@ -28,6 +29,7 @@ _PAPER = {
     "segmentation.beta_1": 0.5,
     "segmentation.base_filters": 64,
     "segmentation.dropout": 0.1,
+    "segmentation.mean_filter_init": True,
     "segmentation.cosine_decay": False,
     "segmentation.class_weights": (1.0, 15.0, 85.0, 85.0, 85.0),
     "segmentation.weights.squared_error": 1.0,
@@ -97,6 +99,8 @@ _SMALL = {
     "synthesis.base_filters": 16,
     "synthesis.discriminator_filters": 32,
     "synthesis.learning_rate": 5e-4,
+    "synthesis.fusion_concatenate": True,
+    "synthesis.weights.lesion": 5.0,
     "synthesis.discriminator_learning_rate": 5e-4,
     "generation.dice_threshold": 0.7,
     "runtime.ema_decay": 0.99,
@@ -119,7 +123,7 @@ _CPU = {
     "structure.steps_per_checkpoint": 250,
     "segmentation.steps": 1_500,
     "segmentation.steps_per_checkpoint": 250,
-    "synthesis.steps": 2_500,
+    "synthesis.steps": 2_000,
     "synthesis.steps_per_checkpoint": 250,
 }
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import figures
+from mmsynth_tf import figures, generators
 from mmsynth_tf.configs import Config
 from mmsynth_tf.modality_gan import ModalityGAN
 from mmsynth_tf.segmenter import Segmenter
@@ -26,8 +26,8 @@ def preview(model: StageModel, config: Config, batch: Batch) -> bytes:
 
 def _structure_preview(model: StructureGAN, config: Config, batch: Batch) -> bytes:
     """Real maps and, below, generated ones."""
-    fake, fake_background = model.sample(batch["code"])
-    fake = fake >= config.generation.structure_threshold
+    threshold = config.generation.structure_threshold
+    fake, fake_background = generators.binary_maps(*generators.sample_maps(model, batch["code"], threshold), threshold)
     rows = min(_ROWS, batch["structure"].shape[0])
     return figures.structure_grid(
         _first([batch["structure"], fake], rows), _first([batch["background"], fake_background], rows), columns=rows

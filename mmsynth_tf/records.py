@@ -39,14 +39,25 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(output: Path, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(output: Path, marker: str, overwrite: bool = False) -> Iterator[Path]:
     """A scratch folder that takes the name `output` when the block ends well and is deleted when it does not.
+
+    Args:
+      output: the folder.
+      marker: file that such a folder holds; only a folder that holds it is ever replaced.
+      overwrite: replace the folder if it exists.
 
     Raises:
       UserError: `output` exists and may not be overwritten, or nothing can be written there.
     """
     if output.exists() and not overwrite:
         raise UserError(f"{output} exists. Choose another --output, or replace it with --overwrite.")
+    if output.exists() and not (output / marker).is_file():
+        # A slip of the hand must not delete a folder of patients.
+        raise UserError(
+            f"{output} is not overwritten, for it was not made by this command ({marker} is missing). "
+            "Choose another --output or delete it yourself."
+        )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.incomplete-", dir=output.parent))

@@ -70,9 +70,7 @@ def export(workdir: str | pathlib.Path, output: str | pathlib.Path, overwrite: b
       UserError: `output` exists, or cannot be written.
     """
     workdir, output = pathlib.Path(workdir), pathlib.Path(output)
-    if overwrite:
-        _require_replaceable(output)
-    with records.new_folder(output, overwrite) as folder:
+    with records.new_folder(output, METADATA_FILE, overwrite) as folder:
         hashes = synthesis.checkpoint_hashes(workdir)
         stages = _load_stages(workdir, list(hashes))
         models = {stage: model for stage, (model, _) in stages.items()}
@@ -137,15 +135,6 @@ def _read_metadata(path: pathlib.Path) -> dict[str, Any]:
             f"mmsynth_tf {__version__}, which reads up to format {FORMAT_VERSION}. Install a newer mmsynth_tf."
         )
     return metadata
-
-
-def _require_replaceable(output: pathlib.Path) -> None:
-    """Refuses to replace what is not an export: a slip of the hand must not delete a folder of patients."""
-    if output.exists() and not (output / METADATA_FILE).is_file():
-        raise ExportError(
-            f"{output} holds no exported models ({METADATA_FILE} is missing), so it is not overwritten. "
-            "Choose another --output or delete it yourself."
-        )
 
 
 def _load_stages(workdir: pathlib.Path, names: Sequence[str]) -> dict[str, tuple[StageModel, configs.Config]]:

@@ -75,18 +75,6 @@ class StructureGAN(StageModel):
         """
         return self.decoder(self.latent(code), training=False)
 
-    def sample(self, code: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Maps and masks from noise.
-
-        Args:
-          code: float32 [B, L], standard normal.
-
-        Returns:
-          Probability of an edge and of background, each float32 [B, H, W, 1].
-        """
-        structure = self.decode(code)
-        return structure, self.mask_generator(structure, training=False)
-
     def latent(self, code: tf.Tensor) -> tf.Tensor:
         """z_g: standard normal noise, with the mean and covariance of the codes of real maps if `match_codes`.
 

@@ -65,18 +65,19 @@ class Generation:
         self.data = synthesis_config.data
         owner = f"the models in {workdir}"
         prepared.require_same_geometry(label_data, self.data, owner)
-        if structure_config.data.image_size != self.data.image_size:
-            raise training.WorkDirError(f"The structure and synthesis stages in {workdir} differ in image size.")
-        self._segmenter, stages = None, [constants.STRUCTURE, constants.SYNTHESIS]
+        self._segmenter, stages = None, {constants.STRUCTURE: structure_config, constants.SYNTHESIS: synthesis_config}
         if config.generation.dice_threshold > 0:
-            self._segmenter, _ = training.load(constants.SEGMENTATION, workdir)
-            stages.append(constants.SEGMENTATION)
+            self._segmenter, stages[constants.SEGMENTATION] = training.load(constants.SEGMENTATION, workdir)
+        for stage, stage_config in stages.items():
+            differing = prepared.geometry_differences(stage_config.data, self.data, "the synthesis stage")
+            if differing:
+                raise training.WorkDirError(f"The {stage} stage in {workdir} does not fit: {'; '.join(differing)}.")
         self._pool = LabelPool.of(label_data)
         self._count, self._config = count, config
         self._counts = collections.Counter()
         self._static = {
             "seed": config.runtime.seed,
-            "labels_from": str(labels_from),
+            "labels_from": label_data.record,
             "trained_on": {stage: training.trained_on(stage, workdir) for stage in stages},
             "settings": dataclasses.asdict(config.generation),
             "augmentation": dataclasses.asdict(config.augmentation),
@@ -86,15 +87,16 @@ class Generation:
     @property
     def provenance(self) -> dict[str, Any]:
         drawn, closed = self._counts["drawn"], self._counts["closed"]
-        labelled, kept = self._counts["labelled"], self._counts["kept"]
+        synthesised, kept = self._counts["synthesised"], self._counts["kept"]
         return {
             **self._static,
             "drawn": drawn,
             "passed_structure_filter": closed,
             "structure_acceptance": closed / max(drawn, 1),
-            "found_label": labelled,
+            "found_label": self._counts["labelled"],
+            "synthesised": synthesised,
             "passed_lesion_filter": kept,
-            "lesion_acceptance": kept / max(labelled, 1),
+            "lesion_acceptance": kept / max(synthesised, 1),
         }
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -107,7 +109,7 @@ class Generation:
             images = self._synthesize(batch)
             dice = self._agreement(images, batch["label"])
             for row in range(settings.batch_size):
-                self._counts["labelled"] += 1
+                self._counts["synthesised"] += 1
                 if dice is None or np.mean(dice[row]) >= settings.dice_threshold:
                     self._counts["kept"] += 1
                     sample = {name: values[row] for name, values in batch.items()}
@@ -124,6 +126,7 @@ class Generation:
             self._counts["closed"] += int(accepted.sum())
             labelled = self._place_labels(maps)
             chosen = accepted & labelled.pop("found")
+            self._counts["labelled"] += int(chosen.sum())
             table = {**maps, **labelled}
             waiting += [{name: values[row] for name, values in table.items()} for row in np.flatnonzero(chosen)]
             while len(waiting) >= size:

@@ -10,7 +10,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
-from mmsynth_tf import callbacks, commands, compat, configs, constants, input_pipeline, prepared, previews, records
+from mmsynth_tf import (
+    callbacks,
+    commands,
+    compat,
+    configs,
+    constants,
+    input_pipeline,
+    networks,
+    prepared,
+    previews,
+    records,
+)
 from mmsynth_tf.lesion_processor import LesionProcessor
 from mmsynth_tf.modality_gan import ModalityGAN
 from mmsynth_tf.segmenter import Segmenter
@@ -19,6 +30,7 @@ from mmsynth_tf.structure_gan import StructureGAN
 
 CONFIG_FILE = "config.json"
 _TRAINED_ON_FILE = "trained_on.json"
+_CHECKPOINTS = "checkpoints"
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,14 +39,18 @@ class WorkDirError(commands.UserError):
     """A work directory does not hold what is needed, or holds something else."""
 
 
+_LEARNING = ("augmentation.", "runtime.seed", "runtime.precision", "runtime.ema_decay", "runtime.augment")
+_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """What differs between stages: how to build the model, its batches and its optimizers."""
 
     build: Callable[[configs.Config], StageModel]
     batches: Callable[..., tf.data.Dataset]
-    settings: Callable[[configs.Config], object]  # The stage's own part of the configuration.
-    depends_on: tuple[str, ...]  # Parts of the configuration that change what is learned.
+    settings: Callable[[configs.Config], configs.StageConfig]  # The stage's own part of the configuration.
+    depends_on: tuple[str, ...]  # Settings, by the start of their path, that change what is learned.
 
 
 def lesion_processor(config: configs.Config, design: str) -> LesionProcessor:
@@ -47,6 +63,7 @@ def lesion_processor(config: configs.Config, design: str) -> LesionProcessor:
         base_filters=config.segmentation.base_filters,
         levels=config.segmentation.levels,
         dropout=config.segmentation.dropout,
+        initializer=networks.generator_initializer(config.segmentation.mean_filter_init),
     )
 
 
@@ -55,13 +72,13 @@ STAGES: Mapping[str, Stage] = {
         build=lambda c: StructureGAN(c.data.image_size, c.structure),
         batches=input_pipeline.structure_batches,
         settings=lambda c: c.structure,
-        depends_on=("data", "structure_map", "structure", "augmentation", "runtime"),
+        depends_on=("data.", "structure_map.", "structure.", *_LEARNING),
     ),
     constants.SEGMENTATION: Stage(
         build=lambda c: Segmenter(c.segmentation, lesion_processor(c, c.segmentation.design)),
         batches=input_pipeline.segmentation_batches,
         settings=lambda c: c.segmentation,
-        depends_on=("data", "segmentation", "augmentation", "runtime"),
+        depends_on=("data.", "segmentation.", *_LEARNING),
     ),
     constants.SYNTHESIS: Stage(
         build=lambda c: ModalityGAN(
@@ -69,7 +86,7 @@ STAGES: Mapping[str, Stage] = {
         ),
         batches=input_pipeline.synthesis_batches,
         settings=lambda c: c.synthesis,
-        depends_on=("data", "structure_map", "segmentation", "synthesis", "augmentation", "runtime"),
+        depends_on=("data.", "structure_map.", "segmentation.", "synthesis.", *_LEARNING),
     ),
 }
 
@@ -128,6 +145,7 @@ def train(
     folder = pathlib.Path(workdir) / stage
     _claim(folder, stage, config, [d.record for d in data])
     settings = STAGES[stage].settings(config)
+    _require_whole(settings)
     with precision(config.runtime.precision):
         run = Run(stage, config, folder, strategy())
         start = run.restore()
@@ -138,6 +156,24 @@ def train(
             return
         _LOG.info("%s: training from step %d to %d.", stage, start, settings.steps)
         run.fit(input_pipeline.SliceSource(_training_slices(data), config.data.num_modalities, config.runtime.cache))
+
+
+def _require_whole(settings: configs.StageConfig) -> None:
+    """Refuses numbers that do not divide.
+
+    Raises:
+      UserError: a run would not end at a checkpoint, or a replica would get no or fewer slices.
+    """
+    replicas = strategy().num_replicas_in_sync
+    if settings.steps % settings.steps_per_checkpoint:
+        raise commands.UserError(
+            f"steps ({settings.steps}) must be a multiple of steps_per_checkpoint ({settings.steps_per_checkpoint})."
+        )
+    if settings.batch_size % replicas:
+        raise commands.UserError(
+            f"batch_size ({settings.batch_size}) must be a multiple of the number of devices ({replicas}); "
+            "change it, or hide devices with CUDA_VISIBLE_DEVICES."
+        )
 
 
 def _install_segmenters(model: ModalityGAN, config: configs.Config, workdir: str | pathlib.Path) -> None:
@@ -184,7 +220,7 @@ class Run:
             statistics=list(self.model.statistics),
         )
         self.manager = tf.train.CheckpointManager(
-            self.checkpoint, str(folder / "checkpoints"), max_to_keep=config.runtime.keep_checkpoints
+            self.checkpoint, str(folder / _CHECKPOINTS), max_to_keep=config.runtime.keep_checkpoints
         )
 
     def restore(self) -> int:
@@ -224,7 +260,7 @@ class Run:
         self.model.fit(
             make_batches(slices, self.config, start),
             initial_epoch=start // interval,
-            epochs=-(-self.settings.steps // interval),
+            epochs=self.settings.steps // interval,
             steps_per_epoch=interval,
             shuffle=False,
             verbose=0,
@@ -288,8 +324,11 @@ def load(stage: str, workdir: str | pathlib.Path) -> tuple[StageModel, configs.C
     config = read_config(folder)
     with precision(config.runtime.precision):
         run = Run(stage, config, folder, tf.distribute.get_strategy())
-        if not run.restore():
+        step, steps = run.restore(), run.settings.steps
+        if not step:
             raise WorkDirError(f"{folder} holds no checkpoint; run train.py --stage={stage} --workdir={workdir} first.")
+        if step < steps:
+            _LOG.warning("%s is not trained to the end: step %d of %d.", folder, step, steps)
         run.average.install()
     return run.model, config
 
@@ -312,6 +351,8 @@ def read_config(folder: pathlib.Path) -> configs.Config:
 @contextlib.contextmanager
 def precision(policy: str) -> Iterator[None]:
     """Within it Keras layers are built with the given policy: float32, mixed_bfloat16 or mixed_float16."""
+    if policy not in _PRECISIONS:
+        raise commands.UserError(f"runtime.precision is {policy!r}; choose one of {', '.join(_PRECISIONS)}.")
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(policy)
     try:
@@ -322,17 +363,26 @@ def precision(policy: str) -> Iterator[None]:
 
 def trained_on(stage: str, workdir: str | pathlib.Path) -> list[dict]:
     """The records (data_set.json) of the data sets that a stage was trained on."""
-    return json.loads((pathlib.Path(workdir) / stage / _TRAINED_ON_FILE).read_text(encoding="utf-8"))
+    return _read_trained_on(pathlib.Path(workdir) / stage)
+
+
+def _read_trained_on(folder: pathlib.Path) -> list[dict]:
+    return json.loads((folder / _TRAINED_ON_FILE).read_text(encoding="utf-8"))
 
 
 def _claim(folder: pathlib.Path, stage: str, config: configs.Config, data_records: list[dict]) -> None:
     """Writes the configuration to a new folder, or checks that the folder's run was started with the same."""
-    if (folder / CONFIG_FILE).exists():
+    # Until there is a checkpoint there is nothing to protect.
+    if tf.train.latest_checkpoint(str(folder / _CHECKPOINTS)):
+        if _read_trained_on(folder) != data_records:
+            raise WorkDirError(
+                f"{folder} holds a run on other data. Give it the same --data_dir, or another --workdir."
+            )
         there, here = configs.fields(read_config(folder)), configs.fields(config)
         differing = [
             f"{name} is {there[name][0]} there, {value} now"
             for name, (value, _) in here.items()
-            if name.split(".")[0] in STAGES[stage].depends_on and there[name][0] != value
+            if name.startswith(STAGES[stage].depends_on) and there[name][0] != value
         ]
         if differing:
             raise WorkDirError(

@@ -281,7 +281,7 @@ def test_replaces_only_an_export_and_only_when_asked(structure_only, tmp_path):
         (folder / file).touch()
     with pytest.raises(UserError, match="--overwrite"):
         saved_models.export(structure_only, models)
-    with pytest.raises(saved_models.ExportError, match="not overwritten"):
+    with pytest.raises(UserError, match="not overwritten"):
         saved_models.export(structure_only, patients, overwrite=True)
     assert (patients / "t1.nii").exists()
     saved_models.export(structure_only, models, overwrite=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mmsynth_tf import generators
 from mmsynth_tf.structure_gan import StructureGAN
 from tests import fakes, oracle, training_checks
 
@@ -84,10 +85,10 @@ def test_mean_filters_still_train(batch):
 
 def test_sampling_decodes_codes_one_by_one(batch):
     model = build()
-    structures, backgrounds = model.sample(batch["code"])
+    structures, backgrounds = generators.sample_maps(model, batch["code"], 0.5)
     assert structures.shape == backgrounds.shape == (3, fakes.SIZE, fakes.SIZE, 1)
     for row in range(3):
-        structure, background = model.sample(batch["code"][row : row + 1])
+        structure, background = generators.sample_maps(model, batch["code"][row : row + 1], 0.5)
         np.testing.assert_allclose(structure[0], structures[row], atol=1e-5)
         np.testing.assert_allclose(background[0], backgrounds[row], atol=1e-5)
     assert np.all((structures >= 0) & (structures <= 1))

@@ -89,7 +89,7 @@ def test_the_lesion_filter_keeps_what_the_segmenters_agree_with(workdir, prepare
     except synthesis.GenerationError:
         samples = []
     assert all(np.mean(s["dice"]) >= 1e-6 for s in samples)
-    assert generation.provenance["found_label"] >= generation.provenance["passed_lesion_filter"] == len(samples)
+    assert generation.provenance["synthesised"] >= generation.provenance["passed_lesion_filter"] == len(samples)
 
 
 def test_a_synthetic_data_set_trains_segmenters_that_are_scored_on_real_cases(workdir, prepared_data, tmp_path):

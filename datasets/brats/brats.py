@@ -46,8 +46,12 @@ class BratsConfig(tfds.core.BuilderConfig):
     allow_incomplete: bool = False
 
     @property
+    def patients(self) -> dict[str, str]:
+        return {case.case_id: case.patient_id for case in self.cases}
+
+    @property
     def split(self) -> dict[str, list[str]]:
-        return split_by_patient({case.case_id: case.patient_id for case in self.cases}, self.data)
+        return split_by_patient(self.patients, self.data)
 
 
 class Brats(tfds.core.GeneratorBasedBuilder):
@@ -92,5 +96,5 @@ def build(cases: Sequence[CaseFiles], data: DataConfig, folder: Path, allow_inco
     write_data_set(
         lambda data_dir: Brats(data_dir=data_dir, config=config),
         folder,
-        lambda: data_set_record(data, "brats", release, config.split),
+        lambda: data_set_record(data, "brats", release, config.split, config.patients),
     )

@@ -74,6 +74,7 @@ def build(generation: Generation, folder: Path) -> None:
             source="synthetic",
             release="synthetic",
             split={TRAIN: case_ids, VALIDATION: [], TEST: []},
+            patients={},
             generation=dict(generation.provenance),
         ),
     )

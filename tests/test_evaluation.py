@@ -1,0 +1,75 @@
+"""Scores from segmented cases, and the refusal to test on patients that were trained on."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+
+from mmsynth_tf import evaluation, prepared
+from tests import fakes
+
+CONFIG = fakes.tiny_config(num_modalities=2, num_classes=3).data
+REAL = {
+    "source": "brats",
+    "split": {"train": ["a_1", "a_2"], "test": ["b_1"]},
+    "patients": {"a_1": "a", "a_2": "a", "b_1": "b"},
+}
+
+
+def data(record):
+    return prepared.PreparedData(pathlib.Path("data"), CONFIG, record)
+
+
+def synthetic(**trained_on):
+    return {"source": "synthetic", "generation": {"trained_on": trained_on, "labels_from": REAL}}
+
+
+def case(**changes):
+    reference = np.zeros((2, 4, 4), np.uint8)
+    reference[0, :2, :2] = 1
+    prediction = np.stack([reference, np.zeros_like(reference)])
+    whole = evaluation.SegmentedCase("b_1", reference, prediction, np.array([True, True]))
+    return dataclasses.replace(whole, **changes)
+
+
+def test_other_patients_may_be_tested_on():
+    evaluation.refuse_leak([REAL], data(REAL), "test")
+
+
+@pytest.mark.parametrize(
+    "trained_on",
+    [[REAL], [synthetic(structure=[REAL])], [synthetic(structure=[synthetic(synthesis=[REAL])])]],
+    ids=["directly", "through synthetic data", "through synthetic data of synthetic data"],
+)
+def test_a_patient_seen_in_training_is_refused_at_another_time_point(trained_on):
+    later = {"source": "brats", "split": {"test": ["a_3"]}, "patients": {"a_3": "a"}}
+    with pytest.raises(evaluation.LeakError, match="trained on \\(a"):
+        evaluation.refuse_leak(trained_on, data(later), "test")
+
+
+def test_each_volume_modality_region_and_metric_is_one_record():
+    rows = evaluation.segmentation_records([case()], data(REAL), evaluation.VOLUME, experiment="x")
+    dice = {row["modality"]: row["value"] for row in rows if row["metric"] == "dice"}
+    assert dice == {"modality_0": 1.0, "modality_1": 0.0}
+    assert {row["experiment"] for row in rows} == {"x"}
+
+
+def test_slices_without_lesion_in_either_are_absent_not_perfect():
+    rows = evaluation.segmentation_records([case()], data(REAL), evaluation.SLICE)
+    values = [row["value"] for row in rows if row["metric"] == "dice" and row["modality"] == "modality_0"]
+    assert values[0] == 1.0
+    assert np.isnan(values[1])
+
+
+def test_modalities_that_a_case_lacks_are_left_out():
+    lacking = case(available=np.array([True, False]))
+    rows = evaluation.segmentation_records([lacking], data(REAL), evaluation.VOLUME)
+    assert {row["modality"] for row in rows} == {"modality_0"}
+
+
+def test_the_table_has_a_row_a_modality_and_a_column_a_region():
+    rows = evaluation.segmentation_records([case(), case()], data(REAL), evaluation.VOLUME)
+    table = evaluation.summary_table(rows, ("modality",), "dice", "Dice")
+    assert table.header == ["modality", "all"]
+    assert table.rows == [["modality_0", "1.000 ± 0.000 (n=2)"], ["modality_1", "0.000 ± 0.000 (n=2)"]]
