@@ -177,7 +177,8 @@ class SynthesisLossWeights:
     background: float = _setting(10.0, "sum_i |x_g,i m|^2; authors 1.5.")
     # Beyond the draft; the authors' later pre-training loss.
     self_reconstruction: float = _setting(
-        100.0, "|x_s-x_g,s| where map and label both come from x_s; authors' later version 5 + 5."
+        50.0,
+        "sum_i |x_i-x_g,i|^2 from the map and label of x_i itself; authors' later version 5 + 5; 0 skips its pass.",
     )
 
 
@@ -211,9 +212,6 @@ class SynthesisConfig:
     )
     fusion_concatenate: bool = _setting(
         False, "Concatenate map and one-hot label instead of their weighted sum (authors' later version)."
-    )
-    own_label_fraction: float = _setting(
-        0.5, "Share of the synthesis inputs that keep the map's own label (for self_reconstruction)."
     )
     base_filters: int = _setting(
         32, "Filters of the first level of encoders and decoder; the code has four times as many."

@@ -15,7 +15,7 @@ from mmsynth_tf.configs import AugmentationConfig, Config
 from mmsynth_tf.stage import Batch
 
 # Independent random streams of a step.
-_TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _OWN, _PAIRS, _NOISE, _CODE = range(9)
+_TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _PAIRS, _NOISE, _CODE = range(8)
 
 
 class SliceSource:
@@ -75,7 +75,7 @@ def structure_batches(source: SliceSource, config: Config, start_step: int = 0) 
     size, latent_dim = config.structure.batch_size, config.structure.latent_dim
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
-        _, image, _ = _draw_source(batch, config, step)
+        image = tf.gather(batch["image"], _draw_modality(size, config, step), batch_dims=1)
         background = _background(image, config)
         codes = tf.random.stateless_normal([2, size, latent_dim], _seed(config, step, _CODE))
         return {
@@ -93,36 +93,39 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
     size, n, triples = config.synthesis.batch_size, config.data.num_modalities, config.synthesis.triples_per_slice
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
-        source_modality, image, own_label = _draw_source(batch, config, step)
+        image, label = (_merge(batch[name]) for name in ("image", "label"))
         background = _background(image, config)
         # Annotations may reach beyond the head; no label does.
-        own_label = tf.where(background > 0, tf.zeros_like(own_label), own_label)
-        structure_map = structure.structure_map(image, config.structure_map, background)
-        candidates = tf.reshape(batch["label"], [-1, *batch["label"].shape[2:]])
+        label = tf.where(background > 0, tf.zeros_like(label), label)
+        edges = structure.structure_map(image, config.structure_map, background)
+        own = {
+            "label": label,
+            "own_structure": fusion.remove_lesion_edges(edges, label),
+            "own_background": background,
+        }
+        own = {name: tf.reshape(value, [size, n, *value.shape[1:]]) for name, value in own.items()}
+
+        source = _draw_modality(size, config, step)
+        own_label, structure_map, background = (tf.gather(value, source, batch_dims=1) for value in own.values())
         transforms = fusion.random_transforms(
             size * n, config.data.image_size, config.augmentation, _seed(config, step, _LABEL_TRANSFORM)
         )
-        candidates = fusion.transform(candidates, transforms, "NEAREST")
-        drawn, found = fusion.choose_labels(background, candidates, own_label, _seed(config, step, _LABEL))
-        coin = tf.random.stateless_uniform([size], _seed(config, step, _OWN))
-        own = (coin < config.synthesis.own_label_fraction) | ~found
-        label = tf.where(own[:, None, None, None], own_label, drawn)
-        # Neither the source's own lesion nor what lies under the chosen one may show in the map.
-        structure_map = fusion.remove_lesion_edges(fusion.remove_lesion_edges(structure_map, own_label), label)
+        candidates = fusion.transform(label, transforms, "NEAREST")
+        chosen, _ = fusion.choose_labels(background, candidates, own_label, _seed(config, step, _LABEL))
         if triples:
             pair_source, pair_target = pairs.sampled_pairs(size, n, triples, _seed(config, step, _PAIRS))
         else:
             pair_source, pair_target = pairs.exact_pairs(size, n)
         return {
             **batch,
-            "source": source_modality,
-            "structure": structure_map,
+            **own,
+            # What lies under the chosen lesion may not show either.
+            "structure": fusion.remove_lesion_edges(structure_map, chosen),
             "background": background,
-            "fusion_label": label,
-            "own_label": tf.cast(own, tf.float32),
+            "fusion_label": chosen,
             "pair_source": pair_source,
             "pair_target": pair_target,
-            "noise": tf.random.stateless_uniform(image.shape, _seed(config, step, _NOISE)),
+            "noise": tf.random.stateless_uniform(background.shape, _seed(config, step, _NOISE)),
         }
 
     return _batches(source, config, size, start_step, finish)
@@ -181,13 +184,14 @@ def augment(batch: Batch, config: AugmentationConfig, transform_seed: tf.Tensor,
     return {**batch, "image": tf.reshape(image, shape), "label": tf.reshape(label, shape)}
 
 
-def _draw_source(batch: Batch, config: Config, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """One of each row's slices: its modality int32 [B], image and label [B, H, W, 1]."""
-    size = batch["image"].shape[0]
-    modality = tf.random.stateless_uniform(
-        [size], _seed(config, step, _SOURCE), 0, config.data.num_modalities, tf.int32
-    )
-    return modality, *(tf.gather(batch[name], modality, batch_dims=1) for name in ("image", "label"))
+def _draw_modality(size: int, config: Config, step: tf.Tensor) -> tf.Tensor:
+    """The modality that gives each row's map: int32 [B]."""
+    return tf.random.stateless_uniform([size], _seed(config, step, _SOURCE), 0, config.data.num_modalities, tf.int32)
+
+
+def _merge(tensor: tf.Tensor) -> tf.Tensor:
+    """[B, n, ...] to [B n, ...]."""
+    return tf.reshape(tensor, [-1, *tensor.shape[2:]])
 
 
 def _background(image: tf.Tensor, config: Config) -> tf.Tensor:

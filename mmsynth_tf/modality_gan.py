@@ -18,11 +18,11 @@ class ModalityGAN(StageModel):
     Batches hold
       `image`: float32 [B, n, H, W, 1], slices x_i; those of one row need not belong together.
       `label`: integer [B, n, H, W, 1], their labels l_i.
-      `source`: int32 [B], the modality whose slice gave the map.
-      `structure`: float32 [B, H, W, 1], f without its own lesion's edges.
+      `own_structure` and `own_background`: float32 [B, n, H, W, 1], maps of these slices without their lesions'
+        edges, and their masks.
+      `structure`: float32 [B, H, W, 1], f: one of those maps, without what lies under the chosen label.
       `background`: float32 [B, H, W, 1], m.
       `fusion_label`: integer [B, H, W, 1], l, which fits the map.
-      `own_label`: float32 [B], 1 where l is the label of the map's own slice.
       `pair_source` and `pair_target`: int32 [B, P], the ordered modality pairs of the step; runs of
         `pairs.run_length` share their source.
       `noise`: float32 [B, H, W, 1] uniform in [0, 1), where the configuration fuses noise.
@@ -44,7 +44,6 @@ class ModalityGAN(StageModel):
         "code",
         "code_pairs",
         "background",
-        "self_reconstruction",
     )
     DISCRIMINATOR_TERMS = (
         "discriminator_real",
@@ -94,8 +93,11 @@ class ModalityGAN(StageModel):
         )
         self.feature_discriminator = networks.feature_discriminator(code_shape, **adversary)
         self.lesion_processor = lesion_processor
+        # A pass of its own, which the paper does without.
+        self.reconstructs_itself = config.weights.self_reconstruction > 0
+        generator_terms = self.GENERATOR_TERMS + (("self_reconstruction",) if self.reconstructs_itself else ())
         self.groups = {
-            "generator": Group((self.fusion_encoder, self.image_encoder, self.decoder), self.GENERATOR_TERMS),
+            "generator": Group((self.fusion_encoder, self.image_encoder, self.decoder), generator_terms),
             "discriminator": Group(
                 (self.discriminator, self.feature_discriminator),
                 self.DISCRIMINATOR_TERMS,
@@ -119,6 +121,20 @@ class ModalityGAN(StageModel):
             label_weight=self.config.fusion_label,
             concatenate=self.config.fusion_concatenate,
         )
+
+    def _own_fused_input(self, batch: Batch) -> tf.Tensor:
+        """The same from each slice's own map and label: float32 [B, n, H, W, C]."""
+        n = self.num_modalities
+        own = {
+            "structure": batch["own_structure"],
+            "background": batch["own_background"],
+            "fusion_label": batch["label"],
+        }
+        own = {name: _merge(value) for name, value in own.items()}
+        if self.config.fusion_noise:
+            own["noise"] = tf.repeat(batch["noise"], n, axis=0)
+        fused = self.fused_input(own)
+        return tf.reshape(fused, [-1, n, *fused.shape[1:]])
 
     def synthesize(self, batch: Batch) -> tf.Tensor:
         """Map and label to all modalities.
@@ -152,13 +168,17 @@ class ModalityGAN(StageModel):
         real, source, target = batch["image"], batch["pair_source"], batch["pair_target"]
         modalities = self._modalities(real)
         (code,) = one_pass(self.image_encoder, [real], training)  # [B, n, h, w, C]
-        fusion_code = self.fusion_encoder(self.fused_input(batch), training=training)  # [B, h, w, C]
+        fused = [self.fused_input(batch)[:, None]]
+        if self.reconstructs_itself:
+            fused.append(self._own_fused_input(batch))
+        fusion_code, *own_code = one_pass(self.fusion_encoder, fused, training)
+        fusion_code = fusion_code[:, 0]  # [B, h, w, C]
 
         # First round: reconstruct, translate, synthesise.
         source_code = tf.gather(code, source, batch_dims=1)
-        reconstructed, translated, fake = self._decode(
-            [(code, modalities), (source_code, target), (self._for_each_modality(fusion_code), modalities)], training
-        )
+        requests = [(code, modalities), (source_code, target), (self._for_each_modality(fusion_code), modalities)]
+        requests += [(own, modalities) for own in own_code]
+        reconstructed, translated, fake, *self_reconstructed = self._decode(requests, training)
         translated_code, fake_code = one_pass(self.image_encoder, [translated, fake], training)
 
         # Second round: translate back (cycle), translate what was synthesised.
@@ -177,6 +197,7 @@ class ModalityGAN(StageModel):
             "reconstructed": reconstructed,
             "translated": translated,
             "fake": fake,
+            "self_reconstructed": self_reconstructed[0] if self_reconstructed else None,
             "cycled": cycled,
             "fake_translated": fake_translated,
             "real_scores": judged[0][0],
@@ -239,9 +260,6 @@ class ModalityGAN(StageModel):
         n, n_pairs = self.num_modalities, self._ordered_pairs
         fake, label, background = t["fake"], batch["fusion_label"], batch["background"]
         one_hot = fusion.one_hot_label(label, self.num_classes)[:, None]
-        own = batch["own_label"][:, None, None, None]
-        source_image = tf.gather(batch["image"], batch["source"], batch_dims=1)
-        source_fake = tf.gather(fake, batch["source"], batch_dims=1)
         fake_target = tf.gather(fake, batch["pair_target"], batch_dims=1)
         return {
             "adversarial": n * losses.least_squares_real_loss(t["fake_scores"]),
@@ -255,7 +273,14 @@ class ModalityGAN(StageModel):
             "code": n * losses.squared_error(t["fusion_code"][:, None], t["fake_code"]),
             "code_pairs": losses.pairwise_squared_error(t["fake_code"][:, None]),
             "background": n * losses.squared_error(fake * background[:, None]),
-            "self_reconstruction": losses.squared_error(own * source_image, own * source_fake),
+            **self._self_reconstruction_term(batch, t),
+        }
+
+    def _self_reconstruction_term(self, batch, t):
+        if not self.reconstructs_itself:
+            return {}
+        return {
+            "self_reconstruction": self.num_modalities * losses.squared_error(batch["image"], t["self_reconstructed"])
         }
 
     def _structure_loss(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:

@@ -41,7 +41,6 @@ _PAPER = {
     "synthesis.discriminator_learning_rate": 1e-4,
     "synthesis.lesion_learning_rate": 1e-4,
     "synthesis.triples_per_slice": 0,
-    "synthesis.own_label_fraction": 0.0,
     "synthesis.base_filters": 128,
     "synthesis.residual_blocks": 0,
     "synthesis.conditional_normalization": False,
@@ -123,7 +122,7 @@ _CPU = {
     "structure.steps_per_checkpoint": 250,
     "segmentation.steps": 1_500,
     "segmentation.steps_per_checkpoint": 250,
-    "synthesis.steps": 2_000,
+    "synthesis.steps": 1_500,
     "synthesis.steps_per_checkpoint": 250,
 }
 

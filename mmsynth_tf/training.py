@@ -233,7 +233,7 @@ class Run:
         if newest:
             try:
                 self.checkpoint.restore(newest).assert_existing_objects_matched()
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
+            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise WorkDirError(
                     f"Checkpoint {newest} cannot be restored: it is damaged, or was made by another version of "

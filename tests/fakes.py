@@ -137,7 +137,7 @@ def structure_batch(rng: np.random.Generator, config: Config, batch_size: int = 
 
 
 def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 2) -> Batch:
-    """A batch for `ModalityGAN`; its first row keeps the map's own label, the others do not."""
+    """A batch for `ModalityGAN`."""
     n, shape = config.data.num_modalities, (batch_size, SIZE, SIZE, 1)
     triples = config.synthesis.triples_per_slice
     if triples:
@@ -146,11 +146,11 @@ def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 
         source, target = pairs.exact_pairs(batch_size, n)
     return {
         **unregistered_slices(rng, config, batch_size),
-        "source": tf.constant(rng.integers(0, n, batch_size), tf.int32),
         "structure": tf.constant(rng.integers(0, 2, shape), tf.float32),
         "background": tf.constant(rng.integers(0, 2, shape), tf.float32),
         "fusion_label": unregistered_slices(rng, config, batch_size)["label"][:, 0],
-        "own_label": tf.constant([1.0] + [0.0] * (batch_size - 1)),
+        "own_structure": tf.constant(rng.integers(0, 2, (batch_size, n, SIZE, SIZE, 1)), tf.float32),
+        "own_background": tf.constant(rng.integers(0, 2, (batch_size, n, SIZE, SIZE, 1)), tf.float32),
         "pair_source": source,
         "pair_target": target,
         "noise": tf.constant(rng.uniform(size=shape), tf.float32),

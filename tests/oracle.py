@@ -54,7 +54,7 @@ class ModalityOracle:
         self._x = [row["image"][:, i] for i in range(self._n)]
         self._labels = [row["label"][:, i] for i in range(self._n)]
         self._code = [model.image_encoder(x) for x in self._x]
-        self._code_g = model.fusion_encoder(self._fused())
+        self._code_g = model.fusion_encoder(self._fused(self._f, self._m, self._l))
         self._x_g = [self._decode(self._code_g, i) for i in range(self._n)]
         self._code_of_x_g = [model.image_encoder(x) for x in self._x_g]
         pairs = list(itertools.permutations(range(self._n), 2))
@@ -86,7 +86,6 @@ class ModalityOracle:
 
         x, x_g, code_of_x_g = self._x, self._x_g, self._code_of_x_g
         each = range(self._n)
-        s, own = int(self._row["source"][0]), float(self._row["own_label"][0])
         fd = self._model.feature_discriminator
         return {
             "discriminator_real": sum(norm(self._d(x[i]), 1) for i in each),
@@ -111,7 +110,7 @@ class ModalityOracle:
             "code": sum(norm(self._code_g, code_of_x_g[i]) for i in each),
             "code_pairs": sum(norm(code_of_x_g[i], code_of_x_g[j]) for i, j in itertools.permutations(each, 2)),
             "background": sum(norm(x_g[i] * self._m) for i in each),
-            "self_reconstruction": own * norm(x[s], x_g[s]),
+            "self_reconstruction": sum(norm(x[i], self._decode(self._own_code(i), i)) for i in each),
         }
 
     def _decode(self, code: tf.Tensor, modality: int) -> tf.Tensor:
@@ -132,13 +131,18 @@ class ModalityOracle:
     def _one_hot(self, label: tf.Tensor) -> np.ndarray:
         return np.concatenate([label.numpy() == c for c in range(self._classes)], axis=-1).astype(np.float32)
 
-    def _fused(self) -> tf.Tensor:
+    def _own_code(self, i: int) -> tf.Tensor:
+        """EC_R of the map and label of x_i itself."""
+        f, m = (self._row[name][:, i] for name in ("own_structure", "own_background"))
+        return self._model.fusion_encoder(self._fused(f, m, self._labels[i]))
+
+    def _fused(self, f: tf.Tensor, m: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         """Method §5: channel c is w_f f + w_l [l = c]."""
         config = self._model.config
-        f = self._f.numpy()
+        f = f.numpy()
         if config.fusion_noise:
-            f = f + (0.5 + 0.1 * self._row["noise"].numpy()) * (1 - self._m.numpy()) * (1 - f)
-        one_hot = self._one_hot(self._l)
+            f = f + (0.5 + 0.1 * self._row["noise"].numpy()) * (1 - m.numpy()) * (1 - f)
+        one_hot = self._one_hot(label)
         if config.fusion_concatenate:
             return tf.constant(np.concatenate([f, one_hot], axis=-1))
         return tf.constant(config.fusion_structure * f + config.fusion_label * one_hot)

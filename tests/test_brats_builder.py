@@ -26,7 +26,7 @@ def cases_dir(tmp_path):
 
 
 def build(cases_dir, output, data=DATA, allow_incomplete=False):
-    with new_folder(output) as folder:
+    with new_folder(output, "data_set.json") as folder:
         brats.build(find_cases(cases_dir, data.modalities), data, folder, allow_incomplete, "brats2017-2021")
     return tfds.builder_from_directory(str(output))
 

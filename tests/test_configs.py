@@ -83,14 +83,13 @@ def test_presets_can_be_trained(name):
     for extent in config.data.image_size:
         assert extent % 8 == 0 and extent % (1 << (config.segmentation.levels - 1)) == 0
     for weights in (config.segmentation.class_weights, config.synthesis.class_weights):
-        assert len(weights) == config.data.num_classes and min(weights) > 0
+        assert len(weights) in (2, config.data.num_classes) and min(weights) > 0
     for stage in constants.STAGES:
         settings = getattr(config, stage)
         assert 0 < settings.steps_per_checkpoint <= settings.steps
         weights = dataclasses.astuple(settings.weights)
         assert min(weights) >= 0 and max(weights) > 0
     assert {config.synthesis.lesion_design, config.segmentation.design} <= set(constants.LESION_DESIGNS)
-    assert 0 <= config.synthesis.own_label_fraction <= 1
     assert 0 < config.data.test_fraction + config.data.validation_fraction < 1
     for region in config.data.regions.values():
         assert set(region) <= set(range(1, config.data.num_classes))

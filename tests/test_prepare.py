@@ -24,7 +24,10 @@ def test_disk_that_fills_up_while_writing_is_an_os_error(tmp_path):
         def download_and_prepare(self, **options):
             raise RuntimeError("ResourceExhaustedError: a.tfrecord; No space left on device")
 
-    with pytest.raises(OSError, match="No space left") as caught, records.new_folder(tmp_path / "a") as folder:
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        records.new_folder(tmp_path / "a", "marker") as folder,
+    ):
         prepare.write_data_set(FullDisk, folder, dict)
     assert caught.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())

@@ -31,7 +31,7 @@ class TwoScales(StageModel):
         super().__init__()
         self.first, self.second = scale(2.0), scale(3.0)
         self.term_weights = Weights()
-        self.groups = {"first": Group((self.first,), ("fit",)), "second": Group((self.second,), ("pull",), ("y",))}
+        self.groups = {"first": Group((self.first,), ("fit",)), "second": Group((self.second,), ("pull",))}
 
     def forward(self, batch, training):
         y = self.first(batch["x"], training=training)
@@ -82,7 +82,7 @@ def test_a_variable_that_no_loss_reaches_is_an_error_that_names_it():
     with tf.GradientTape() as tape:
         total = 2.0 * reached
     with pytest.raises(ValueError, match=r"group 'some' do not reach inert"):
-        gradients_of(tape, total, [reached, inert], [], "some")
+        gradients_of(tape, total, [reached, inert], "some")
 
 
 def test_networks_have_stable_names():

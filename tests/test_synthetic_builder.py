@@ -46,7 +46,7 @@ class Generation:
 
 
 def test_writes_examples_and_provenance(tmp_path):
-    with new_folder(tmp_path / "out") as folder:
+    with new_folder(tmp_path / "out", "data_set.json") as folder:
         synthetic.build(Generation(), folder)
     record = json.loads((tmp_path / "out" / constants.DATA_SET_RECORD).read_text())
     assert record["generation"] == {"dropped": {"dice": 7}}
@@ -61,6 +61,6 @@ def test_writes_examples_and_provenance(tmp_path):
 
 
 def test_failing_generation_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError, match="generator failed"), new_folder(tmp_path / "out") as folder:
+    with pytest.raises(RuntimeError, match="generator failed"), new_folder(tmp_path / "out", "data_set.json") as folder:
         synthetic.build(Generation(fails=True), folder)
     assert not list(tmp_path.iterdir())

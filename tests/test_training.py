@@ -32,7 +32,7 @@ def weights(stage, workdir):
     return [np.array(v) for network in model.networks.values() for v in network.weights]
 
 
-@pytest.mark.parametrize("stage", [constants.STRUCTURE, constants.SYNTHESIS])
+@pytest.mark.parametrize("stage", [constants.STRUCTURE, constants.SEGMENTATION])
 def test_a_stopped_run_ends_like_an_undisturbed_one(stage, prepared_data, tmp_path):
     for name in ("whole", "stopped"):
         if name == "stopped":
