@@ -125,11 +125,12 @@ def patch_discriminator(
     x = inputs
     for filters in (base_filters, 2 * base_filters, 4 * base_filters):
         x = keras.layers.LeakyReLU(0.2)(conv(filters, 4, 2)(x))
-    outputs = [_float32(conv(1, 3, 1)(keras.layers.LeakyReLU(0.2)(conv(2 * base_filters, 3, 1)(x))))]
-    if class_outputs:
+    outputs = []
+    for channels in (1, class_outputs) if class_outputs else (1,):
         y = keras.layers.LeakyReLU(0.2)(conv(2 * base_filters, 3, 1)(x))
-        # Naming the modality is no game to be lost, so its scores need no bound.
-        outputs.append(_float32(_discriminator_conv(False, init_stddev)(class_outputs, 3, 1)(y)))
+        # Bounded features become so small that bounded scores would hardly tell anything apart.
+        score = keras.layers.Conv2D(channels, 3, padding="same") if spectral_normalization else conv(channels, 3, 1)
+        outputs.append(_float32(score(y)))
     return keras.Model(inputs, outputs if class_outputs else outputs[0], name="patch_discriminator")
 
 

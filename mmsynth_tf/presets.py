@@ -97,7 +97,7 @@ _SMALL = {
     "segmentation.base_filters": 16,
     "synthesis.base_filters": 16,
     "synthesis.discriminator_filters": 32,
-    "synthesis.learning_rate": 5e-4,
+    "synthesis.learning_rate": 1e-3,
     "synthesis.fusion_concatenate": True,
     "synthesis.weights.lesion": 5.0,
     "synthesis.discriminator_learning_rate": 5e-4,
@@ -108,12 +108,15 @@ _SMALL = {
 _DEMO = {
     **_SMALL,
     "data.slice_step": 2,
-    "structure.steps": 600,
+    "data.validation_fraction": 0.0,
+    "structure.steps": 400,
     "structure.steps_per_checkpoint": 100,
-    "segmentation.steps": 200,
+    "segmentation.steps": 150,
     "segmentation.steps_per_checkpoint": 50,
-    "synthesis.steps": 300,
-    "synthesis.steps_per_checkpoint": 50,
+    "synthesis.steps": 400,
+    "synthesis.steps_per_checkpoint": 100,
+    "generation.dice_threshold": 0.5,
+    "runtime.ema_decay": 0.98,
 }
 
 _CPU = {
