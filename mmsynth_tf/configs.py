@@ -180,6 +180,7 @@ class SynthesisLossWeights:
         50.0,
         "sum_i |x_i-x_g,i|^2 from the map and label of x_i itself; authors' later version 5 + 5; 0 skips its pass.",
     )
+    self_reconstruction_lesion: float = _setting(500.0, "The same within the lesion, a few per cent of the slice.")
 
 
 @dataclasses.dataclass(frozen=True)

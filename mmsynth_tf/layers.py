@@ -56,6 +56,16 @@ class ConditionalInstanceNormalization(tf.keras.layers.Layer):
         return input_shape[0]
 
 
+class LeakyReLU(tf.keras.layers.Layer):
+    """max(x, 0.2 x). TensorFlow 2.21 fails to fuse its own with a convolution and then fuses nothing in the graph."""
+
+    def call(self, inputs):
+        return tf.maximum(inputs, 0.2 * inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
 class Upsample(tf.keras.layers.Layer):
     """Doubles height and width by repeating pixels.
 

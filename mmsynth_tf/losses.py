@@ -54,14 +54,16 @@ def modality_regression_loss(scores: tf.Tensor, modality: tf.Tensor) -> tf.Tenso
 
 
 def modality_classification_loss(logits: tf.Tensor, modality: tf.Tensor) -> tf.Tensor:
-    """Softmax cross-entropy of the modality, mean over patches.
+    """Softmax cross-entropy of the modality, from the mean logits of all patches.
+
+    Patches outside the head cannot tell the modality, so patches are not judged one by one.
 
     Args:
       logits: float32 [N, h, w, n].
       modality: int32 [N].
     """
-    target = tf.broadcast_to(modality[:, None, None], tf.shape(logits)[:-1])
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=logits))
+    logits = tf.reduce_mean(logits, axis=(1, 2))
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=modality, logits=logits))
 
 
 def lesion_squared_error(one_hot: tf.Tensor, probabilities: tf.Tensor, class_weights: Sequence[float]) -> tf.Tensor:

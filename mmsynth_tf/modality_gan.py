@@ -45,6 +45,7 @@ class ModalityGAN(StageModel):
         "code_pairs",
         "background",
     )
+    SELF_TERMS = ("self_reconstruction", "self_reconstruction_lesion")
     DISCRIMINATOR_TERMS = (
         "discriminator_real",
         "discriminator_synthetic",
@@ -95,7 +96,7 @@ class ModalityGAN(StageModel):
         self.lesion_processor = lesion_processor
         # A pass of its own, which the paper does without.
         self.reconstructs_itself = config.weights.self_reconstruction > 0
-        generator_terms = self.GENERATOR_TERMS + (("self_reconstruction",) if self.reconstructs_itself else ())
+        generator_terms = self.GENERATOR_TERMS + (self.SELF_TERMS if self.reconstructs_itself else ())
         self.groups = {
             "generator": Group((self.fusion_encoder, self.image_encoder, self.decoder), generator_terms),
             "discriminator": Group(
@@ -273,14 +274,17 @@ class ModalityGAN(StageModel):
             "code": n * losses.squared_error(t["fusion_code"][:, None], t["fake_code"]),
             "code_pairs": losses.pairwise_squared_error(t["fake_code"][:, None]),
             "background": n * losses.squared_error(fake * background[:, None]),
-            **self._self_reconstruction_term(batch, t),
+            **self._self_reconstruction_terms(batch, t),
         }
 
-    def _self_reconstruction_term(self, batch, t):
+    def _self_reconstruction_terms(self, batch, t):
         if not self.reconstructs_itself:
             return {}
+        real, made = batch["image"], t["self_reconstructed"]
+        lesion = tf.cast(batch["label"] > 0, tf.float32)
         return {
-            "self_reconstruction": self.num_modalities * losses.squared_error(batch["image"], t["self_reconstructed"])
+            "self_reconstruction": self.num_modalities * losses.squared_error(real, made),
+            "self_reconstruction_lesion": self.num_modalities * losses.squared_error(lesion * real, lesion * made),
         }
 
     def _structure_loss(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:

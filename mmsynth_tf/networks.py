@@ -12,6 +12,7 @@ from mmsynth_tf.layers import (
     ConditionalInstanceNormalization,
     DepthToSpace,
     InstanceNormalization,
+    LeakyReLU,
     SpaceToDepth,
     Upsample,
 )
@@ -124,10 +125,10 @@ def patch_discriminator(
     conv = _discriminator_conv(spectral_normalization, init_stddev)
     x = inputs
     for filters in (base_filters, 2 * base_filters, 4 * base_filters):
-        x = keras.layers.LeakyReLU(0.2)(conv(filters, 4, 2)(x))
+        x = LeakyReLU()(conv(filters, 4, 2)(x))
     outputs = []
     for channels in (1, class_outputs) if class_outputs else (1,):
-        y = keras.layers.LeakyReLU(0.2)(conv(2 * base_filters, 3, 1)(x))
+        y = LeakyReLU()(conv(2 * base_filters, 3, 1)(x))
         # Bounded features become so small that bounded scores would hardly tell anything apart.
         score = keras.layers.Conv2D(channels, 3, padding="same") if spectral_normalization else conv(channels, 3, 1)
         outputs.append(_float32(score(y)))
@@ -141,7 +142,7 @@ def code_discriminator(
     inputs = keras.Input((latent_dim,))
     x = inputs
     for _ in range(2):
-        x = keras.layers.LeakyReLU(0.2)(_normalized(keras.layers.Dense(units), spectral_normalization)(x))
+        x = LeakyReLU()(_normalized(keras.layers.Dense(units), spectral_normalization)(x))
     x = keras.layers.Dense(1, kernel_initializer=keras.initializers.RandomNormal(stddev=init_stddev))(x)
     return keras.Model(inputs, _float32(x), name="code_discriminator")
 
@@ -158,7 +159,7 @@ def feature_discriminator(
     conv = _discriminator_conv(spectral_normalization, init_stddev)
     x = inputs
     for _ in range(2):
-        x = keras.layers.LeakyReLU(0.2)(conv(base_filters, 3, 2)(x))
+        x = LeakyReLU()(conv(base_filters, 3, 2)(x))
     return keras.Model(inputs, _float32(conv(1, 3, 1)(x)), name="feature_discriminator")
 
 
@@ -289,7 +290,7 @@ def _normalized_conv(
 def _plain_block(x: tf.Tensor, filters: int, strides: int = 1, initializer: Initializer | None = None) -> tf.Tensor:
     # Instance normalisation would erase what a code says about a whole image, such as its size and its brightness.
     x = keras.layers.Conv2D(filters, 3, strides, padding="same", kernel_initializer=initializer or "he_normal")(x)
-    return keras.layers.LeakyReLU(0.2)(x)
+    return LeakyReLU()(x)
 
 
 def _residual(x: tf.Tensor, initializer: Initializer | None, condition: tf.Tensor | None = None) -> tf.Tensor:

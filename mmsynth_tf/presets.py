@@ -71,6 +71,7 @@ _PAPER = {
     "synthesis.weights.code_pairs": 0.2,
     "synthesis.weights.background": 1.5,
     "synthesis.weights.self_reconstruction": 0.0,
+    "synthesis.weights.self_reconstruction_lesion": 0.0,
     "augmentation.intensity": 0.0,
     "runtime.augment": False,
     "runtime.ema_decay": 0.0,

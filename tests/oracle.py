@@ -111,6 +111,13 @@ class ModalityOracle:
             "code_pairs": sum(norm(code_of_x_g[i], code_of_x_g[j]) for i, j in itertools.permutations(each, 2)),
             "background": sum(norm(x_g[i] * self._m) for i in each),
             "self_reconstruction": sum(norm(x[i], self._decode(self._own_code(i), i)) for i in each),
+            "self_reconstruction_lesion": sum(
+                norm(
+                    (self._labels[i].numpy() > 0) * x[i],
+                    (self._labels[i].numpy() > 0) * self._decode(self._own_code(i), i),
+                )
+                for i in each
+            ),
         }
 
     def _decode(self, code: tf.Tensor, modality: int) -> tf.Tensor:
@@ -125,8 +132,8 @@ class ModalityOracle:
         scores = self._model.discriminator(image)[1].numpy().astype(np.float64)
         if not self._model.config.softmax_class:
             return norm(scores, modality)
-        probabilities = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
-        return float(-np.log(probabilities[..., modality]).mean())
+        scores = scores.mean(axis=(0, 1, 2))
+        return float(-np.log(np.exp(scores[modality]) / np.exp(scores).sum()))
 
     def _one_hot(self, label: tf.Tensor) -> np.ndarray:
         return np.concatenate([label.numpy() == c for c in range(self._classes)], axis=-1).astype(np.float32)

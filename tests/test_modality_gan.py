@@ -30,6 +30,7 @@ TRAINED_GENERATORS = {
     "code_pairs": {FUSION, IMAGE, DECODER},
     "background": {FUSION, DECODER},
     "self_reconstruction": {FUSION, DECODER},
+    "self_reconstruction_lesion": {FUSION, DECODER},
 }
 TRAINED_DISCRIMINATORS = {
     "discriminator_real": {"discriminator"},
