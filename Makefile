@@ -12,7 +12,7 @@ VENV := .venv-$(VERSION)
 INSTALLED := $(VENV)/.installed
 DEMO_OUTPUT := demo_output
 
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint clean

@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
     if bool(_SYNTHETIC_DATA.value) != (_EXPERIMENT.value == "lesion_check"):
         raise app.UsageError("--synthetic_data goes with --experiment=lesion_check, and that needs it.")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     from mmsynth_tf import experiments
 

@@ -54,7 +54,7 @@ flags_config.define_config_flags()
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if _CHECK.value:
         sys.exit(_check())
     from mmsynth_tf.records import new_folder

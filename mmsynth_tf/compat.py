@@ -4,6 +4,7 @@ Keras 2 (TensorFlow 2.15, with TensorFlow Addons) and Keras 3 (TensorFlow 2.21,
 for which Addons does not exist) share everything else through ``tf.keras``.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -14,7 +15,9 @@ if KERAS_3:
     SpectralNormalization = tf.keras.layers.SpectralNormalization
 else:
     # Keras 2.15's own layer fails inside a compiled train_step; that of Addons works.
-    from tensorflow_addons.layers import SpectralNormalization  # noqa: F401
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # That Addons has ended is known; nobody can do anything about it here.
+        from tensorflow_addons.layers import SpectralNormalization  # noqa: F401
 
 LossScaleOptimizer = tf.keras.mixed_precision.LossScaleOptimizer
 

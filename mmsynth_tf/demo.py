@@ -18,8 +18,8 @@ from mmsynth_tf import commands, constants
 
 _WORKDIR = flags.DEFINE_string("workdir", "demo_output", "Folder for everything that the demonstration makes.")
 _PRESET = flags.DEFINE_string("preset", "demo", "Settings of all steps.")
-_NUM_CASES = flags.DEFINE_integer("num_cases", 16, "Phantom patients.")
-_COUNT = flags.DEFINE_integer("count", 300, "Synthetic slices.")
+_NUM_CASES = flags.DEFINE_integer("num_cases", 14, "Phantom patients.")
+_COUNT = flags.DEFINE_integer("count", 250, "Synthetic slices.")
 
 # What the segmenters are trained on: name to data sets.
 MIXTURES = {"real": ("real",), "synthetic": ("synthetic",), "both": ("real", "synthetic")}
@@ -57,7 +57,7 @@ def _run(script: str, **arguments) -> None:
     """Runs one of the command-line programs, which lie in the current directory."""
     command = [sys.executable, script, *(f"--{name}={value}" for name, value in arguments.items())]
     print(f"$ python {shlex.join(command[1:])}", flush=True)
-    result = subprocess.run(command, check=False, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})
+    result = subprocess.run(command, check=False, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     if result.returncode:
         raise commands.UserError(f"{script} failed; see above. What is done is kept: give the same command again.")
 

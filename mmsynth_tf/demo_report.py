@@ -41,9 +41,12 @@ def write(folder: pathlib.Path, mixtures: Iterable[str]) -> pathlib.Path:
     real, synthetic = (prepared.open_prepared(folder / name) for name in ("real", "synthetic"))
     models = folder / "models"
     path = folder / "report.html"
+    samples = _quadruples(_examples(synthetic, "train", _SAMPLES), synthetic, with_maps=True)
+    with records.atomic_path(folder / "samples.png") as picture:
+        picture.write_bytes(samples)
     sections = [
         _maps_section(synthetic),
-        _samples_section(synthetic, real),
+        _samples_section(samples, real),
         _filter_section(synthetic.record["generation"]),
         _dice_section(folder, mixtures),
         _curves_section(models),
@@ -65,8 +68,7 @@ def _maps_section(synthetic: prepared.PreparedData) -> report.Section:
     )
 
 
-def _samples_section(synthetic: prepared.PreparedData, real: prepared.PreparedData) -> report.Section:
-    fake = _examples(synthetic, "train", _SAMPLES)
+def _samples_section(samples: bytes, real: prepared.PreparedData) -> report.Section:
     lesion = [e for e in _examples(real, "test", None) if e["label"].any()]
     chosen = [lesion[i] for i in np.linspace(0, len(lesion) - 1, _SAMPLES).astype(int)]
     return report.Section(
@@ -74,7 +76,7 @@ def _samples_section(synthetic: prepared.PreparedData, real: prepared.PreparedDa
         "Each row is one sample: its map, its background mask, the label that was put in, and the modalities "
         "that were made of them. Below, slices of test patients that no stage has seen.",
         figures=[
-            report.Figure(_quadruples(fake, synthetic, with_maps=True), "Synthetic samples, the first that were made."),
+            report.Figure(samples, "Synthetic samples, the first that passed both filters."),
             report.Figure(_quadruples(chosen, real, with_maps=False), "Real (phantom) slices of test patients."),
         ],
     )
