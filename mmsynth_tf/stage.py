@@ -24,7 +24,7 @@ class Group:
 
 
 class StageModel(tf.keras.Model):
-    """A training stage. Subclasses set `groups` and `weights` and compute `forward` and `loss_terms`.
+    """A training stage. Subclasses set `groups` and `term_weights` and compute `forward` and `loss_terms`.
 
     Everything random is part of the batch, so a step is a function of batch and
     weights alone: runs repeat, replicas agree, and tests can replay a step.

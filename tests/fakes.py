@@ -64,6 +64,16 @@ def tiny_config(num_modalities: int = 3, num_classes: int = 5, **settings: Any) 
     return configs.override(configs.Config(), values)
 
 
+def short_runs(steps: int, interval: int) -> dict[str, int]:
+    """Settings for `tiny_config`: every stage trains `steps` steps, with a checkpoint every `interval`."""
+    stages = ("structure", "segmentation", "synthesis")
+    return {
+        f"{stage}__{name}": value
+        for stage in stages
+        for name, value in (("steps", steps), ("steps_per_checkpoint", interval))
+    }
+
+
 def lesion_processor(config: Config, design: str) -> LesionProcessor:
     data, settings = config.data, config.segmentation
     return LesionProcessor(

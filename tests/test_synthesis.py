@@ -10,12 +10,7 @@ from tests import fakes
 
 CONFIG = fakes.tiny_config(
     num_modalities=4,
-    structure__steps=2,
-    structure__steps_per_checkpoint=2,
-    segmentation__steps=2,
-    segmentation__steps_per_checkpoint=2,
-    synthesis__steps=2,
-    synthesis__steps_per_checkpoint=2,
+    **fakes.short_runs(steps=2, interval=2),
     generation__batch_size=4,
     generation__mask_error=1.0,
     generation__dice_threshold=0.0,

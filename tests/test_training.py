@@ -12,12 +12,7 @@ from tests import fakes
 
 CONFIG = fakes.tiny_config(
     num_modalities=4,
-    structure__steps=4,
-    structure__steps_per_checkpoint=2,
-    segmentation__steps=4,
-    segmentation__steps_per_checkpoint=2,
-    synthesis__steps=4,
-    synthesis__steps_per_checkpoint=2,
+    **fakes.short_runs(steps=4, interval=2),
 )
 
 
