@@ -89,12 +89,13 @@ class StepProber:
 
 
 def assert_xla_agrees(build: Callable[[], StageModel], batch: Batch) -> None:
-    """Two steps under `jit_compile` leave the weights that two plain steps leave."""
+    """A step under `jit_compile` leaves the weights that a plain step leaves."""
     plain, compiled = build(), build()
-    _set_weights(compiled, _weights(plain))
-    compile_with_sgd(plain).fit(_dataset([batch] * 2), verbose=0)
-    compile_with_sgd(compiled, jit_compile=True).fit(_dataset([batch] * 2), verbose=0)
-    _assert_weights_close(compiled, plain)
+    start = _weights(plain)
+    _set_weights(compiled, start)
+    compile_with_sgd(plain).fit(_dataset([batch]), verbose=0)
+    compile_with_sgd(compiled, jit_compile=True).fit(_dataset([batch]), verbose=0)
+    _assert_same_move(compiled, plain, start)
 
 
 def assert_replicas_agree(build: Callable[[], StageModel], batches: Sequence[Batch]) -> None:
@@ -109,8 +110,7 @@ def assert_replicas_agree(build: Callable[[], StageModel], batches: Sequence[Bat
     _set_weights(double, start)
     compile_with_sgd(single).fit(_dataset(batches), verbose=0)
     double.fit(_dataset(batches), verbose=0)
-    _assert_weights_close(double, single)
-    assert _differ(_weights(single), start)
+    _assert_same_move(double, single, start)
 
 
 def _dataset(batches: Sequence[Batch]) -> tf.data.Dataset:
@@ -118,9 +118,18 @@ def _dataset(batches: Sequence[Batch]) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(rows).batch(len(next(iter(batches[0].values()))), drop_remainder=True)
 
 
-def _assert_weights_close(actual: StageModel, expected: StageModel) -> None:
-    for index, (a, b) in enumerate(zip(_weights(actual), _weights(expected), strict=True)):
-        np.testing.assert_allclose(a, b, atol=1e-5, err_msg=f"weight {index} of shape {b.shape}")
+def _assert_same_move(actual: StageModel, expected: StageModel, start: list[np.ndarray]) -> None:
+    """Both left the start by the same way.
+
+    The measure is the length of the way: rounding grows with the gradients, and where an absolute value or
+    a rectifier sits on its kink, one machine's rounding takes the other slope.
+    """
+    a, b, origin = (
+        np.concatenate([w.ravel() for w in weights]) for weights in (_weights(actual), _weights(expected), start)
+    )
+    moved = np.linalg.norm(b - origin)
+    assert moved > 0
+    assert np.linalg.norm(a - b) < 1e-4 * moved
 
 
 def _weights(model: StageModel) -> list[np.ndarray]:
