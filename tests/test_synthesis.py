@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from datasets import synthetic
-from mmsynth_tf import configs, constants, evaluation, experiments, fusion, prepared, records, synthesis, training
+from mmsynth_tf import configs, constants, evaluation, fusion, prepared, records, synthesis, training
+from mmsynth_tf.experiments import segmentation, study
 from tests import fakes
 
 CONFIG = fakes.tiny_config(
@@ -95,15 +96,15 @@ def test_a_synthetic_data_set_trains_segmenters_that_are_scored_on_real_cases(wo
     assert made.record["generation"]["passed_lesion_filter"] == 8
     assert set(made.record["generation"]["checkpoints"]) == set(constants.STAGES)
     training.train(constants.SEGMENTATION, CONFIG, [made], tmp_path / "models")
-    table = experiments.run_segmentation("segmentation", str(tmp_path / "models"), str(prepared_data.path))
+    table = segmentation.run(study.Request(tmp_path / "models", prepared_data))["table"]
     rows = records.read_json(tmp_path / "models" / "evaluation" / "segmentation" / "records.json")
     assert {row["case"] for row in rows} == set(prepared_data.cases["test"])
     assert {row["modality"] for row in rows} == set(prepared_data.config.modalities)
     assert table.header == ["test_data", "modality", "all"]
-    check = experiments.run_segmentation("lesion_check", str(workdir), str(prepared_data.path), "test", [str(folder)])
+    check = segmentation.run_lesion_check(study.Request(workdir, prepared_data, (made,)))["table"]
     assert len(check.rows) == 2 * len(prepared_data.config.modalities)
 
 
 def test_test_patients_that_were_trained_on_are_refused(workdir, prepared_data):
     with pytest.raises(evaluation.LeakError, match=prepared_data.cases["train"][0]):
-        experiments.run_segmentation("segmentation", str(workdir), str(prepared_data.path), "train")
+        segmentation.run(study.Request(workdir, prepared_data, split="train"))

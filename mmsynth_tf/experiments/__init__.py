@@ -1,0 +1,5 @@
+"""Experiments on prepared data and trained stages: what is the synthetic data worth (method §8)?
+
+Each module has a `run(request)` that returns its tables and leaves records in
+`<workdir>/evaluation/<experiment>/`.
+"""

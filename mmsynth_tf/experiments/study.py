@@ -1,0 +1,88 @@
+"""What all experiments share: what was asked, and parts on disk, so that what is measured is not measured again."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from mmsynth_tf import commands, prepared, records, report, synthesis
+from mmsynth_tf.records import Record
+
+EVALUATION = "evaluation"  # Folder in the work directory.
+RECORDS_FILE = "records.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What an experiment is asked.
+
+    Attributes:
+      workdir: work directory with the trained stages.
+      real: prepared data of real patients; models were trained on its train split, `split` is what is tested.
+      synthetic: prepared synthetic data sets.
+      split: split of `real` that is tested.
+      seeds: repetitions, for experiments that train.
+      rows: names of the rows wanted, for experiments that have a choice; empty for all.
+      steps: training steps of each run, for experiments that train; None for those of the work directory's segmenters.
+    """
+
+    workdir: pathlib.Path
+    real: prepared.PreparedData
+    synthetic: tuple[prepared.PreparedData, ...] = ()
+    split: str = "test"
+    seeds: tuple[int, ...] = (0,)
+    rows: tuple[str, ...] = ()
+    steps: int | None = None
+
+    def __post_init__(self):
+        names = [data_name(data) for data in (self.real, *self.synthetic)]
+        if len(set(names)) < len(names):
+            raise commands.UserError(f"Data sets are told apart by the names of their folders; rename one of {names}.")
+
+
+class Study:
+    """The folder of one experiment: ``<workdir>/evaluation/<name>``.
+
+    Args:
+      name: the experiment.
+      request: what was asked.
+      **settings: what else the measurements depend on, JSON values.
+    """
+
+    def __init__(self, name: str, request: Request, **settings: Any):
+        self.name = name
+        self.folder = pathlib.Path(request.workdir) / EVALUATION / name
+        inputs = {
+            "data": [data.record for data in (request.real, *request.synthetic)],
+            "split": request.split,
+            "checkpoints": synthesis.checkpoint_hashes(request.workdir),
+            "settings": settings,
+        }
+        # Parts that were measured on other data, models or settings lie elsewhere, and so are never taken for these.
+        key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
+        self._parts = self.folder / "parts" / key
+
+    def part(self, name: str, measure: Callable[[], Iterable[Record]]) -> list[Record]:
+        """The records of one part: read when it was measured before, measured and kept otherwise."""
+        path = self._parts / f"{name}.json"
+        if not path.is_file():
+            records.write_json(path, [{"experiment": self.name, **row} for row in measure()])
+        return records.read_json(path)
+
+    def finish(self, rows: Sequence[Record], tables: Mapping[str, report.Table]) -> dict[str, report.Table]:
+        """Writes all records (JSON, CSV) and tables (Markdown, CSV, LaTeX) by name; returns the tables."""
+        records.write_json(self.folder / RECORDS_FILE, rows)
+        records.write_csv(self.folder / "records.csv", rows)
+        for name, table in tables.items():
+            records.write_text(self.folder / f"{name}.md", table.markdown())
+            records.write_text(self.folder / f"{name}.tex", table.latex())
+            cells = [dict(zip(table.header, line, strict=True)) for line in table.texts()]
+            records.write_csv(self.folder / f"{name}.csv", cells)
+        return dict(tables)
+
+
+def data_name(data: prepared.PreparedData) -> str:
+    """A data set's name in records: its folder's, without the path, which says nothing on another machine."""
+    return data.path.resolve().name
