@@ -8,6 +8,21 @@ The same, and on unfiltered synthetic slices: is the lesion where the label says
 
     python evaluate.py --experiment=lesion_check --workdir=runs/a --test_data=data/brats --synthetic_data=data/raw
 
+Segmenters trained on mixtures of real, synthetic and augmented slices (Table 2; any of its rows):
+
+    python evaluate.py --experiment=usability --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic \\
+        --rows=real_1,synthetic_1,real_1_synthetic_0.5 --seeds=0,1
+
+How close synthetic slices are to real ones, whether they copy training slices, and how well modalities are translated:
+
+    python evaluate.py --experiment=fidelity --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
+    python evaluate.py --experiment=memorisation --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
+    python evaluate.py --experiment=translation --workdir=runs/a --test_data=data/brats
+
+One page on all that was measured in a work directory:
+
+    python evaluate.py --experiment=report --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
+
 Records (CSV and JSON, one value a row) and tables (Markdown, CSV, LaTeX) go to <workdir>/evaluation/<experiment>/.
 What is measured is kept: an experiment that was stopped goes on when the same command is given again.
 """
@@ -20,10 +35,15 @@ from absl import app, flags
 
 from mmsynth_tf import commands
 
-# Experiment to the function that runs it, and whether it needs synthetic data.
+# What runs each experiment, and whether it takes --synthetic_data (None: it may be given).
 _EXPERIMENTS = {
     "segmentation": ("segmentation:run", False),
     "lesion_check": ("segmentation:run_lesion_check", True),
+    "usability": ("usability:run", True),
+    "fidelity": ("fidelity:run", True),
+    "memorisation": ("memorisation:run", True),
+    "translation": ("translation:run", False),
+    "report": ("report_page:run", None),
 }
 
 _EXPERIMENT = flags.DEFINE_enum("experiment", None, sorted(_EXPERIMENTS), "What to measure.", required=True)
@@ -35,13 +55,21 @@ _SYNTHETIC_DATA = flags.DEFINE_list(
     [],
     "Prepared synthetic data sets; lesion_check: unfiltered ones (--config.generation.dice_threshold=0).",
 )
+_SEEDS = flags.DEFINE_list("seeds", ["0"], "Experiments that train networks do so once with each of these seeds.")
+_ROWS = flags.DEFINE_list("rows", [], "What to measure, all if not given; a wrong name lists the right ones.")
+_STEPS = flags.DEFINE_integer(
+    "steps",
+    None,
+    "usability, translation, fidelity: training steps of each network; those of the work directory if not given.",
+    lower_bound=1,
+)
 
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    target, needs_synthetic = _EXPERIMENTS[_EXPERIMENT.value]
-    if bool(_SYNTHETIC_DATA.value) != needs_synthetic:
-        verb = "needs" if needs_synthetic else "does not take"
+    target, takes_synthetic = _EXPERIMENTS[_EXPERIMENT.value]
+    if takes_synthetic is not None and bool(_SYNTHETIC_DATA.value) != takes_synthetic:
+        verb = "needs" if takes_synthetic else "does not take"
         raise app.UsageError(f"--experiment={_EXPERIMENT.value} {verb} --synthetic_data.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
@@ -53,11 +81,21 @@ def main(argv: list[str]) -> None:
         real=prepared.open_prepared(_TEST_DATA.value),
         synthetic=tuple(prepared.open_prepared(path) for path in _SYNTHETIC_DATA.value),
         split=_SPLIT.value,
+        seeds=_seeds(),
+        rows=tuple(_ROWS.value),
+        steps=_STEPS.value,
     )
     module, function = target.split(":")
     run = getattr(importlib.import_module(f"mmsynth_tf.experiments.{module}"), function)
     for name, table in run(request).items():
         print(f"{name}: {table.caption}\n{table.markdown()}")
+
+
+def _seeds() -> tuple[int, ...]:
+    try:
+        return tuple(int(seed) for seed in _SEEDS.value)
+    except ValueError as error:
+        raise app.UsageError(f"--seeds takes whole numbers, such as 0,1,2 ({error}).") from error
 
 
 if __name__ == "__main__":

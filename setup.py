@@ -49,13 +49,17 @@ INSTALL_REQUIRES = [
 ]
 
 MHA = ["SimpleITK>=2.2"]
+NOTEBOOK = ["ipykernel", "nbclient"]
 PHANTOM = ["nilearn>=0.10"]
 EXTRAS_REQUIRE = {
     "gpu": [
         *on(OLD_PYTHON, "tensorflow[and-cuda]>=2.15.1,<2.16"),
         *on(NEW_PYTHON, "tensorflow[and-cuda]>=2.21,<2.22"),
     ],
+    # PyRadiomics, which it needs, is to be installed from its repository: its releases do not build on these Pythons.
+    "frd": ["frd-score>=1.0.1"],
     "mha": MHA,
+    "notebook": NOTEBOOK,
     "phantom": PHANTOM,
     "tests": [
         "dill",
@@ -65,6 +69,7 @@ EXTRAS_REQUIRE = {
         "scikit-image>=0.22",
         "scikit-learn",
         *MHA,
+        *NOTEBOOK,
         *PHANTOM,
     ],
 }
@@ -75,6 +80,8 @@ setup(
     description="Synthesis of registered multimodal MRI with lesion labels, in TensorFlow 2 and Keras",
     license="Apache-2.0",
     packages=find_packages(include=["mmsynth_tf", "mmsynth_tf.*"]),
+    entry_points={"console_scripts": ["mmsynth = mmsynth_tf.cli:main"]},
+    package_data={"mmsynth_tf.viewer": ["*.css", "*.html", "*.js"]},
     python_requires=">=3.10,<3.14",
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

@@ -5,10 +5,12 @@
     python train.py --stage=synthesis --preset=cpu --data_dir=data/brats --workdir=runs/a
 
 A run that was stopped continues from its newest checkpoint when the same
-command is given again. Any setting can be changed: --config.synthesis.steps=500
+command is given again; one that is told to stop (Ctrl-C, SIGTERM) first saves
+the step it is at. Any setting can be changed: --config.synthesis.steps=500
 (`--helpfull` lists them).
 """
 
+import contextlib
 import os
 
 from absl import flags
@@ -22,6 +24,12 @@ _DATA_DIR = flags.DEFINE_list(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for checkpoints and logs, one subfolder a stage.", required=True
 )
+_DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic", False, "Use only operations that repeat to the last bit, also on GPUs; slower."
+)
+_DETECT_ANOMALY = flags.DEFINE_bool(
+    "detect_anomaly", False, "Check every tensor and name the operation that first makes NaN or infinity; slow."
+)
 flags_config.define_config_flags()
 
 
@@ -29,10 +37,16 @@ def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
-    from mmsynth_tf import prepared, training
+    import tensorflow as tf
 
+    from mmsynth_tf import anomaly, prepared, training
+
+    if _DETERMINISTIC.value:
+        tf.config.experimental.enable_op_determinism()
+    config = flags_config.config_from_flags()
     data = [prepared.open_prepared(path) for path in _DATA_DIR.value]
-    training.train(_STAGE.value, flags_config.config_from_flags(), data, _WORKDIR.value)
+    with anomaly.detected() if _DETECT_ANOMALY.value else contextlib.nullcontext():
+        training.train(_STAGE.value, config, data, _WORKDIR.value)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ From cases in any BraTS release, the Medical Segmentation Decathlon (Task01), or
 
     python datasets/build.py --source=brats --input=BraTS2018/ --output=data/brats --preset=default
 
-Check the cases first, without writing anything (exit status 1 if a case cannot be used):
+Check the cases first, without writing anything: one table of errors and warnings, exit status 1 if there are errors:
 
     python datasets/build.py --source=brats --input=BraTS2018/ --check
+
+The patient of a case follows from its name in the BraTS releases. For other names, or to correct it, put a file
+patients.csv with the columns case and patient in --input; all cases of a patient fall in one part of the split.
 
 From made-up patients, without any download:
 
@@ -15,11 +18,17 @@ From made-up patients, without any download:
 From trained generators:
 
     python datasets/build.py --source=synthetic --workdir=runs/a --labels_from=data/brats --output=data/fake
+
+A build from generators that was stopped goes on when the same command is given again. To share one, give each of n
+workers the command with --num_workers=n --worker=0, 1, …, and at the end, once, without: it makes what still is missing
+and packs the data set, which is the same as one made by a single worker.
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if not __package__:  # Run as a file: what is imported lies beside this folder, not in it.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -27,6 +36,9 @@ if not __package__:  # Run as a file: what is imported lies beside this folder, 
 from absl import flags
 
 from mmsynth_tf import commands, constants, flags_config
+
+if TYPE_CHECKING:
+    from mmsynth_tf import synthesis
 
 _BRATS, _PHANTOM, _SYNTHETIC = "brats", "phantom", "synthetic"
 
@@ -48,6 +60,8 @@ _CASES_DIR = flags.DEFINE_string("cases_dir", None, "phantom: folder for the NIf
 _WORKDIR = flags.DEFINE_string("workdir", None, "synthetic: work directory of the trained stages.")
 _LABELS_FROM = flags.DEFINE_string("labels_from", None, "synthetic: prepared data set whose labels are used.")
 _COUNT = flags.DEFINE_integer("count", 1000, "synthetic: number of slices to make.", lower_bound=1)
+_WORKER = flags.DEFINE_integer("worker", None, "synthetic: make this worker's share only, from 0.", lower_bound=0)
+_NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "synthetic: workers that share the work.", lower_bound=1)
 
 flags_config.define_config_flags()
 
@@ -61,8 +75,16 @@ def main(argv: list[str]) -> None:
 
     builds = {_BRATS: _build_brats, _PHANTOM: _build_phantom, _SYNTHETIC: _build_synthetic}
     output = Path(_required(_OUTPUT))
+    if _WORKER.value is not None:
+        _make_share(output)
+        return
     with new_folder(output, constants.DATA_SET_RECORD, _OVERWRITE.value) as folder:
         builds[_SOURCE.value](folder)
+    if _SOURCE.value == _SYNTHETIC:
+        from datasets import synthetic
+
+        # Only now that the data set is in its place.
+        shutil.rmtree(synthetic.blocks_folder(output))
     print(f"Prepared data set: {output}")
 
 
@@ -71,15 +93,15 @@ def _check() -> int:
     if _SOURCE.value != _BRATS:
         raise commands.UserError(f"--check reads case files; it has no meaning with --source={_SOURCE.value}.")
     from datasets import check
-    from mmsynth_tf.releases import find_cases
+    from mmsynth_tf.releases import search_cases
 
     data = flags_config.config_from_flags().data
-    cases = find_cases(_required(_INPUT), data.modalities, _RELEASE.value)
-    problems = check.check_cases(cases, data, _ALLOW_INCOMPLETE.value)
+    found = search_cases(_required(_INPUT), data.modalities, _RELEASE.value)
+    problems = check.check_cases(found, data, _ALLOW_INCOMPLETE.value)
     if problems:
         print(check.problem_table(problems))
     errors = [problem for problem in problems if not problem.is_warning]
-    print(f"{len(cases)} cases, {len(errors)} errors, {len(problems) - len(errors)} warnings.")
+    print(f"{len(found.cases)} cases, {len(errors)} errors, {len(problems) - len(errors)} warnings.")
     return 1 if errors else 0
 
 
@@ -91,6 +113,9 @@ def _build_brats(folder: Path) -> None:
     cases = find_cases(_required(_INPUT), data.modalities, _RELEASE.value)
     releases = "+".join(sorted({case.release.name for case in cases}))
     print(f"{len(cases)} cases, release {releases}")
+    unlabelled = sum(case.label is None for case in cases)
+    if unlabelled:
+        print(f"{unlabelled} cases have no label: their slices are kept, but all stages train on labelled slices only")
     brats.build(cases, data, folder, _ALLOW_INCOMPLETE.value, releases)
 
 
@@ -107,15 +132,27 @@ def _build_phantom(folder: Path) -> None:
 
 def _build_synthetic(folder: Path) -> None:
     from datasets import synthetic
+
+    if _NUM_WORKERS.value > 1:
+        raise commands.UserError("--num_workers needs --worker; without both, the data set is finished.")
+    synthetic.build(_generation(), _COUNT.value, Path(_OUTPUT.value), folder)
+
+
+def _make_share(output: Path) -> None:
+    """Makes one worker's share of the samples of a synthetic data set."""
+    if _SOURCE.value != _SYNTHETIC or _WORKER.value >= _NUM_WORKERS.value:
+        raise commands.UserError("--worker is for --source=synthetic and goes from 0 to --num_workers - 1.")
+    from datasets import synthetic
+
+    synthetic.make_blocks(_generation(), _COUNT.value, output, _WORKER.value, _NUM_WORKERS.value)
+    print(f"Worker {_WORKER.value} of {_NUM_WORKERS.value} is done. Finish with the same command without --worker.")
+
+
+def _generation() -> "synthesis.Generation":
     from mmsynth_tf import synthesis
 
-    generation = synthesis.Generation(
-        workdir=_required(_WORKDIR),
-        labels_from=_required(_LABELS_FROM),
-        count=_COUNT.value,
-        config=flags_config.config_from_flags(),
-    )
-    synthetic.build(generation, folder)
+    synthesis.make_repeatable()
+    return synthesis.Generation(_required(_WORKDIR), _required(_LABELS_FROM), flags_config.config_from_flags())
 
 
 def _required(flag: flags.FlagHolder) -> str:

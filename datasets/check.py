@@ -4,23 +4,25 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from datasets.parallel import map_in_order
-from mmsynth_tf.cases import Problem, inspect_case
+from mmsynth_tf.cases import inspect_case
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
-from mmsynth_tf.releases import CaseFiles
+from mmsynth_tf.parallel import map_in_order
+from mmsynth_tf.problems import Problem
+from mmsynth_tf.releases import Found
 from mmsynth_tf.splits import split_by_patient
 
 
-def check_cases(cases: Sequence[CaseFiles], data: DataConfig, allow_incomplete: bool) -> list[Problem]:
-    """All problems of the cases, and of the split, in the order of the cases."""
+def check_cases(found: Found, data: DataConfig, allow_incomplete: bool) -> list[Problem]:
+    """All problems of the cases in their order, then those of the split and of the folder."""
+    cases = found.cases
     inspections = map_in_order(lambda files: inspect_case(files, data, allow_incomplete)[1], cases)
-    problems = [p for found in tqdm(inspections, "Checking cases", len(cases), unit="case") for p in found]
+    problems = [p for case in tqdm(inspections, "Checking cases", len(cases), unit="case") for p in case]
     try:
         split_by_patient({case.case_id: case.patient_id for case in cases}, data)
     except UserError as error:
         problems.append(Problem("all", "-", str(error).rstrip("."), "Change the split"))
-    return problems
+    return [*problems, *found.problems]
 
 
 def problem_table(problems: Sequence[Problem]) -> str:

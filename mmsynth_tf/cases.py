@@ -1,18 +1,20 @@
 """Reads a case: its volumes, checked against each other, and its label on the canonical scheme (method §0)."""
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import nibabel
 import numpy as np
 
 from mmsynth_tf import scaling
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.grids import ALIGNED, MISALIGNED, Grid, commonest_grid
+from mmsynth_tf.problems import Problem
 from mmsynth_tf.releases import LABEL, CaseFiles, Volume
-from mmsynth_tf.volumes import VolumeError, read_volumes
+from mmsynth_tf.volumes import Image, VolumeError, read_image
 
 _log = logging.getLogger(__name__)
 
@@ -22,22 +24,6 @@ _SMALLEST_SHARE_OF_HEAD = 0.9
 _LARGEST_HEAD = 0.95
 # Registration and skull-stripping leave a few lesion voxels outside the head in good data.
 _LARGEST_LESION_OUTSIDE = 0.01
-# Volumes of a case are aligned when their corners lie closer together than this, in voxels.
-_AFFINE_TOLERANCE = 0.5
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """Something wrong with a case. Warnings leave the case usable."""
-
-    case_id: str
-    file: str
-    text: str
-    remedy: str
-    is_warning: bool = False
-
-    def __str__(self) -> str:
-        return f"Case {self.case_id}, {self.file}: {self.text}. {self.remedy}."
 
 
 class CaseError(UserError):
@@ -92,22 +78,22 @@ class _Inspection:
     def __init__(self, files: CaseFiles, data: DataConfig):
         self.files, self.data = files, data
         self.problems: list[Problem] = []
-        self.affine: np.ndarray | None = None
-        self.shape: tuple[int, ...] = ()
-        self.reference = ""  # The file that the others must agree with.
+        self.grid = Grid((), np.eye(4))  # That of most volumes.
 
     def run(self, allow_incomplete: bool) -> tuple[Case | None, list[Problem]]:
+        self._check_extra_files()
         if not allow_incomplete:
             self._check_complete()
-        arrays = self._read_all()
+        arrays = self._finite_only(self._on_one_grid(self._read_all()))
         label = self._label(arrays.pop(LABEL)) if LABEL in arrays else None
         ranges = self._measure_all(arrays)
+        self._check_copies(arrays, ranges)
         head = self._check_heads(arrays, ranges)
         if label is not None and ranges:
             self._check_lesion(label, head)
         if any(not problem.is_warning for problem in self.problems):
             return None, self.problems
-        case = Case(self.files.case_id, self.files.patient_id, arrays, ranges, label, self.affine)
+        case = Case(self.files.case_id, self.files.patient_id, arrays, ranges, label, self.grid.affine)
         return case, self.problems
 
     def _report(self, file: Path | str, text: str, remedy: str, is_warning: bool = False) -> None:
@@ -116,53 +102,72 @@ class _Inspection:
         if problem not in self.problems:  # A file that stacks all modalities is met once for each.
             self.problems.append(problem)
 
+    def _check_extra_files(self) -> None:
+        folders: dict[Path, dict[str, str]] = {}
+        for role, path in self.files.extra:
+            folders.setdefault(path.parent, {})[role] = path.name
+        for folder, names in folders.items():
+            text = f"there are further files for {', '.join(names)} in {folder}"
+            self._report(min(names.values()), text, "Remove one of each, or rename one of two cases")
+
     def _check_complete(self) -> None:
         missing = {m: self.files.release.source(m) for m in self.data.modalities if m not in self.files.images}
         if self.files.label is None:
             missing[LABEL] = self.files.release.label
         for role, source in missing.items():
             what = "the label" if role == LABEL else f"modality {role}"
+            use = " (no stage is trained on a case without a label)" if role == LABEL else ""
             self._report(
                 source.example.format(case=self.files.case_id),
                 f"{what} is missing ({self.files.release.name} file names)",
-                "Add the file, remove the case, or use what there is with --allow_incomplete",
+                f"Add the file, remove the case, or use what there is with --allow_incomplete{use}",
             )
 
-    def _read_all(self) -> dict[str, np.ndarray]:
-        """The volumes that could be read and lie on the grid of the first; a stacked file is read once."""
-        volumes = dict(self.files.images) | ({LABEL: self.files.label} if self.files.label else {})
-        contents, arrays = {}, {}
-        for role, volume in volumes.items():
+    def _read_all(self) -> dict[str, tuple[np.ndarray, Grid]]:
+        """The volumes that could be read; a stacked file is read once."""
+        contents: dict[Path, Image] = {}
+        volumes = {}
+        for role, volume in self._volumes().items():
             try:
                 if volume.path not in contents:
-                    contents[volume.path] = read_volumes(volume.path)
-                stack, affine = contents[volume.path]
-                array = _channel(stack, volume)
+                    contents[volume.path] = read_image(volume.path)
+                image = contents[volume.path]
+                array = _channel(image.array, volume)
             except VolumeError as error:
                 self._report(volume.path, error.text, error.remedy)
                 continue
-            if self._fits(volume.path, array, affine) and self._is_finite(volume.path, array):
-                arrays[role] = array
-        return arrays
+            for oddity in image.oddities:
+                self._report(volume.path, oddity.text, oddity.remedy, is_warning=True)
+            volumes[role] = array, Grid(array.shape, image.affine)
+        return volumes
 
-    def _fits(self, path: Path, array: np.ndarray, affine: np.ndarray) -> bool:
-        if self.affine is None:
-            self.affine, self.shape, self.reference = affine, array.shape, path.name
-            self._check_slices(path)
-            return True
-        if array.shape != self.shape:
-            text = f"its shape {array.shape} differs from {self.shape} of {self.reference} (axes x, y, z in LPS order)"
+    def _volumes(self) -> dict[str, Volume]:
+        return dict(self.files.images) | ({LABEL: self.files.label} if self.files.label else {})
+
+    def _on_one_grid(self, volumes: Mapping[str, tuple[np.ndarray, Grid]]) -> dict[str, np.ndarray]:
+        """The arrays that lie on the grid of most."""
+        if not volumes:
+            return {}
+        reference = commonest_grid({role: grid for role, (_, grid) in volumes.items()})
+        self.grid, path = volumes[reference][1], self._volumes()[reference].path
+        self._check_slices(path)
+        return {role: array for role, (array, grid) in volumes.items() if self._fits(role, grid, path.name)}
+
+    def _fits(self, role: str, grid: Grid, reference: str) -> bool:
+        path, offset = self._volumes()[role].path, grid.offset(self.grid)
+        if grid.shape != self.grid.shape:
+            text = f"its shape {grid.shape} differs from {self.grid.shape} of {reference} (axes x, y, z in LPS order)"
             self._report(path, text, "Resample all volumes of the case to one grid")
-            return False
-        offset = _corner_offset(affine, self.affine, self.shape)
-        if offset > _AFFINE_TOLERANCE:
-            text = f"its affine differs from that of {self.reference}, by up to {offset:.1f} voxels"
+        elif offset >= MISALIGNED:
+            text = f"its affine differs from that of {reference}, by up to {offset:.1f} voxels"
             self._report(path, text, "Register the volumes, or repair the header if the voxels do match")
-            return False
-        return True
+        elif offset > ALIGNED:
+            text = f"its affine differs a little from that of {reference}, by up to {offset:.2f} voxels"
+            self._report(path, text, "The voxels are read as if they matched; check that they do", is_warning=True)
+        return offset < MISALIGNED
 
     def _check_slices(self, path: Path) -> None:
-        data, (columns, rows, depth) = self.data, self.shape
+        data, (columns, rows, depth) = self.data, self.grid.shape
         asked = {
             "slice_start and slice_stop": ((data.slice_start, data.slice_stop), depth),
             "crop_rows": (data.crop_rows, rows),
@@ -173,14 +178,25 @@ class _Inspection:
                 text = f"it has {size} voxels where the configuration asks for {start} to {stop}"
                 self._report(path, text, f"Set {name} (--config.data) to a range within 0 to {size}")
 
-    def _is_finite(self, path: Path, array: np.ndarray) -> bool:
-        if np.issubdtype(array.dtype, np.integer) or np.isfinite(array).all():
-            return True
-        count = array.size - np.count_nonzero(np.isfinite(array))
-        self._report(
-            path, f"{count} voxels are NaN or infinite", "Repair them (0 is the background) or remove the case"
-        )
-        return False
+    def _finite_only(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays without NaN and infinities; NaN outside the head becomes a number first."""
+        finite = {}
+        for role, array in arrays.items():
+            path = self._volumes()[role].path
+            if np.issubdtype(array.dtype, np.integer):
+                finite[role] = array
+                continue
+            if role != LABEL and scaling.has_nan_background(array):
+                text = "its background is NaN"
+                self._report(path, text, "NaN counts as background; check that there is none inside", is_warning=True)
+                array = scaling.without_nan(array)
+            count = np.count_nonzero(~np.isfinite(array))
+            if count:
+                remedy = "Repair them (0 is the background) or remove the case"
+                self._report(path, f"{count} voxels are NaN or infinite", remedy)
+            else:
+                finite[role] = array
+        return finite
 
     def _label(self, array: np.ndarray) -> np.ndarray | None:
         """Maps label values to classes; uint8 [x, y, z]."""
@@ -219,11 +235,18 @@ class _Inspection:
                 self._report(path, text, "They are scaled like others; check that they are meant", is_warning=True)
         return ranges
 
+    def _check_copies(self, arrays: Mapping[str, np.ndarray], ranges: Mapping[str, scaling.IntensityRange]) -> None:
+        for first, second in itertools.combinations(ranges, 2):
+            if ranges[first] == ranges[second] and np.array_equal(arrays[first], arrays[second]):
+                text = f"modality {second} has the same voxels as {first}"
+                remedy = "Give each modality its own image"
+                self._report(self.files.images[second].path, text, remedy, is_warning=True)
+
     def _check_heads(
         self, arrays: Mapping[str, np.ndarray], ranges: Mapping[str, scaling.IntensityRange]
     ) -> np.ndarray:
         """Compares the modalities' heads; returns their union, bool [x, y, z]."""
-        whole, sizes = np.zeros(self.shape, bool, order="F"), {}  # The order of NIfTI files.
+        whole, sizes = np.zeros(self.grid.shape, bool, order="F"), {}  # The order of NIfTI files.
         for modality, intensities in ranges.items():
             head = scaling.foreground(arrays[modality], intensities)
             sizes[modality] = np.count_nonzero(head)
@@ -255,10 +278,3 @@ def _channel(array: np.ndarray, volume: Volume) -> np.ndarray:
     if expected == 4 and volume.channel >= array.shape[3]:
         raise VolumeError(f"it has only {array.shape[3]} channels", "Give the release's stack of all modalities")
     return array if volume.channel is None else array[..., volume.channel]
-
-
-def _corner_offset(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
-    """The farthest that two affines put a corner of the volume apart, in voxels."""
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1).T
-    distance = nibabel.affines.apply_affine(first, corners) - nibabel.affines.apply_affine(second, corners)
-    return float(np.linalg.norm(distance, axis=1).max() / nibabel.affines.voxel_sizes(second).min())

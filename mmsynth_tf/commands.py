@@ -2,15 +2,40 @@
 
 import errno
 import logging
+import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 
 import absl.logging
 from absl import app
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What TensorFlow puts around its messages and only its developers understand.
+_NODE = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:\w+\]")
+
 
 class UserError(ValueError):
     """Something that the user can mend; the message names it and says how."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The process was told to stop, by SIGINT or SIGTERM.
+
+    Args:
+      number: of the signal.
+      state: where the work stands, to follow "Stopped by SIGTERM".
+    """
+
+    def __init__(self, number: int, state: str = ""):
+        super().__init__(f"Stopped by {signal.Signals(number).name}{state}.")
+        self.exit_status = 128 + number  # As shells report it.
+
+
+def interrupt(number: int, frame: FrameType | None = None) -> None:
+    """Handles a signal by raising `Interrupted`, so that what is half done is cleared away."""
+    raise Interrupted(number)
 
 
 def refuse_arguments(argv: Sequence[str]) -> None:
@@ -24,14 +49,23 @@ def refuse_arguments(argv: Sequence[str]) -> None:
 
 
 def run(main: Callable[[list[str]], None]) -> None:
-    """Parses flags, calls `main` and exits; mendable errors become one line on stderr and exit status 1."""
+    """Parses flags, calls `main` and exits.
+
+    Mendable errors become one line on stderr and exit status 1; signals to stop become one line and the status that
+    shells give them.
+    """
 
     def guarded(argv: list[str]) -> None:
         _show_own_messages()
+        for number in STOP_SIGNALS:
+            signal.signal(number, interrupt)
         try:
             main(argv)
         except app.UsageError:
             raise
+        except Interrupted as stop:
+            print(f"{stop} Give the same command again to go on.", file=sys.stderr)
+            sys.exit(stop.exit_status)
         except Exception as error:
             message = explain(error)
             if message is None:
@@ -65,6 +99,7 @@ def explain(error: Exception) -> str | None:
             return f"Cannot write: {text}. Choose another folder or change its permissions."
         return text
     if type(error).__module__.startswith("tensorflow"):
+        text = _NODE.sub("", text)
         if "No space left" in text:
             return f"The disk is full: {text}. Free some space and run the same command again."
         if "Permission denied" in text or "Read-only file system" in text:

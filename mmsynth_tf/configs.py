@@ -33,11 +33,32 @@ class DataConfig:
     crop_columns: tuple[int, int] = _setting((0, 240), "Columns (right to left) kept, start and stop, voxels.")
     height: int = _setting(240, "Slice height after resizing, pixels.")
     width: int = _setting(240, "Slice width after resizing, pixels.")
+    voxel_mm: tuple[float, float, float] = _setting(
+        (1.0, 1.0, 1.0), "Size of a voxel of the volumes: between slices, rows and columns, mm; for surface distances."
+    )
     percentile_low: float = _setting(0.5, "Percentile of the head's voxels that maps to the bottom of the range.")
     percentile_high: float = _setting(99.5, "Percentile of the head's voxels that maps to 1.")
     test_fraction: float = _setting(0.1, "Share of the patients kept for testing.")
     validation_fraction: float = _setting(0.0, "Share of the patients kept for validation.")
     split_seed: int = _setting(0, "Seed of the split by patient.")
+
+    def __post_init__(self):
+        for names, what in ((self.modalities, "modalities"), (self.labels, "labels")):
+            if len(set(names)) < len(names):
+                raise commands.UserError(f"data.{what} names one twice: {', '.join(names)}.")
+        reserved = sorted(set(self.modalities) & set(constants.RESERVED_NAMES))
+        if reserved:
+            raise commands.UserError(
+                f"A modality must not be called {', '.join(reserved)}: other values go by that name. "
+                "Rename it in data.modalities, and its files."
+            )
+        for region, values in self.regions.items():
+            unknown = sorted(set(values) - set(range(len(self.labels))))
+            if unknown:
+                raise commands.UserError(
+                    f"Region {region!r} in data.regions holds label {unknown[0]}, but data.labels names "
+                    f"{len(self.labels)} labels, 0 to {len(self.labels) - 1}. Set data.regions to fit data.labels."
+                )
 
     @property
     def num_modalities(self) -> int:
@@ -50,6 +71,13 @@ class DataConfig:
     @property
     def image_size(self) -> tuple[int, int]:
         return self.height, self.width
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distances between the prepared slices, their rows and their columns, mm."""
+        between, row, column = self.voxel_mm
+        (top, bottom), (right, left) = self.crop_rows, self.crop_columns
+        return between * self.slice_step, row * (bottom - top) / self.height, column * (left - right) / self.width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -341,9 +369,9 @@ def from_json(cls: type, text: str) -> Any:
     """Reads what `to_json` wrote.
 
     Raises:
-      ValueError: the text holds a setting that this version does not know.
+      ValueError: the text holds a setting that this version does not know, or a value of another type.
     """
-    flat = {}
+    flat, default = {}, cls()
 
     def flatten(node: Mapping[str, Any], template: Any, prefix: str = "") -> None:
         for key, value in node.items():
@@ -353,5 +381,14 @@ def from_json(cls: type, text: str) -> Any:
             else:
                 flat[prefix + key] = value
 
-    flatten(json.loads(text), cls())
-    return override(cls(), flat)
+    tree = json.loads(text)
+    if not isinstance(tree, dict):
+        raise ValueError(f"it holds no settings, but {text[:40]!r}")
+    flatten(tree, default)
+    config = override(default, flat)
+    expected = fields(default)
+    for path, (value, _) in fields(config).items():
+        types = (int, float) if isinstance(expected[path][0], float) else (type(expected[path][0]),)
+        if type(value) not in types:
+            raise ValueError(f"{path} is {value!r}, which is no {types[-1].__name__}")
+    return config

@@ -32,3 +32,6 @@ LESION_DESIGNS = (ONE_SEGMENTER, SHARED_ENCODER, SEGMENTER_PER_MODALITY)
 
 # File that describes a prepared data set: the DataConfig it was built with, its split, its source.
 DATA_SET_RECORD = "data_set.json"
+
+# Values of examples and exported functions, whose names no modality can have.
+RESERVED_NAMES = ("code", "structure", "background", "label", "noise", "image", "target", "probabilities")

@@ -1,11 +1,19 @@
 """The page that ends the demonstration."""
 
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-import numpy as np
-
-from mmsynth_tf import __version__, constants, evaluation, figures, prepared, records, report, training
+from mmsynth_tf import (
+    __version__,
+    constants,
+    evaluation,
+    plots,
+    prepared,
+    records,
+    report,
+    report_sections,
+    training,
+)
 from mmsynth_tf.callbacks import LOSSES_FILE
 
 _MAPS, _SAMPLES = 24, 8
@@ -41,13 +49,16 @@ def write(folder: pathlib.Path, mixtures: Iterable[str]) -> pathlib.Path:
     real, synthetic = (prepared.open_prepared(folder / name) for name in ("real", "synthetic"))
     models = folder / "models"
     path = folder / "report.html"
-    samples = _quadruples(_examples(synthetic, "train", _SAMPLES), synthetic, with_maps=True)
+    samples = report_sections.quadruples(report_sections.first_examples(synthetic, "train", _SAMPLES), synthetic)
     with records.atomic_path(folder / "samples.png") as picture:
         picture.write_bytes(samples)
     sections = [
         _maps_section(synthetic),
         _samples_section(samples, real),
-        _filter_section(synthetic.record["generation"]),
+        report.Section(
+            "What the filters let through",
+            tables=[report_sections.filter_table({synthetic.path.name: synthetic.record["generation"]})],
+        ),
         _dice_section(folder, mixtures),
         _curves_section(models),
         report.Section("Settings", folded={"config.json": _config_text(models)}),
@@ -58,40 +69,26 @@ def write(folder: pathlib.Path, mixtures: Iterable[str]) -> pathlib.Path:
 
 
 def _maps_section(synthetic: prepared.PreparedData) -> report.Section:
-    examples = _examples(synthetic, "train", _MAPS)
-    structures, backgrounds = (np.stack([e[name][..., 0] for e in examples]) for name in ("structure", "background"))
+    maps = report_sections.structure_maps(report_sections.first_examples(synthetic, "train", _MAPS))
     return report.Section(
         "Structure maps from noise",
         "Each map is decoded from a random code; the mask generator derives the background (tinted) from it. "
         "Shown are the first maps that passed the structure filter.",
-        figures=[report.Figure(figures.structure_grid(structures, backgrounds), "Generated structure maps and masks.")],
+        figures=[report.Figure(maps, "Generated structure maps and masks.")],
     )
 
 
 def _samples_section(samples: bytes, real: prepared.PreparedData) -> report.Section:
-    lesion = [e for e in _examples(real, "test", None) if e["label"].any()]
-    chosen = [lesion[i] for i in np.linspace(0, len(lesion) - 1, _SAMPLES).astype(int)]
+    slices = report_sections.quadruples(report_sections.lesion_slices(real, "test", _SAMPLES), real)
     return report.Section(
         "All modalities from one map and one label",
         "Each row is one sample: its map, its background mask, the label that was put in, and the modalities "
         "that were made of them. Below, slices of test patients that no stage has seen.",
         figures=[
             report.Figure(samples, "Synthetic samples, the first that passed both filters."),
-            report.Figure(_quadruples(chosen, real, with_maps=False), "Real (phantom) slices of test patients."),
+            report.Figure(slices, "Real (phantom) slices of test patients."),
         ],
     )
-
-
-def _filter_section(generation: Mapping) -> report.Section:
-    settings = generation["settings"]
-    rows = [
-        ["structure filter (Algorithm 3)", f"mean |m'-m| ≤ {settings['mask_error']}", generation["drawn"],
-         generation["passed_structure_filter"], f"{generation['structure_acceptance']:.1%}"],
-        ["lesion filter (segmenters)", f"Dice ≥ {settings['dice_threshold']}", generation["synthesised"],
-         generation["passed_lesion_filter"], f"{generation['lesion_acceptance']:.1%}"],
-    ]  # fmt: skip
-    table = report.Table(["filter", "threshold", "tested", "passed", "acceptance"], rows)
-    return report.Section("What the filters let through", tables=[table])
 
 
 def _dice_section(folder: pathlib.Path, mixtures: Iterable[str]) -> report.Section:
@@ -117,23 +114,9 @@ def _curves_section(models: pathlib.Path) -> report.Section:
         curves = records.read_columns(models / stage / LOSSES_FILE)
         # Which terms there are depends on the settings.
         drawn = {title: names for title, names in panels.items() if set(names) <= set(curves)}
-        pictures.append(report.Figure(figures.training_curves(curves, panels=drawn), f"Losses of the {stage} stage."))
+        pictures.append(report.Figure(plots.training_curves(curves, panels=drawn), f"Losses of the {stage} stage."))
     return report.Section("Training", figures=pictures)
 
 
 def _config_text(models: pathlib.Path) -> str:
     return (models / constants.SYNTHESIS / training.CONFIG_FILE).read_text(encoding="utf-8")
-
-
-def _examples(data: prepared.PreparedData, split: str, count: int | None) -> list[dict]:
-    slices = data.slices(split)
-    return list((slices if count is None else slices.take(count)).as_numpy_iterator())
-
-
-def _quadruples(examples: list[dict], data: prepared.PreparedData, with_maps: bool) -> bytes:
-    images = np.stack([np.moveaxis(e["image"][..., 0], 0, -1) for e in examples]).astype(np.float32)
-    maps = {}
-    if with_maps:
-        maps = {f"{name}s": np.stack([e[name][..., 0] for e in examples]) for name in ("structure", "background")}
-    labels = np.stack([e["label"][..., 0] for e in examples])
-    return figures.quadruples(images, data.config.modalities, labels, data.config.labels, **maps)

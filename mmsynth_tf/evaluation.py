@@ -82,7 +82,9 @@ def segmentation_records(
 
 
 def _scores(truth: np.ndarray, found: np.ndarray, data: prepared.PreparedData) -> Iterator[Record]:
-    for region, values in metrics.region_metrics(truth, found, data.config.regions).items():
+    spacing = data.config.spacing_mm[-truth.ndim :]
+    # Surfaces that are less than a pixel apart cannot be told apart.
+    for region, values in metrics.region_metrics(truth, found, data.config.regions, spacing, max(spacing)).items():
         for name, value in values.items():
             yield {"region": region, "metric": name, "value": value}
     yield {"region": LABEL_MAP, "metric": "authors' dice", "value": metrics.label_map_dice(truth, found)}
@@ -117,7 +119,7 @@ def refuse_leak(trained_on: Iterable[dict], test: prepared.PreparedData, split: 
     Raises:
       LeakError: names the patients.
     """
-    shared = sorted(_seen_patients(trained_on) & _patients(test.record, split))
+    shared = sorted(seen_patients(trained_on) & _patients(test.record, split))
     if shared and test.record["source"] != "synthetic":
         raise LeakError(
             f"{len(shared)} patients of the {split!r} split of {test.path} were trained on ({', '.join(shared[:5])}…). "
@@ -125,14 +127,14 @@ def refuse_leak(trained_on: Iterable[dict], test: prepared.PreparedData, split: 
         )
 
 
-def _seen_patients(data_records: Iterable[dict]) -> set[str]:
+def seen_patients(data_records: Iterable[dict]) -> set[str]:
     """Patients of the training splits, and of those that the makers of synthetic slices were trained on."""
     seen = set()
     for record in data_records:
         if record["source"] == "synthetic":
             generation = record["generation"]
             makers = [maker for stage in generation["trained_on"].values() for maker in stage]
-            seen |= _seen_patients([*makers, generation["labels_from"]])
+            seen |= seen_patients([*makers, generation["labels_from"]])
         else:
             seen |= _patients(record, "train")
     return seen

@@ -1,4 +1,4 @@
-"""Figures of the report, with Matplotlib's Agg renderer. NumPy arrays and names in, PNG bytes out.
+"""Pictures of slices, with Matplotlib's Agg renderer. NumPy arrays and names in, PNG bytes out.
 
 Images are float [0, 1], row 0 anterior and column 0 the patient's right. Label
 colours tell apart under colour blindness (Okabe and Ito, 2008).
@@ -16,11 +16,11 @@ from matplotlib.patches import Patch
 # Labels 1, 2, 3, ...; label 0 is never drawn. Later labels start over.
 LABEL_COLOURS = ("#0072b2", "#f0e442", "#cc79a7", "#d55e00", "#009e73", "#56b4e9", "#e69f00")
 OUTSIDE_COLOUR = "#33475b"
-LINE_STYLES = ("-", "--", ":", "-.")
+FONT_POINTS = 8
 
 _CELL_INCHES = 1.25
+_NAME_INCHES = 1.6  # Of a name in the legend.
 _DPI = 144
-_FONT_POINTS = 8
 _SHADE = 0.25
 
 
@@ -44,7 +44,7 @@ def structure_grid(structures: np.ndarray, backgrounds: np.ndarray, columns: int
     figure, axes = _cells(-(-len(structures) // columns), columns)
     for ax, structure, background in zip(axes.flat, structures, backgrounds, strict=False):
         ax.imshow(_tint_outside(structure, background), interpolation="nearest")
-    return _png(figure)
+    return png(figure)
 
 
 def quadruples(
@@ -82,7 +82,7 @@ def quadruples(
     figure, axes = _cells(len(images), len(panels), legend=True)
     _fill(axes, panels, row_names)
     _add_label_legend(figure, label_names)
-    return _png(figure)
+    return png(figure)
 
 
 def label_overlays(
@@ -112,79 +112,52 @@ def label_overlays(
         for ax, label in zip(axes[:, column], segmentations, strict=True):
             _draw_contours(ax, label)
     _add_label_legend(figure, label_names)
-    return _png(figure)
+    return png(figure)
 
 
-def training_curves(
-    curves: Mapping[str, np.ndarray],
-    x: str = "step",
-    panels: Mapping[str, Sequence[str]] | None = None,
-    columns: int = 3,
+def segmented_slices(
+    images: np.ndarray, modalities: Sequence[str], labels: np.ndarray, found: np.ndarray, label_names: Sequence[str]
 ) -> bytes:
-    """Columns of a training log against the step.
+    """Registered slices, one a row: the label, then each modality bare and with what was found in it.
 
     Args:
-      curves: column name to float [rows]; NaN where a row has no value.
-      x: name of the column on the horizontal axis.
-      panels: title of each panel to the columns in it; every column on its own when not given.
-      columns: panels in a row.
-
-    Returns:
-      PNG.
-
-    Raises:
-      ValueError: a column that is asked for is not in the log.
-    """
-    panels = panels or {name: (name,) for name in curves if name != x}
-    missing = sorted(({x} | {name for names in panels.values() for name in names}) - set(curves))
-    if missing:
-        raise ValueError(f"The log has no column {', '.join(missing)}; it has {', '.join(curves)}.")
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.2 * columns, 2.1 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for ax in axes.flat[len(panels) :]:
-        ax.set_axis_off()
-    for ax, (title, names) in zip(axes.flat, panels.items(), strict=False):
-        _plot_curves(ax, curves, x, names)
-        ax.set_title(title, fontsize=_FONT_POINTS)
-    return _png(figure)
-
-
-def points_with_errors(
-    names: Sequence[str],
-    series: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    axis_name: str,
-    baseline: int | None = None,
-) -> bytes:
-    """A table as a plot: rows down the side, a point with its error bar for each series.
-
-    Args:
-      names: R row names, top to bottom.
-      series: name (such as a region) to (value [R], error [R]); NaN where a row has none.
-      axis_name: what is measured.
-      baseline: index of the row whose values are drawn as vertical lines.
+      images: [N, H, W, M] in [0, 1].
+      modalities: M names.
+      labels: integers [N, H, W], the reference.
+      found: integers [N, H, W, M], a segmentation of each modality.
+      label_names: name of every class, background first.
 
     Returns:
       PNG.
     """
-    figure = Figure(figsize=(6.4, 0.8 + 0.26 * len(names)), layout="constrained")
-    ax = figure.subplots()
-    rows = np.arange(len(names))
-    offsets = np.linspace(-0.2, 0.2, len(series)) if len(series) > 1 else np.zeros(1)
-    for index, (name, (values, errors)) in enumerate(series.items()):
-        colour = LABEL_COLOURS[(0, 3, 4, 2, 5, 6, 1)[index % len(LABEL_COLOURS)]]
-        marker = "osD^v"[index % 5]
-        ax.errorbar(values, rows + offsets[index], xerr=errors, fmt=marker, color=colour, ms=4, lw=1, label=name)
-        if baseline is not None:
-            ax.axvline(values[baseline], color=colour, lw=0.8, ls=LINE_STYLES[1])
-    ax.set_yticks(rows, names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set_xlabel(axis_name, fontsize=_FONT_POINTS)
-    _tidy(ax)
-    if len(series) > 1:
-        figure.legend(loc="outside lower center", ncols=len(series), fontsize=_FONT_POINTS, frameon=False)
-    return _png(figure)
+    heads = np.max(images, axis=-1) > 0
+    panels = {"label": [_paint_label(head, label) for head, label in zip(heads, labels, strict=True)]}
+    for index, modality in enumerate(modalities):
+        slices = [_grey(image) for image in images[..., index]]
+        panels[modality] = slices
+        panels[f"found in {modality}"] = list(map(_shade_labels, slices, found[..., index]))
+    figure, axes = _cells(len(images), len(panels), legend=True)
+    _fill(axes, panels, None)
+    for index in range(len(modalities)):
+        for ax, label in zip(axes[:, 2 + 2 * index], found[..., index], strict=True):
+            _draw_contours(ax, label)
+    _add_label_legend(figure, label_names)
+    return png(figure)
+
+
+def slice_grid(columns: Mapping[str, np.ndarray], row_names: Sequence[str]) -> bytes:
+    """Slices side by side, such as a source, its translation and the real slice.
+
+    Args:
+      columns: name to images [N, H, W] in [0, 1].
+      row_names: N names, written at the left.
+
+    Returns:
+      PNG.
+    """
+    figure, axes = _cells(len(row_names), len(columns))
+    _fill(axes, {name: [_grey(image) for image in images] for name, images in columns.items()}, row_names)
+    return png(figure)
 
 
 def _cells(rows: int, columns: int, legend: bool = False) -> tuple[Figure, np.ndarray]:
@@ -203,11 +176,11 @@ def _cells(rows: int, columns: int, legend: bool = False) -> tuple[Figure, np.nd
 def _fill(axes: np.ndarray, panels: Mapping[str, Sequence[np.ndarray]], row_names: Sequence[str] | None) -> None:
     """Shows one panel a column, with titles above the first row."""
     for column, (title, pictures) in enumerate(panels.items()):
-        axes[0, column].set_title(title, fontsize=_FONT_POINTS)
+        axes[0, column].set_title(title, fontsize=FONT_POINTS)
         for ax, picture in zip(axes[:, column], pictures, strict=True):
             ax.imshow(picture, interpolation="nearest")
     for ax, name in zip(axes[:, 0], row_names or (), strict=False):
-        ax.set_ylabel(name, fontsize=_FONT_POINTS)
+        ax.set_ylabel(name, fontsize=FONT_POINTS)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
@@ -245,31 +218,20 @@ def _draw_contours(ax: Axes, label: np.ndarray) -> None:
 
 
 def _add_label_legend(figure: Figure, label_names: Sequence[str]) -> None:
+    # Narrow figures have no room for all names side by side.
+    columns = min(len(label_names) - 1, max(1, int(figure.get_figwidth() / _NAME_INCHES)))
     patches = [Patch(color=label_colour(i), label=name) for i, name in enumerate(label_names) if i > 0]
     figure.legend(
-        handles=patches, loc="outside lower center", ncols=len(patches), fontsize=_FONT_POINTS - 1, frameon=False
+        handles=patches,
+        loc="outside lower center",
+        ncols=min(len(patches), columns),
+        fontsize=FONT_POINTS - 1,
+        frameon=False,
     )
 
 
-def _plot_curves(ax: Axes, curves: Mapping[str, np.ndarray], x: str, names: Sequence[str]) -> None:
-    for index, name in enumerate(names):
-        known = ~np.isnan(curves[name])
-        colour, style = LABEL_COLOURS[(0, 3, 4, 2)[index % 4]], LINE_STYLES[index // 4 % len(LINE_STYLES)]
-        ax.plot(curves[x][known], curves[name][known], color=colour, ls=style, lw=1.2, label=name)
-    ax.set_xlabel(x, fontsize=_FONT_POINTS)
-    _tidy(ax)
-    if len(names) > 1:
-        ax.legend(fontsize=_FONT_POINTS - 2, frameon=False)
-
-
-def _tidy(ax: Axes) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(True, color="#e3e6ea", lw=0.6)
-    ax.set_axisbelow(True)
-    ax.tick_params(labelsize=_FONT_POINTS - 1, length=2)
-
-
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     return buffer.getvalue()

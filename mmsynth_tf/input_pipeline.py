@@ -6,7 +6,7 @@ stateless operations from (seed, step), so a run that is resumed at a step sees
 what an undisturbed one sees.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -25,14 +25,17 @@ class SliceSource:
       slices: examples as `PreparedData.slices` yields them; only labelled ones are used.
       num_modalities: n.
       cache: keep the decoded slices in memory.
+      shared: features that go into the streams besides `image`; all modalities of a slice share them.
 
     Raises:
       UserError: a modality has no labelled slice.
     """
 
-    def __init__(self, slices: tf.data.Dataset, num_modalities: int, cache: bool = True):
+    def __init__(
+        self, slices: tf.data.Dataset, num_modalities: int, cache: bool = True, shared: Sequence[str] = ("label",)
+    ):
         self._base = slices.cache() if cache else slices
-        self.num_modalities = num_modalities
+        self.num_modalities, self.features = num_modalities, ("image", *shared)
         counts = self._base.reduce(
             tf.zeros([num_modalities], tf.int64), lambda total, x: total + tf.cast(x["available"], tf.int64)
         )
@@ -53,21 +56,37 @@ class SliceSource:
             order = _stream_seed(seed, number, index, tf.int64)
             shuffled = own.shuffle(min(count, 20_000), seed=order, reshuffle_each_iteration=False)
             # Selecting after the shuffle lets the streams of all modalities hold the same slices in memory.
-            return shuffled.map(lambda x: {"image": x["image"][index], "label": x["label"]})
+            return shuffled.map(lambda x: {name: x[name] for name in self.features} | {"image": x["image"][index]})
 
         passes = tf.data.Dataset.counter(start=start // count).flat_map(one_pass)
         return passes.skip(start % count)
 
 
-def training_features(slices: tf.data.Dataset) -> tf.data.Dataset:
-    """The labelled examples, with only what training needs: `image`, `label`, `available`."""
+def training_features(slices: tf.data.Dataset, *further: str) -> tf.data.Dataset:
+    """The labelled examples, with only what training needs: `image`, `label`, `available`, and `further` features."""
     labelled = slices.filter(lambda example: example["has_label"])
-    return labelled.map(lambda x: {name: x[name] for name in ("image", "label", "available")})
+    return labelled.map(lambda x: {name: x[name] for name in ("image", "label", "available", *further)})
 
 
 def segmentation_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
     """Batches for `Segmenter` from step `start_step` on."""
     return _batches(source, config, config.segmentation.batch_size, start_step, lambda batch, step: batch)
+
+
+def mixed_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
+    """Batches for `Segmenter` from a source whose slices say in `augmented` (bool) whether they are to be transformed.
+
+    A transform is drawn for each draw of such a slice, so every pass over the source shows it in another way.
+    """
+
+    def finish(batch: Batch, step: tf.Tensor) -> Batch:
+        seeds = (_seed(config, step, stream) for stream in (_TRANSFORM, _INTENSITY))
+        plain = {name: batch[name] for name in ("image", "label")}
+        chosen = batch["augmented"][..., None, None, None]
+        moved = augment(plain, config.augmentation, *seeds)
+        return {name: tf.where(chosen, moved[name], plain[name]) for name in plain}
+
+    return _batches(source, config, config.segmentation.batch_size, start_step, finish)
 
 
 def structure_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
@@ -149,7 +168,7 @@ def _batches(
     seed, start = config.runtime.seed, start_step * batch_size
     streams = tuple(source.modality(index, seed, start) for index in range(source.num_modalities))
     slices = tf.data.Dataset.zip(streams).map(
-        lambda *parts: {name: tf.stack([part[name] for part in parts]) for name in ("image", "label")}
+        lambda *parts: {name: tf.stack([part[name] for part in parts]) for name in source.features}
     )
     batches = slices.batch(batch_size, drop_remainder=True).enumerate(start=start_step)
 

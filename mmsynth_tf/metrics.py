@@ -1,4 +1,4 @@
-"""Metrics of segmentations and images, in NumPy: one case in, one number out, and summaries over cases.
+"""Metrics of segmentations and images: one case in, one number out, and summaries over cases.
 
 Segmentation metrics work on binary masks of a slice [H, W] or a patient volume
 [D, H, W], per evaluation region. Empty masks: nothing to find and nothing found
@@ -12,9 +12,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import tensorflow as tf
 from scipy import ndimage
 
-from mmsynth_tf import surface_distances
+from mmsynth_tf import commands, surface_distances
 
 DICE = "dice"
 SENSITIVITY = "sensitivity"
@@ -28,6 +29,9 @@ SURFACE_METRICS = (HD95, NSD)
 _SSIM_SIGMA = 1.5
 _SSIM_TRUNCATE = 3.5
 _SSIM_K1, _SSIM_K2 = 0.01, 0.03
+# Of the multi-scale SSIM of Wang et al., 2003: window in pixels, and weights of the scales, finest first.
+_MS_SSIM_WINDOW = 11
+_MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
@@ -174,6 +178,42 @@ def masked_ssim(reference: np.ndarray, image: np.ndarray, mask: np.ndarray, data
     similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     similarity /= (mean_a**2 + mean_b**2 + c1) * (variances + c2)
     return _mean(similarity[mask])
+
+
+def ms_ssim_scales(image_size: Sequence[int]) -> int:
+    """Number of scales of `ms_ssim`: the shorter side, halved for each, stays at least as wide as the window.
+
+    Raises:
+      UserError: images are smaller than the window.
+    """
+    shorter = min(image_size)
+    if shorter < _MS_SSIM_WINDOW:
+        raise commands.UserError(
+            f"MS-SSIM needs slices of {_MS_SSIM_WINDOW} pixels a side at least, these have {shorter}; "
+            "build the data sets with larger data.height and data.width."
+        )
+    return min(len(_MS_SSIM_WEIGHTS), int(np.log2(shorter / _MS_SSIM_WINDOW)) + 1)
+
+
+def ms_ssim(first: np.ndarray, second: np.ndarray, data_range: float = 1.0) -> np.ndarray:
+    """Multi-scale structural similarity of slices (Wang et al., 2003), as much of its five scales as fits.
+
+    Args:
+      first: float [B, H, W].
+      second: float, same shape.
+      data_range: largest minus smallest possible value.
+
+    Returns:
+      float32 [B] in [0, 1]; weights of the scales that are left out go to the others in proportion.
+
+    Raises:
+      UserError: images are smaller than the window.
+    """
+    weights = np.array(_MS_SSIM_WEIGHTS[: ms_ssim_scales(first.shape[1:])])
+    a, b = (tf.constant(images[..., None], tf.float32) for images in (first, second))
+    return tf.image.ssim_multiscale(
+        a, b, data_range, power_factors=weights / weights.sum(), filter_size=_MS_SSIM_WINDOW
+    ).numpy()
 
 
 @dataclasses.dataclass(frozen=True)

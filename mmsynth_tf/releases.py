@@ -1,49 +1,23 @@
-"""Finds the files of each case in a folder, for every release that can be read.
+"""Finds the files of each case in a folder, for every release in `mmsynth_tf.release_table`."""
 
-A release is a row of a table: where each modality and the label of a case lie,
-what the label values mean on the canonical scheme (method §0), and which part
-of a case's name is the patient. Other data (another organ, other modalities)
-is read by the `custom` release: `<case>_<modality>.nii[.gz]` and
-`<case>_seg.nii[.gz]`, whose label values are the classes themselves.
-"""
-
+import collections
 import dataclasses
+import logging
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
+from mmsynth_tf import file_search, patient_list
 from mmsynth_tf.commands import UserError
+from mmsynth_tf.problems import Problem
+from mmsynth_tf.release_table import RELEASES, Release
+
+_log = logging.getLogger(__name__)
 
 LABEL = "label"
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Where one volume of a case lies."""
-
-    pattern: str  # Regular expression for the path below the input folder; group `case` is the case's name.
-    channel: int | None = None  # Index on the fourth axis of a file that stacks the modalities.
-    example: str = ""  # File name for messages; {case} stands for the case's name.
-
-
-@dataclasses.dataclass(frozen=True)
-class Release:
-    """File names, label values and patient names of one release."""
-
-    name: str
-    sources: Mapping[str, Source]  # By modality; others are looked for as <case>_<modality>.nii.gz.
-    label: Source
-    label_values: Mapping[int, int] | None  # Value in the file to canonical class; None: the classes themselves.
-    patient: str = r"(?P<patient>.+)"  # Regular expression for the patient in the case's name, without time point.
-    layout: str = "suffix"  # Releases of one layout may be forced on each other's file names.
-
-    def source(self, modality: str) -> Source:
-        return self.sources.get(modality) or _nifti(f"_{modality}")
-
-    def patient_id(self, case_id: str) -> str:
-        match = re.fullmatch(self.patient, case_id, re.IGNORECASE)
-        return match["patient"] if match else case_id
+# Endings of images, whether they can be read or not.
+_IMAGE_ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".dcm")
+_MOST_LOGGED = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,69 +37,33 @@ class CaseFiles:
     release: Release
     images: Mapping[str, Volume]
     label: Volume | None
+    extra: tuple[tuple[str, Path], ...] = ()  # Further files for a modality or the label, which leave the case unclear.
 
 
-def _nifti(suffix: str) -> Source:
-    pattern = rf"(?:.*/)?(?P<case>[^/]+){re.escape(suffix)}\.nii(?:\.gz)?"
-    return Source(pattern, example=f"{{case}}{suffix}.nii.gz")
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The cases in a folder in the order of their names, and what is odd about the folder (warnings)."""
 
-
-def _vsd(kind: str) -> Source:
-    """Virtual Skeleton Database: <case>/VSD.Brain.XX.O.<kind>.<number>/VSD.Brain.XX.O.<kind>.<number>.mha."""
-    name = rf"VSD\.[^/]*\.{re.escape(kind)}\.[^/]*"
-    return Source(
-        rf"(?:.*/)?(?P<case>(?!VSD\.)[^/]+)/(?:{name}/)?{name}\.mha", example=f"VSD.Brain.XX.O.{kind}.<number>.mha"
-    )
-
-
-def _decathlon(folder: str, channel: int | None = None) -> Source:
-    pattern = rf"(?:.*/)?{folder}/(?P<case>[^/]+?)\.nii(?:\.gz)?"
-    return Source(pattern, channel, f"{folder}/{{case}}.nii.gz")
-
-
-RELEASES = {
-    release.name: release
-    for release in (
-        Release(
-            name="brats2017-2021",
-            sources={"t1": _nifti("_t1"), "t2": _nifti("_t2"), "t1c": _nifti("_t1ce"), "flair": _nifti("_flair")},
-            label=_nifti("_seg"),
-            label_values={0: 0, 1: 1, 2: 2, 4: 4},
-            # Names of 2017 to 2019 end in the time point; those of 2020 and 2021 end in the patient's number.
-            patient=r"(?P<patient>brats1[789]_.+)_\d+",
-        ),
-        Release(
-            name="brats2023",
-            sources={"t1": _nifti("-t1n"), "t2": _nifti("-t2w"), "t1c": _nifti("-t1c"), "flair": _nifti("-t2f")},
-            label=_nifti("-seg"),
-            label_values={0: 0, 1: 1, 2: 2, 3: 4},
-            patient=r"(?P<patient>.+-\d+)-\d+",
-        ),
-        Release(
-            name="brats2015",
-            sources={"t1": _vsd("MR_T1"), "t2": _vsd("MR_T2"), "t1c": _vsd("MR_T1c"), "flair": _vsd("MR_Flair")},
-            label=_vsd("OT"),
-            label_values={0: 0, 1: 1, 2: 2, 3: 3, 4: 4},
-            patient=r"(?P<patient>.+_pat\d+)_\d+",
-            layout="vsd",
-        ),
-        Release(
-            name="decathlon",
-            sources={m: _decathlon("imagesTr", c) for c, m in enumerate(("flair", "t1", "t1c", "t2"))},
-            label=_decathlon("labelsTr"),
-            label_values={0: 0, 1: 2, 2: 3, 3: 4},
-            layout="decathlon",
-        ),
-        Release(name="custom", sources={}, label=_nifti("_seg"), label_values=None),
-    )
-}
+    cases: list[CaseFiles]
+    problems: list[Problem]
 
 
 def find_cases(folder: str | os.PathLike, modalities: Sequence[str], release: str | None = None) -> list[CaseFiles]:
-    """Finds the cases below a folder, at any depth, and the release of each.
+    """The cases that `search_cases` finds; what is odd about the folder is logged."""
+    found = search_cases(folder, modalities, release)
+    for problem in found.problems[:_MOST_LOGGED]:
+        _log.warning("%s", problem)
+    if len(found.problems) > _MOST_LOGGED:
+        _log.warning("And %d more warnings of this kind.", len(found.problems) - _MOST_LOGGED)
+    return found.cases
+
+
+def search_cases(folder: str | os.PathLike, modalities: Sequence[str], release: str | None = None) -> Found:
+    """Finds the cases below a folder, at any depth, and the release of each. Their files are not read.
 
     A case belongs to the release whose file names account for most of its
-    modalities, at least one of them in its table; earlier rows win ties.
+    modalities, at least one of them in its table; earlier rows win ties. Its
+    patient follows from its name, or from `patients.csv` in the folder.
 
     Args:
       folder: folder to search; hidden files are ignored.
@@ -133,11 +71,9 @@ def find_cases(folder: str | os.PathLike, modalities: Sequence[str], release: st
       release: name of the release to force; its label values and patient names are then used, with the file
         names of any release of the same layout. (Copies of BraTS 2021 with the label values of 2023 are common.)
 
-    Returns:
-      The cases in the order of their names. Their files are not opened.
-
     Raises:
-      UserError: there is no such folder, or no case in it; unknown release; two files for one volume of a case.
+      UserError: there is no such folder, or no case in it; unknown release; a folder or the list of patients
+        cannot be read.
     """
     folder = Path(folder)
     if release is not None and release not in RELEASES:
@@ -146,50 +82,95 @@ def find_cases(folder: str | os.PathLike, modalities: Sequence[str], release: st
         raise UserError(f"There is no folder {folder}. Give the folder that holds the cases.")
     forced = RELEASES[release] if release else None
     candidates = [r for r in RELEASES.values() if forced is None or r.layout == forced.layout]
-    paths = list(_visible_files(folder))
+    listing = file_search.list_files(folder)
     best: dict[str, CaseFiles] = {}
     for candidate in candidates:
-        for case in _match(folder, paths, modalities, candidate):
+        for case in _match(listing, modalities, candidate):
             if case.case_id not in best or len(case.images) > len(best[case.case_id].images):
                 best[case.case_id] = case
     if not best:
         layouts = "; ".join(f"{r.name}: {r.source(modalities[0]).example.format(case='<case>')}" for r in candidates)
         raise UserError(f"No case found in {folder}. Expected files such as {layouts}.")
     cases = [best[case_id] for case_id in sorted(best)]
-    return cases if forced is None else [_force(case, forced) for case in cases]
+    unused = _unused_files(listing, cases, candidates)
+    cases = _with_patients(folder, cases, forced)
+    return Found(cases, [*unused, *_copies(cases)])
 
 
-def _force(case: CaseFiles, release: Release) -> CaseFiles:
-    return dataclasses.replace(case, release=release, patient_id=release.patient_id(case.case_id))
-
-
-def _visible_files(folder: Path) -> Iterable[str]:
-    """Paths below the folder in POSIX form, with the folder's own name in front (it may be the case's name)."""
-    top = folder.resolve()
-    for parent, folders, names in os.walk(top, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield (Path(parent, name).relative_to(top.parent)).as_posix()
-
-
-def _match(folder: Path, paths: Sequence[str], modalities: Sequence[str], release: Release) -> Iterable[CaseFiles]:
+def _match(listing: file_search.Listing, modalities: Sequence[str], release: Release) -> Iterator[CaseFiles]:
     volumes: dict[str, dict[str, Volume]] = {}
+    extra: dict[str, list[tuple[str, Path]]] = collections.defaultdict(list)
     sources = {LABEL: release.label} | {modality: release.source(modality) for modality in modalities}
     for role, source in sources.items():
-        pattern = re.compile(source.pattern)
-        for path in paths:
-            match = pattern.fullmatch(path)
+        for path in listing.files:
+            match = source.match(path)
             if not match:
                 continue
-            case = volumes.setdefault(match["case"], {})
-            volume = Volume(folder.resolve().parent / path, source.channel)
-            if role in case:
-                raise UserError(
-                    f"Case {match['case']} has two files for {role}: {case[role].path} and {volume.path}. Remove one."
-                )
-            case[role] = volume
+            case_id, volume = match["case"], Volume(listing.parent / path, source.channel)
+            first = volumes.setdefault(case_id, {}).setdefault(role, volume)
+            if first is not volume and first.path.resolve() != volume.path.resolve():
+                extra[case_id].append((role, volume.path))
     for case_id, found in volumes.items():
         images = {modality: found[modality] for modality in modalities if modality in found}
         if any(modality in release.sources for modality in images) or (images and not release.sources):
-            yield CaseFiles(case_id, release.patient_id(case_id), release, images, found.get(LABEL))
+            patient_id = release.patient_id(case_id)
+            yield CaseFiles(case_id, patient_id, release, images, found.get(LABEL), tuple(extra[case_id]))
+
+
+def _with_patients(folder: Path, cases: Sequence[CaseFiles], forced: Release | None) -> list[CaseFiles]:
+    """The cases with the release that is forced, and with the patients that the folder's list gives them."""
+    if forced:
+        cases = [dataclasses.replace(c, release=forced, patient_id=forced.patient_id(c.case_id)) for c in cases]
+    patients = patient_list.read_patient_list(folder)
+    if patients is None:
+        return list(cases)
+    patient_list.require_listed(folder, patients, [case.case_id for case in cases])
+    return [dataclasses.replace(case, patient_id=patients[case.case_id]) for case in cases]
+
+
+def _unused_files(
+    listing: file_search.Listing, cases: Sequence[CaseFiles], candidates: Sequence[Release]
+) -> Iterator[Problem]:
+    """Images that belong to no case, one problem for each folder; and folders that have the name of an image."""
+    used = {volume.path.resolve() for case in cases for volume in (*case.images.values(), case.label) if volume}
+    used |= {path.resolve() for case in cases for _, path in case.extra}
+    releases = list({case.release.name: case.release for case in cases}.values())
+    # A modality that the release has and that is not asked for is no slip.
+    known = [source for release in releases for source in release.sources.values()]
+    unused: dict[tuple[str, bool], list[str]] = collections.defaultdict(list)
+    for path in listing.files:
+        place = PurePosixPath(path)
+        is_image = place.name.lower().endswith(_IMAGE_ENDINGS)
+        is_used = (listing.parent / path).resolve() in used or any(source.match(path) for source in known)
+        if is_image and not is_used:
+            is_label = any(release.label.match(path) for release in candidates)
+            unused[place.parent.name, is_label].append(place.name)
+    for (parent, is_label), names in unused.items():
+        text = "no image lies with this label" if is_label else "no modality or label has this name"
+        remedy = f"Add or rename what belongs to a case ({_expected_names(releases[0])}); leave or remove the rest"
+        yield Problem(parent, _some(names), f"not used, for {text}", remedy, is_warning=True)
+    for path in map(PurePosixPath, listing.folders):
+        if path.name.lower().endswith(_IMAGE_ENDINGS):
+            remedy = "Put the image in its place"
+            yield Problem(path.parent.name, path.name, "it is a folder and no image", remedy, is_warning=True)
+
+
+def _expected_names(release: Release) -> str:
+    sources = [*(release.sources.values() or [release.source("<modality>")]), release.label]
+    return ", ".join(dict.fromkeys(source.example.format(case="<case>") for source in sources))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _copies(cases: Sequence[CaseFiles]) -> Iterator[Problem]:
+    """Cases whose first image is that of another patient: one may be drawn for training and the other for testing."""
+    originals: dict[tuple, CaseFiles] = {}
+    for case in cases:
+        path = next(iter(case.images.values())).path
+        key = file_search.content_key(path)
+        if key is not None and originals.setdefault(key, case).patient_id != case.patient_id:
+            text = f"its content is that of case {originals[key].case_id}"
+            remedy = f"Remove one of the two, or give both one patient in {patient_list.PATIENT_LIST}"
+            yield Problem(case.case_id, path.name, text, remedy, is_warning=True)

@@ -39,6 +39,22 @@ def background_value(volume: np.ndarray) -> float:
     return values[np.argmax(counts)].item()
 
 
+def has_nan_background(volume: np.ndarray) -> bool:
+    """Whether most voxels on the faces of a volume, float32 [X, Y, Z], are NaN, and not all in the volume."""
+    nan = np.isnan(volume)
+    return bool(nan.any() and not nan.all() and np.isnan(background_value(volume)))
+
+
+def without_nan(volume: np.ndarray) -> np.ndarray:
+    """Gives NaN, where it is the background, a value below all others.
+
+    Args:
+      volume: float32 [X, Y, Z], not all NaN.
+    """
+    numbers = volume[~np.isnan(volume)]
+    return np.where(np.isnan(volume), 2 * numbers.min() - numbers.max(), volume)
+
+
 def _face_indices(axis: int) -> list[tuple]:
     return [(slice(None),) * axis + (end,) for end in (0, -1)]
 
@@ -51,13 +67,16 @@ def measure_range(volume: np.ndarray, percentiles: tuple[float, float]) -> Inten
       percentiles: the percentiles of the foreground that become 0 and 1.
 
     Raises:
-      ValueError: the volume has no contrast, that is, the two percentiles coincide.
+      ValueError: the volume has no contrast, that is, the two percentiles coincide, or single precision cannot
+        hold their difference.
     """
     background = background_value(volume)
     values = volume[volume != background]
     if not values.size:
         raise ValueError("the volume is constant")
     low, high = np.percentile(values, percentiles).tolist()
+    if not high - low <= float(np.finfo(np.float32).max):
+        raise ValueError(f"the values of the volume reach too far, from {low:g} to {high:g}")
     if low >= high:
         raise ValueError(f"the volume has no contrast: both percentiles {percentiles} of its foreground are {low:g}")
     return IntensityRange(background, low, high)

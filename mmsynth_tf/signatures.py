@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mmsynth_tf import commands, constants, generators
+from mmsynth_tf import constants, generators
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.stage import StageModel
 
@@ -26,10 +26,6 @@ VALUES = {
 _SLICE = "slice of this modality in [0, 1], 0 outside the head"
 
 
-class SignatureError(commands.UserError):
-    """Trained stages cannot be offered under these names."""
-
-
 class Signatures:
     """The functions of the stages that there are.
 
@@ -39,18 +35,9 @@ class Signatures:
       models: trained stages by name, at least one.
       data: what the stages were trained on.
       structure_threshold: probability from which a generated pixel is an edge.
-
-    Raises:
-      SignatureError: a modality has the name of another output.
     """
 
     def __init__(self, models: Mapping[str, StageModel], data: DataConfig, structure_threshold: float):
-        reserved = sorted(set(data.modalities) & set(VALUES))
-        if reserved:
-            raise SignatureError(
-                f"A modality must not be called {', '.join(reserved)}: an output of the exported models has that name. "
-                "Rename it in data.modalities, and build the data and train again."
-            )
         self._structure_gan = models.get(constants.STRUCTURE)
         self._modality_gan = models.get(constants.SYNTHESIS)
         self._segmenter = models.get(constants.SEGMENTATION)

@@ -57,12 +57,11 @@ class StageModel(tf.keras.Model):
         # Keras 3 needs the optimizers' variables to exist before a distributed step is traced.
         for name, group in self.groups.items():
             self.optimizers[name].build(group.variables)
-        names = [term for group in self.groups.values() for term in group.terms]
-        self.trackers = {name: tf.keras.metrics.Mean(name=name) for name in names}
 
     @property
-    def metrics(self) -> list[tf.keras.metrics.Metric]:
-        return list(getattr(self, "trackers", {}).values())
+    def terms(self) -> tuple[str, ...]:
+        """The names of all loss terms."""
+        return tuple(term for group in self.groups.values() for term in group.terms)
 
     @property
     def networks(self) -> dict[str, tf.keras.Model]:
@@ -81,10 +80,10 @@ class StageModel(tf.keras.Model):
         }
         for name, group in self.groups.items():
             compat.apply_scaled_gradients(self.optimizers[name], gradients[name], group.variables)
-        return self._track(terms)
+        return self._report({**terms, **self._gradient_norms(gradients)})
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        return self._track(self.loss_terms(batch, self.forward(batch, training=False)))
+        return self._report(self.loss_terms(batch, self.forward(batch, training=False)))
 
     def _total(self, name: str, group: Group, terms: Mapping[str, tf.Tensor]) -> tf.Tensor:
         total = losses.weighted_sum({term: terms[term] for term in group.terms}, self.term_weights)
@@ -92,10 +91,19 @@ class StageModel(tf.keras.Model):
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         return compat.scaled_loss(self.optimizers[name], total / replicas)
 
-    def _track(self, terms: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        for name, tracker in self.trackers.items():
-            tracker.update_state(terms[name])
-        return {name: tracker.result() for name, tracker in self.trackers.items()}
+    def _gradient_norms(self, gradients: Mapping[str, Sequence[tf.Tensor]]) -> dict[str, tf.Tensor]:
+        """The norm of each group's gradient, but for scaled losses: their gradients overflow now and then by design."""
+        return {
+            f"gradient of {name}": tf.linalg.global_norm(gradients[name])
+            for name in self.groups
+            if not isinstance(self.optimizers[name], compat.LossScaleOptimizer)
+        }
+
+    def _report(self, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Scalars of this step, as means over replicas, in one reduction."""
+        stacked = tf.stack([tf.cast(value, tf.float32) for value in values.values()])
+        means = losses.across_replicas(tf.distribute.ReduceOp.MEAN, stacked)
+        return dict(zip(values, tf.unstack(means), strict=True))
 
 
 def gradients_of(

@@ -1,70 +1,68 @@
-"""Makes the synthetic data set: noise and labels to filtered, registered slices (paper §2.8, method §4, §7)."""
+"""Makes synthetic samples: noise and labels to filtered, registered slices (paper §2.8, method §4, §7)."""
 
 import collections
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Iterator
+import platform
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import commands, configs, constants, contour_filter, fusion, generators, metrics, prepared, training
+from mmsynth_tf import (
+    __version__,
+    checkpoints,
+    commands,
+    configs,
+    constants,
+    contour_filter,
+    fusion,
+    generators,
+    metrics,
+    prepared,
+    training,
+)
+from mmsynth_tf.label_pool import LabelPool
+from mmsynth_tf.parallel import map_in_order
 
 # Labels tried for each map, and transforms drawn with them, before the map is given up.
 _LABEL_TRIES = 16
+_BATCHES_PER_BLOCK = 8
+
+Row = dict[str, np.ndarray]
 
 
 class GenerationError(commands.UserError):
     """The filters accept too few samples to reach the wanted number."""
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelPool:
-    """Real labels to draw from.
-
-    Attributes:
-      labels: uint8 [N, H, W, 1].
-      sources: N texts, case id and slice index.
-    """
-
-    labels: tf.Tensor
-    sources: list[str]
-
-    @classmethod
-    def of(cls, data: prepared.PreparedData) -> "LabelPool":
-        """The labels of a data set's training split."""
-        examples = [e for e in data.slices("train").as_numpy_iterator() if e["has_label"]]
-        if not examples:
-            raise prepared.PreparedDataError(f"{data.path} has no labels in its train split.")
-        sources = [f"{e['case_id'].decode()}:{e['slice_index']}" for e in examples]
-        return cls(tf.constant(np.stack([e["label"] for e in examples])), sources)
-
-
 class Generation:
-    """One run of the trained generators. Iterating makes the accepted samples.
+    """Trained generators, and how they are used.
 
-    Sample number d depends on (seed, d) and the models alone, so each can be made again.
+    Draws come in blocks of `draws_per_block`. Sample number d depends on (seed, d) and the models alone. The last bit
+    of a float may also depend on the batch that it is computed in; so no batch reaches over the end of a block, and
+    what becomes of a block depends on nothing outside it.
 
     Args:
       workdir: holds the trained stages.
       labels_from: prepared data set whose training labels are placed into the maps.
-      count: number of samples wanted.
       config: its `generation`, `augmentation` and `runtime.seed` are used; the rest comes from the work directory.
 
     Attributes:
       data: slice geometry, modalities and classes.
-      provenance: thresholds, acceptance counts, checkpoint hashes; complete after the iteration.
+      settings: of the filters.
+      draws_per_block: consecutive draws that are made together.
+      identity: everything that the samples depend on, for records; JSON values.
     """
 
-    def __init__(self, workdir: str, labels_from: str, count: int, config: configs.Config):
+    def __init__(self, workdir: str | pathlib.Path, labels_from: str | pathlib.Path, config: configs.Config):
         label_data = prepared.open_prepared(labels_from)
         self._structure_gan, structure_config = training.load(constants.STRUCTURE, workdir)
         self._modality_gan, synthesis_config = training.load(constants.SYNTHESIS, workdir)
         self.data = synthesis_config.data
-        owner = f"the models in {workdir}"
-        prepared.require_same_geometry(label_data, self.data, owner)
+        prepared.require_same_geometry(label_data, self.data, f"the models in {workdir}")
         self._segmenter, stages = None, {constants.STRUCTURE: structure_config, constants.SYNTHESIS: synthesis_config}
         if config.generation.dice_threshold > 0:
             self._segmenter, stages[constants.SEGMENTATION] = training.load(constants.SEGMENTATION, workdir)
@@ -73,104 +71,97 @@ class Generation:
             if differing:
                 raise training.WorkDirError(f"The {stage} stage in {workdir} does not fit: {'; '.join(differing)}.")
         self._pool = LabelPool.of(label_data)
-        self._count, self._config = count, config
-        self._counts = collections.Counter()
-        self._static = {
-            "seed": config.runtime.seed,
+        self.settings, self._augmentation, self._seed = config.generation, config.augmentation, config.runtime.seed
+        self.draws_per_block = _BATCHES_PER_BLOCK * self.settings.batch_size
+        self.identity = {
+            "seed": self._seed,
+            "draws_per_block": self.draws_per_block,
             "labels_from": label_data.record,
+            "label_pool": self._pool.fingerprint(),
             "trained_on": {stage: training.trained_on(stage, workdir) for stage in stages},
             "settings": dataclasses.asdict(config.generation),
             "augmentation": dataclasses.asdict(config.augmentation),
             "checkpoints": checkpoint_hashes(workdir),
+            "made_with": made_with(),
         }
 
-    @property
-    def provenance(self) -> dict[str, Any]:
-        drawn, closed = self._counts["drawn"], self._counts["closed"]
-        synthesised, kept = self._counts["synthesised"], self._counts["kept"]
-        return {
-            **self._static,
-            "drawn": drawn,
-            "passed_structure_filter": closed,
-            "structure_acceptance": closed / max(drawn, 1),
-            "found_label": self._counts["labelled"],
-            "synthesised": synthesised,
-            "passed_lesion_filter": kept,
-            "lesion_acceptance": kept / max(synthesised, 1),
-        }
+    def block(self, number: int, counts: collections.Counter) -> Iterator[dict[str, Any]]:
+        """Makes a block.
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for index, sample in zip(range(self._count), self._samples(), strict=False):
-            yield self._example(index, sample)
+        Args:
+          number: from 0.
+          counts: the numbers that `acceptance` reads are added to it; complete after the iteration.
 
-    def _samples(self) -> Iterator[dict[str, np.ndarray]]:
-        settings = self._config.generation
-        for batch in self._full_batches():
-            images = self._synthesize(batch)
-            dice = self._agreement(images, batch["label"])
-            for row in range(settings.batch_size):
-                self._counts["synthesised"] += 1
-                if dice is None or np.mean(dice[row]) >= settings.dice_threshold:
-                    self._counts["kept"] += 1
-                    sample = {name: values[row] for name, values in batch.items()}
-                    yield {**sample, "images": images[row], "dice": _row_or_nan(dice, row, self.data.num_modalities)}
+        Yields:
+          The accepted samples in the order of their draws, as examples of a synthetic data set.
+        """
+        for rows in self._batches(number, counts):
+            for sample in self._complete(rows):
+                counts["synthesised"] += 1
+                if self._segmenter is None or np.mean(sample["dice"]) >= self.settings.dice_threshold:
+                    counts["kept"] += 1
+                    yield self._example(sample)
 
-    def _full_batches(self) -> Iterator[dict[str, np.ndarray]]:
-        """Batches of maps that passed Algorithm 3, each with a label that fits."""
-        size, waiting = self._config.generation.batch_size, []
-        while True:
-            self._require_progress()
-            maps = self._draw_maps(self._counts["drawn"])
-            self._counts["drawn"] += size
-            accepted = maps["mask_error"] <= self._config.generation.mask_error
-            self._counts["closed"] += int(accepted.sum())
-            labelled = self._place_labels(maps)
-            chosen = accepted & labelled.pop("found")
-            self._counts["labelled"] += int(chosen.sum())
-            table = {**maps, **labelled}
+    def remake(self, draw: int) -> dict[str, Any] | None:
+        """The sample of one draw, as `block` makes it; None if its map or label is not accepted."""
+        for rows in self._batches(draw // self.draws_per_block, collections.Counter()):
+            if any(row["seed"] == draw for row in rows):
+                return next(self._example(sample) for sample in self._complete(rows) if sample["seed"] == draw)
+        return None
+
+    def _batches(self, block: int, counts: collections.Counter) -> Iterator[list[Row]]:
+        """Maps that passed Algorithm 3, each with a label that fits; all batches but a block's last are full."""
+        size, waiting = self.settings.batch_size, []
+        # While a thread filters the maps of a batch, the networks are busy with the batch before.
+        for maps in map_in_order(self._with_mask_errors, self._drawn_maps(block), workers=1):
+            closed = maps["mask_error"] <= self.settings.mask_error
+            table = {**maps, **self._place_labels(maps)}
+            chosen = closed & table.pop("found")
+            counts.update(drawn=size, closed=int(closed.sum()), labelled=int(chosen.sum()))
             waiting += [{name: values[row] for name, values in table.items()} for row in np.flatnonzero(chosen)]
             while len(waiting) >= size:
-                rows, waiting = waiting[:size], waiting[size:]
-                yield {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+                yield waiting[:size]
+                waiting = waiting[size:]
+        if waiting:
+            yield waiting
 
-    def _draw_maps(self, first: int) -> dict[str, np.ndarray]:
-        settings = self._config.generation
-        numbers = np.arange(first, first + settings.batch_size)
-        maps = self._sample_maps(tf.constant(numbers, tf.int32))
-        structure, background = (t.numpy().astype(np.uint8) for t in maps)
-        errors = contour_filter.mask_errors(structure[..., 0], background[..., 0], settings.filter_blur)
+    def _drawn_maps(self, block: int) -> Iterator[Row]:
+        first, size = block * self.draws_per_block, self.settings.batch_size
+        for start in range(first, first + self.draws_per_block, size):
+            numbers = np.arange(start, start + size)
+            structure, background = (t.numpy().astype(np.uint8) for t in self._sample_maps(tf.constant(numbers)))
+            yield {"seed": numbers, "structure": structure, "background": background}
+
+    def _with_mask_errors(self, maps: Row) -> Row:
+        structure, background = maps["structure"], maps["background"]
+        errors = contour_filter.mask_errors(structure[..., 0], background[..., 0], self.settings.filter_blur)
         # Edges outside the head would be drawn into the empty background.
-        return {
-            "seed": numbers,
-            "structure": structure * (1 - background),
-            "background": background,
-            "mask_error": errors,
-        }
+        return {**maps, "structure": structure * (1 - background), "mask_error": errors}
 
     @tf.function
     def _sample_maps(self, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         codes = tf.map_fn(
-            lambda d: tf.random.stateless_normal([self._structure_gan.latent_dim], [self._config.runtime.seed, d]),
+            lambda d: tf.random.stateless_normal([self._structure_gan.latent_dim], [self._seed, d]),
             numbers,
             fn_output_signature=tf.float32,
         )
-        threshold = self._config.generation.structure_threshold
+        threshold = self.settings.structure_threshold
         return generators.binary_maps(*generators.sample_maps(self._structure_gan, codes, threshold), threshold)
 
-    def _place_labels(self, maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _place_labels(self, maps: Row) -> Row:
         background = tf.constant(maps["background"], tf.float32)
-        drawn = self._draw_labels(tf.constant(maps["seed"], tf.int32), background)
+        drawn = self._draw_labels(tf.constant(maps["seed"]), background)
         label, choice, transforms, found = (t.numpy() for t in drawn)
         return {"label": label, "label_choice": choice, "label_transform": transforms, "found": found}
 
     @tf.function
     def _draw_labels(self, numbers: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """For each map the first of its drawn labels that fits."""
-        size, seed = self.data.image_size, self._config.runtime.seed
+        size = self.data.image_size
         choices, transforms = tf.map_fn(
             lambda d: (
-                tf.random.stateless_uniform([_LABEL_TRIES], [seed + 1, d], 0, len(self._pool.sources), tf.int32),
-                fusion.random_transforms(_LABEL_TRIES, size, self._config.augmentation, tf.stack([seed + 2, d])),
+                tf.random.stateless_uniform([_LABEL_TRIES], [self._seed + 1, d], 0, len(self._pool.sources), tf.int32),
+                fusion.random_transforms(_LABEL_TRIES, size, self._augmentation, tf.stack([self._seed + 2, d])),
             ),
             numbers,
             fn_output_signature=(tf.int32, tf.float32),
@@ -184,27 +175,33 @@ class Generation:
         picked = [tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms)]
         return *picked, tf.reduce_any(fitting, axis=1)
 
-    def _synthesize(self, batch: dict[str, np.ndarray]) -> np.ndarray:
-        return self._run_modality_gan(
-            tf.constant(batch["seed"], tf.int32),
+    def _complete(self, rows: list[Row]) -> list[Row]:
+        """Adds the slices of all modalities, and the Dice of what the segmenters find in them."""
+        # The networks always get full batches: another size may be computed in another order.
+        padded = rows + rows[:1] * (self.settings.batch_size - len(rows))
+        batch = {name: np.stack([row[name] for row in padded]) for name in padded[0]}
+        images = self._run_modality_gan(
+            tf.constant(batch["seed"]),
             tf.constant(batch["structure"], tf.float32),
             tf.constant(batch["background"], tf.float32),
             tf.constant(batch["label"]),
-        ).numpy()
+        )
+        dice = self._agreement(images, batch["label"])
+        return [{**row, "images": images.numpy()[i], "dice": dice[i]} for i, row in enumerate(rows)]
 
     @tf.function
     def _run_modality_gan(self, numbers, structure, background, label) -> tf.Tensor:
-        shape, seed = structure.shape[1:], self._config.runtime.seed
+        shape = structure.shape[1:]
         noise = tf.map_fn(
-            lambda d: tf.random.stateless_uniform(shape, [seed + 3, d]), numbers, fn_output_signature=tf.float32
+            lambda d: tf.random.stateless_uniform(shape, [self._seed + 3, d]), numbers, fn_output_signature=tf.float32
         )
         return generators.synthesize(self._modality_gan, structure, background, label, noise)
 
-    def _agreement(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
-        """Whole-lesion Dice of the real-trained segmenters against the input label: [B, n], or None without filter."""
+    def _agreement(self, images: tf.Tensor, labels: np.ndarray) -> np.ndarray:
+        """Whole-lesion Dice of the real-trained segmenters against the input label: [B, n], NaN without filter."""
         if self._segmenter is None:
-            return None
-        found = self._segmenter.segment(tf.constant(images)).numpy()
+            return np.full(images.shape[:2], np.nan)
+        found = self._run_segmenter(images).numpy()
         return np.array(
             [
                 [_lesion_dice(label > 0, other > 0) for other in others]
@@ -212,31 +209,24 @@ class Generation:
             ]
         )
 
-    def _require_progress(self) -> None:
-        limit = self._config.generation.max_tries * max(self._count, self._config.generation.batch_size)
-        if self._counts["drawn"] >= limit:
-            p = self.provenance
-            raise GenerationError(
-                f"Gave up after {p['drawn']} draws with {p['passed_lesion_filter']} of {self._count} samples: "
-                f"{p['structure_acceptance']:.1%} of the maps pass Algorithm 3 and {p['lesion_acceptance']:.1%} of the "
-                "samples pass the lesion filter. Train longer, or relax --config.generation.mask_error or "
-                "--config.generation.dice_threshold."
-            )
+    @tf.function
+    def _run_segmenter(self, images: tf.Tensor) -> tf.Tensor:
+        return self._segmenter.segment(images)
 
-    def _example(self, index: int, sample: dict[str, np.ndarray]) -> dict[str, Any]:
-        names = self.data.modalities
+    def _example(self, sample: Row) -> dict[str, Any]:
+        names, draw = self.data.modalities, int(sample["seed"])
         images = sample["images"].astype(np.float16)
         return {
             "image": {name: images[i] for i, name in enumerate(names)},
             "available": np.ones(len(names), bool),
             "label": sample["label"],
             "has_label": True,
-            "case_id": f"synthetic_{index:07d}",
-            "patient_id": f"synthetic_{index:07d}",
+            "case_id": case_id(draw),
+            "patient_id": case_id(draw),
             "slice_index": 0,
             "structure": sample["structure"],
             "background": sample["background"],
-            "seed": int(sample["seed"]),
+            "seed": draw,
             "label_source": self._pool.sources[int(sample["label_choice"])],
             "label_transform": sample["label_transform"],
             "mask_error": sample["mask_error"],
@@ -244,11 +234,47 @@ class Generation:
         }
 
 
+def case_id(draw: int) -> str:
+    """The name of the sample that a draw makes."""
+    return f"synthetic_{draw:09d}"
+
+
+def acceptance(counts: Mapping[str, int]) -> dict[str, int | float]:
+    """What the filters let through of whole blocks, for records, from the counts of `Generation.block`."""
+    drawn, closed, synthesised, kept = (counts.get(name, 0) for name in ("drawn", "closed", "synthesised", "kept"))
+    return {
+        "drawn": drawn,
+        "passed_structure_filter": closed,
+        "structure_acceptance": closed / max(drawn, 1),
+        "found_label": counts.get("labelled", 0),
+        "synthesised": synthesised,
+        "passed_lesion_filter": kept,
+        "lesion_acceptance": kept / max(synthesised, 1),
+    }
+
+
+def require_progress(counts: Mapping[str, int], settings: configs.GenerationConfig) -> None:
+    """Gives up when no more than one draw in `settings.max_tries` has become a sample.
+
+    Raises:
+      GenerationError: says what the filters let through.
+    """
+    if counts.get("drawn", 0) < settings.max_tries * max(counts.get("kept", 0), settings.batch_size):
+        return
+    rates = acceptance(counts)
+    raise GenerationError(
+        f"Gave up after {rates['drawn']} draws with {rates['passed_lesion_filter']} samples: "
+        f"{rates['structure_acceptance']:.1%} of the maps pass Algorithm 3 and {rates['lesion_acceptance']:.1%} of the "
+        "samples pass the lesion filter. Train longer, or relax --config.generation.mask_error or "
+        "--config.generation.dice_threshold."
+    )
+
+
 def checkpoint_hashes(workdir: str | pathlib.Path) -> dict[str, str]:
     """SHA-256 of each trained stage's newest weights, by stage."""
     hashes = {}
     for stage in constants.STAGES:
-        newest = tf.train.latest_checkpoint(str(pathlib.Path(workdir) / stage / "checkpoints"))
+        newest = checkpoints.newest(pathlib.Path(workdir) / stage)
         if newest:
             digest = hashlib.sha256()
             for path in sorted(pathlib.Path(newest).parent.glob(pathlib.Path(newest).name + ".*")):
@@ -257,11 +283,20 @@ def checkpoint_hashes(workdir: str | pathlib.Path) -> dict[str, str]:
     return hashes
 
 
+def make_repeatable() -> None:
+    """Lets operations give the same bits in every process on one kind of device; to be called before the first."""
+    tf.config.experimental.enable_op_determinism()
+
+
+def made_with() -> dict[str, str]:
+    """Versions and device, on which the last bit of a float may depend."""
+    gpus = tf.config.list_physical_devices("GPU")
+    names = {tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus}
+    device = ", ".join(sorted(names)) or f"CPU ({platform.machine()})"
+    return {"mmsynth_tf": __version__, "tensorflow": tf.__version__, "device": device}
+
+
 def _lesion_dice(reference: np.ndarray, found: np.ndarray) -> float:
     """Dice, 1 where neither has a lesion: nothing asked for and nothing found is agreement."""
     value = metrics.dice(reference, found)
     return 1.0 if np.isnan(value) else value
-
-
-def _row_or_nan(dice: np.ndarray | None, row: int, count: int) -> np.ndarray:
-    return np.full(count, np.nan) if dice is None else dice[row]

@@ -11,17 +11,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import tensorflow as tf
 
 from mmsynth_tf import (
-    callbacks,
+    checkpoints,
     commands,
     compat,
     configs,
     constants,
+    fitting,
     input_pipeline,
+    locks,
     networks,
     prepared,
     previews,
     records,
 )
+from mmsynth_tf.checkpoints import WorkDirError
+from mmsynth_tf.fitting import Batches
 from mmsynth_tf.lesion_processor import LesionProcessor
 from mmsynth_tf.modality_gan import ModalityGAN
 from mmsynth_tf.segmenter import Segmenter
@@ -30,13 +34,8 @@ from mmsynth_tf.structure_gan import StructureGAN
 
 CONFIG_FILE = "config.json"
 _TRAINED_ON_FILE = "trained_on.json"
-_CHECKPOINTS = "checkpoints"
 
 _LOG = logging.getLogger(__name__)
-
-
-class WorkDirError(commands.UserError):
-    """A work directory does not hold what is needed, or holds something else."""
 
 
 _LEARNING = ("augmentation.", "runtime.seed", "runtime.precision", "runtime.ema_decay", "runtime.augment")
@@ -123,7 +122,11 @@ def _adam(rate, beta_1: float, config: configs.Config) -> tf.keras.optimizers.Op
 
 
 def train(
-    stage: str, config: configs.Config, data: Sequence[prepared.PreparedData], workdir: str | pathlib.Path
+    stage: str,
+    config: configs.Config,
+    data: Sequence[prepared.PreparedData],
+    workdir: str | pathlib.Path,
+    batches: Batches | None = None,
 ) -> None:
     """Trains a stage, from its newest checkpoint if there is one.
 
@@ -134,28 +137,39 @@ def train(
       config: settings; its data settings are replaced by those of `data`.
       data: training slices come from the train splits of all of these.
       workdir: parent of the stage's folder.
+      batches: what to train on instead of all slices of `data`, some or all of which it must be made of.
 
     Raises:
       WorkDirError: the folder holds a run with other settings.
+      LockedError: another process trains there.
     """
     first, *others = data
     config = dataclasses.replace(config, data=first.config)
     for other in others:
         prepared.require_same_geometry(other, config.data, str(first.path))
     folder = pathlib.Path(workdir) / stage
-    _claim(folder, stage, config, [d.record for d in data])
     settings = STAGES[stage].settings(config)
     _require_whole(settings)
-    with precision(config.runtime.precision):
+    folder.mkdir(parents=True, exist_ok=True)
+    with locks.holding(folder), precision(config.runtime.precision):
+        _claim(folder, stage, config, [d.record for d in data])
         run = Run(stage, config, folder, strategy())
-        start = run.restore()
+        start = run.checkpoints.restore()
         if stage == constants.SYNTHESIS and config.synthesis.pretrained_lesion and not start:
             _install_segmenters(run.model, config, workdir)
         if start >= settings.steps:
             _LOG.info("%s: all %d steps are done.", stage, settings.steps)
             return
         _LOG.info("%s: training from step %d to %d.", stage, start, settings.steps)
-        run.fit(input_pipeline.SliceSource(_training_slices(data), config.data.num_modalities, config.runtime.cache))
+        run.fit(batches or _batches_of_all(stage, config, data))
+
+
+def _batches_of_all(stage: str, config: configs.Config, data: Sequence[prepared.PreparedData]) -> Batches:
+    """The stage's batches, drawn from all training slices of all data sets."""
+    parts = [input_pipeline.training_features(d.slices("train")) for d in data]
+    slices = functools.reduce(lambda a, b: a.concatenate(b), parts)
+    source = input_pipeline.SliceSource(slices, config.data.num_modalities, config.runtime.cache)
+    return functools.partial(STAGES[stage].batches, source, config)
 
 
 def _require_whole(settings: configs.StageConfig) -> None:
@@ -194,11 +208,6 @@ def _install_segmenters(model: ModalityGAN, config: configs.Config, workdir: str
         b.assign(a)
 
 
-def _training_slices(data: Sequence[prepared.PreparedData]) -> tf.data.Dataset:
-    parts = [input_pipeline.training_features(d.slices("train")) for d in data]
-    return functools.reduce(lambda a, b: a.concatenate(b), parts)
-
-
 class Run:
     """A stage's model with its optimizers, moving average and checkpoints."""
 
@@ -211,69 +220,35 @@ class Run:
             self.model = STAGES[stage].build(config)
             self.model.compile(optimizers(stage, config), jit_compile=config.runtime.jit_compile)
             self.average = WeightAverage(self.model, config.runtime.ema_decay)
-            self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self.checkpoint = tf.train.Checkpoint(
-            step=self.step,
-            average=self.average.shadows,
-            optimizers=dict(self.model.optimizers),
-            networks=self.model.networks,
-            statistics=list(self.model.statistics),
-        )
-        self.manager = tf.train.CheckpointManager(
-            self.checkpoint, str(folder / _CHECKPOINTS), max_to_keep=config.runtime.keep_checkpoints
-        )
+        state = {
+            "average": self.average.shadows,
+            "optimizers": dict(self.model.optimizers),
+            "networks": self.model.networks,
+            "statistics": list(self.model.statistics),
+        }
+        keep, num_terms = config.runtime.keep_checkpoints, len(self.model.terms)
+        self.checkpoints = checkpoints.Checkpoints(folder, keep, state, num_terms)
 
-    def restore(self) -> int:
-        """Restores the newest checkpoint, if any; returns the step it was saved at.
-
-        Raises:
-          WorkDirError: it is damaged, or was made with another version or on another stack.
-        """
-        newest = self.manager.latest_checkpoint
-        if newest:
-            try:
-                self.checkpoint.restore(newest).assert_existing_objects_matched()
-            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                raise WorkDirError(
-                    f"Checkpoint {newest} cannot be restored: it is damaged, or was made by another version of "
-                    f"mmsynth_tf or Keras ({reason}). Use the Python that trained it, or train in another --workdir."
-                ) from error
-        return int(self.step.numpy())
-
-    def fit(self, slices: input_pipeline.SliceSource) -> None:
+    def fit(self, batches: Batches) -> None:
         """Trains from the restored step to the last one, saving at every `steps_per_checkpoint`."""
-        start, interval = int(self.step.numpy()), self.settings.steps_per_checkpoint
-        make_batches = STAGES[self.stage].batches
         # The same inputs in every preview, also after a restart.
-        fixed_batch = next(iter(make_batches(slices, self.config)))
-        journal = callbacks.Journal(
+        fixed_batch = next(iter(batches(0)))
+        fitting.fit(
+            self.model,
+            batches,
+            self.checkpoints,
             self.folder,
-            start=start,
             steps=self.settings.steps,
-            interval=interval,
+            interval=self.settings.steps_per_checkpoint,
             slices_per_step=self.settings.batch_size
             * (1 if self.stage == constants.STRUCTURE else self.config.data.num_modalities),
             draw=lambda: self._draw(fixed_batch),
-            save=self.save,
-        )
-        self.model.fit(
-            make_batches(slices, self.config, start),
-            initial_epoch=start // interval,
-            epochs=self.settings.steps // interval,
-            steps_per_epoch=interval,
-            shuffle=False,
-            verbose=0,
-            callbacks=[callbacks.MovingAverage(self.average.update, start), journal],
+            update_average=self.average.update,
         )
 
     def _draw(self, batch) -> bytes:
         with self.average.applied():
             return previews.preview(self.model, self.config, batch)
-
-    def save(self, step: int) -> None:
-        self.step.assign(step)
-        self.manager.save(checkpoint_number=step)
 
 
 class WeightAverage:
@@ -324,7 +299,7 @@ def load(stage: str, workdir: str | pathlib.Path) -> tuple[StageModel, configs.C
     config = read_config(folder)
     with precision(config.runtime.precision):
         run = Run(stage, config, folder, tf.distribute.get_strategy())
-        step, steps = run.restore(), run.settings.steps
+        step, steps = run.checkpoints.restore(), run.settings.steps
         if not step:
             raise WorkDirError(f"{folder} holds no checkpoint; run train.py --stage={stage} --workdir={workdir} first.")
         if step < steps:
@@ -344,7 +319,7 @@ def read_config(folder: pathlib.Path) -> configs.Config:
         raise WorkDirError(f"{folder} holds no trained stage ({CONFIG_FILE} is missing); run train.py for it first.")
     try:
         return configs.from_json(configs.Config, path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise WorkDirError(f"{path} is not a configuration of this version: {error}") from error
 
 
@@ -367,13 +342,20 @@ def trained_on(stage: str, workdir: str | pathlib.Path) -> list[dict]:
 
 
 def _read_trained_on(folder: pathlib.Path) -> list[dict]:
-    return json.loads((folder / _TRAINED_ON_FILE).read_text(encoding="utf-8"))
+    path = folder / _TRAINED_ON_FILE
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise WorkDirError(
+            f"{path} cannot be read ({error}), so nobody knows which patients were trained on. Train in another "
+            "--workdir."
+        ) from error
 
 
 def _claim(folder: pathlib.Path, stage: str, config: configs.Config, data_records: list[dict]) -> None:
     """Writes the configuration to a new folder, or checks that the folder's run was started with the same."""
     # Until there is a checkpoint there is nothing to protect.
-    if tf.train.latest_checkpoint(str(folder / _CHECKPOINTS)):
+    if checkpoints.paths(folder):
         if _read_trained_on(folder) != data_records:
             raise WorkDirError(
                 f"{folder} holds a run on other data. Give it the same --data_dir, or another --workdir."

@@ -1,13 +1,42 @@
-"""Reads one image file to an array in LPS order: x to the patient's left, y to the back, z to the head."""
+"""Reads one image file to an array in LPS order: x to the patient's left, y to the back, z to the head.
 
+What a file is follows from its content: NIfTI files are read packed or not,
+whatever they are called. A file is read to its end, so that the checksum of a
+packed one is compared.
+"""
+
+import contextlib
+import dataclasses
 import gzip
+import logging
+import math
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
 import numpy as np
 
-_DAMAGED = (EOFError, OSError, zlib.error, gzip.BadGzipFile, nibabel.filebasedimages.ImageFileError, ValueError)
+from mmsynth_tf.grids import corner_offset
+
+_log = logging.getLogger(__name__)
+
+# All that nibabel was seen to raise on damaged files.
+_DAMAGED = (
+    EOFError,
+    OSError,
+    MemoryError,
+    OverflowError,
+    ValueError,
+    zlib.error,
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+    nibabel.wrapstruct.WrapStructError,
+)
+_COPY_AGAIN = "Copy or download it again"
+_GZIP_MAGIC = b"\x1f\x8b"
+# Slices of a volume that is turned by more than this are no longer axial, degrees.
+_LARGEST_TILT = 20
 
 
 class VolumeError(ValueError):
@@ -18,42 +47,121 @@ class VolumeError(ValueError):
         self.text, self.remedy = text, remedy
 
 
-def read_volumes(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a NIfTI or MetaImage file.
+@dataclasses.dataclass(frozen=True)
+class Oddity:
+    """Something odd about a file that was read nevertheless: what, and what to do if it is not meant."""
 
-    Returns:
-      The voxels, int or float [x, y, z] or [x, y, z, channel] in LPS order, and the affine [4, 4] from their
-      indices to millimetres in NIfTI's coordinates (right, anterior, superior).
+    text: str
+    remedy: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """What a file holds."""
+
+    array: np.ndarray  # Int or float [x, y, z] or [x, y, z, channel] in LPS order.
+    affine: np.ndarray  # float64 [4, 4], from indices to millimetres to the right, the front and the head (NIfTI).
+    oddities: tuple[Oddity, ...] = ()
+
+
+def read_image(path: Path) -> Image:
+    """Reads a NIfTI or MetaImage file.
 
     Raises:
       VolumeError: the file is damaged, or neither three- nor four-dimensional, or has no orientation.
     """
-    array, affine = _read_metaimage(path) if path.suffix == ".mha" else _read_nifti(path)
+    array, affine, oddities = _read_metaimage(path) if path.suffix.lower() == ".mha" else _read_nifti(path)
     if array.ndim > 3:
         array = array.reshape(array.shape[:3] + tuple(n for n in array.shape[3:] if n > 1))
     if array.ndim not in (3, 4) or 0 in array.shape:
         shape = "x".join(map(str, array.shape))
         raise VolumeError(f"its shape is {shape}, which is no volume", "Give a three-dimensional image")
-    return _to_lps(array, affine)
+    if np.issubdtype(array.dtype, np.floating) and array.dtype != np.float32:
+        with np.errstate(over="ignore"):  # What is too large becomes infinite, and is then refused.
+            array = array.astype(np.float32)
+    array, affine = _to_lps(array, affine)
+    return Image(array, affine, (*oddities, *_tilt_oddities(affine)))
 
 
-def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        image = nibabel.load(path)
+def read_volumes(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The array and the affine that `read_image` reads; what is odd about the file is logged.
+
+    Raises:
+      VolumeError: as `read_image` does.
+    """
+    image = read_image(path)
+    for oddity in image.oddities:
+        _log.warning("%s: %s. %s.", path, oddity.text, oddity.remedy)
+    return image.array, image.affine
+
+
+def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, list[Oddity]]:
+    content = _content(path)
+    with _damage_as_volume_error():
+        is_second = nibabel.Nifti2Header.may_contain_header(content)
+        image = (nibabel.Nifti2Image if is_second else nibabel.Nifti1Image).from_bytes(content)
+        _require_length(image, len(content))
+        oddities = _header_oddities(image)
         array = np.asanyarray(image.dataobj)
-    except FileNotFoundError as error:
-        raise VolumeError("the file is gone", "Restore it or remove the case") from error
-    except PermissionError as error:
-        raise VolumeError("no permission to read the file", "Change its permissions") from error
-    except _DAMAGED as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise VolumeError(f"the file is damaged or cut off ({reason})", "Copy or download it again") from error
     if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise VolumeError(f"its voxels are of type {array.dtype}", "Convert it to integers or floats")
-    return array.astype(np.float32) if array.dtype == np.float64 else array, image.affine
+    return array, image.affine, oddities
 
 
-def _read_metaimage(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _content(path: Path) -> bytes:
+    """The whole file, unpacked if it is packed; that compares its checksum."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise VolumeError("the file is gone, or is a link to nothing", "Restore it or remove the case") from error
+    except PermissionError as error:
+        raise VolumeError("no permission to read the file", "Change its permissions") from error
+    except OSError as error:
+        raise VolumeError(f"the file cannot be read ({error.strerror})", _COPY_AGAIN) from error
+    if not content:
+        raise VolumeError("the file is empty", _COPY_AGAIN)
+    with _damage_as_volume_error():
+        return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
+
+
+@contextlib.contextmanager
+def _damage_as_volume_error() -> Iterator[None]:
+    try:
+        yield
+    except VolumeError:
+        raise
+    except _DAMAGED as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise VolumeError(f"the file is damaged or cut off ({reason})", _COPY_AGAIN) from error
+
+
+def _require_length(image: nibabel.Nifti1Image, length: int) -> None:
+    """Refuses a file that does not hold just the voxels it should; before memory for them is asked for.
+
+    Raises:
+      VolumeError: the file is longer or shorter than its header says.
+    """
+    voxels = math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
+    excess = length - image.dataobj.offset - voxels
+    if excess:
+        text = f"the file is {abs(excess)} bytes {'longer' if excess > 0 else 'shorter'} than its header says"
+        raise VolumeError(text, "Copy or download it again, or check its dimensions and type of voxels")
+
+
+def _header_oddities(image: nibabel.Nifti1Image) -> list[Oddity]:
+    header = image.header
+    has_sform, has_qform = header["sform_code"] > 0, header["qform_code"] > 0
+    if not has_sform and not has_qform:
+        text = "its header gives no orientation (the codes of sform and qform are 0)"
+        return [Oddity(text, "Its axes are taken to run left, front and up; write the right header if they do not")]
+    if has_sform and has_qform and len(image.shape) >= 3:
+        sform, qform, shape = header.get_sform(), header.get_qform(), image.shape[:3]
+        if not corner_offset(sform, qform, shape) <= nibabel.affines.voxel_sizes(sform).min() / 2:
+            return [Oddity("its sform and qform disagree; the sform is used", "Repair the header if that is wrong")]
+    return []
+
+
+def _read_metaimage(path: Path) -> tuple[np.ndarray, np.ndarray, list[Oddity]]:
     try:
         import SimpleITK
     except ImportError as error:
@@ -61,19 +169,28 @@ def _read_metaimage(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         image = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
-        raise VolumeError("the file is damaged or cut off", "Copy or download it again") from error
+        raise VolumeError("the file is damaged or cut off", _COPY_AGAIN) from error
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (image.GetDimension(), -1))[:3, :3] * image.GetSpacing()[:3]
     affine[:3, 3] = image.GetOrigin()[:3]
     # ITK's millimetres point to the left and to the back, NIfTI's to the right and to the front.
-    return SimpleITK.GetArrayFromImage(image).T, np.diag([-1, -1, 1, 1]) @ affine
+    return SimpleITK.GetArrayFromImage(image).T, np.diag([-1, -1, 1, 1]) @ affine, []
 
 
 def _to_lps(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    singular = not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9
-    orientation = None if singular else nibabel.io_orientation(affine)
+    volume = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else math.nan
+    orientation = nibabel.io_orientation(affine) if 1e-9 < volume < 1e9 else None
     if orientation is None or np.isnan(orientation).any():
         raise VolumeError("its affine gives no orientation", "Repair the header (sform or qform)")
     transform = nibabel.orientations.ornt_transform(orientation, nibabel.orientations.axcodes2ornt("LPS"))
     to_file = nibabel.orientations.inv_ornt_aff(transform, array.shape[:3])
     return nibabel.apply_orientation(array, transform), affine @ to_file
+
+
+def _tilt_oddities(affine: np.ndarray) -> list[Oddity]:
+    """Slices are cut along the voxels, so those of a volume that lies askew are not axial."""
+    directions = np.diag(affine[:3, :3]) / nibabel.affines.voxel_sizes(affine)
+    tilt = math.degrees(math.acos(min(abs(directions).min().item(), 1.0)))
+    if tilt <= _LARGEST_TILT:
+        return []
+    return [Oddity(f"its axes are turned by {tilt:.0f} degrees against the patient's", "Resample it to axial slices")]

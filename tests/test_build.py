@@ -32,7 +32,9 @@ def run(*arguments, command=("datasets/build.py",)):
 @pytest.fixture
 def cases_dir(tmp_path):
     for case_id in ("a", "b"):
-        write_nifti_case(tmp_path / "cases", case_id, volumes())
+        arrays = volumes()
+        arrays["t1"] *= 1 + (case_id == "b")
+        write_nifti_case(tmp_path / "cases", case_id, arrays)
     return tmp_path / "cases"
 
 
@@ -70,6 +72,7 @@ def test_existing_output(cases_dir):
 def test_check_prints_all_problems_and_writes_nothing(cases_dir, tmp_path):
     (cases_dir / "a" / "a_t2.nii.gz").unlink()
     (cases_dir / "b" / "b_flair.nii.gz").write_bytes(b"junk")
+    write_nifti_case(cases_dir, "c", {"label": volumes()["label"]})
     result = run("--source=brats", f"--input={cases_dir}", "--check", *SIZE)
     assert result.returncode == 1
     rows = result.stdout.splitlines()
@@ -77,7 +80,8 @@ def test_check_prints_all_problems_and_writes_nothing(cases_dir, tmp_path):
         ["ERROR", "a", "a_t2.nii.gz"],
         ["ERROR", "b", "b_flair.nii.gz"],
     ]
-    assert rows[-1] == "2 cases, 2 errors, 0 warnings."
+    assert [row.split()[:3] for row in rows if row.startswith("warning")] == [["warning", "c", "c_seg.nii.gz"]]
+    assert rows[-1] == "2 cases, 2 errors, 1 warnings."
     assert [path.name for path in tmp_path.iterdir()] == ["cases"]
 
 

@@ -170,7 +170,7 @@ def test_refuses_slices_and_crops_outside_the_volume(tmp_path):
 def test_refuses_class_beyond_the_configuration(tmp_path):
     write_nifti_case(tmp_path, "a", volumes())
     with pytest.raises(CaseError, match="class 4 is outside the 2 configured classes"):
-        read(tmp_path, dataclasses.replace(DATA, labels=("background", "lesion")))
+        read(tmp_path, dataclasses.replace(DATA, labels=("background", "lesion"), regions={"lesion": (1,)}))
 
 
 def test_reports_all_problems_at_once(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmsynth_tf import configs, constants, presets
+from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import Config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -157,3 +158,16 @@ def test_flags_override_the_preset():
 def test_a_flag_that_cannot_be_read_is_refused_by_name(argument, message):
     result = run_flags(argument)
     assert result.returncode != 0 and message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": ("background", "lesion")}, "holds label 2, but data.labels names 2 labels"),
+        ({"modalities": ("t1", "background")}, "must not be called background"),
+        ({"modalities": ("t1", "t1")}, "data.modalities names one twice"),
+    ],
+)
+def test_names_that_do_not_fit_together_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        configs.override(configs.DataConfig(), changes)

@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 import surface_distance
+import tensorflow as tf
 from scipy import spatial
 from skimage import metrics as skimage_metrics
 from sklearn import metrics as sklearn_metrics
 
-from mmsynth_tf import constants, metrics, surface_distances
+from mmsynth_tf import commands, constants, metrics, surface_distances
 
 SHAPES = pytest.mark.parametrize(
     ("shape", "spacing_mm"), [((12, 15), (1.0, 1.0)), ((11, 9), (0.5, 2.0)), ((6, 8, 7), (3.0, 1.0, 0.9))]
@@ -177,6 +178,29 @@ def test_equal_images_are_perfect(rng):
 @pytest.mark.parametrize("metric", [metrics.masked_ssim, metrics.masked_psnr, metrics.masked_mae])
 def test_an_empty_mask_gives_nan(rng, metric):
     assert math.isnan(metric(*rng.random((2, 16, 16)), np.zeros((16, 16), bool)))
+
+
+@pytest.mark.parametrize(("size", "scales"), [(11, 1), (16, 1), (22, 2), (64, 3), (128, 4), (240, 5), (512, 5)])
+def test_the_smallest_scale_of_ms_ssim_holds_a_window(size, scales):
+    assert metrics.ms_ssim_scales((size, 512)) == scales
+
+
+def test_slices_smaller_than_a_window_have_no_ms_ssim():
+    with pytest.raises(commands.UserError, match="11 pixels a side at least, these have 8"):
+        metrics.ms_ssim(np.zeros((1, 8, 16)), np.zeros((1, 8, 16)))
+
+
+def test_ms_ssim_of_one_scale_is_ssim(rng):
+    first, second = rng.random((2, 3, 16, 16)).astype(np.float32)
+    second = (first + second) / 2
+    expected = tf.image.ssim(first[..., None], second[..., None], 1.0)
+    np.testing.assert_allclose(metrics.ms_ssim(first, second), expected, atol=1e-5)
+
+
+def test_ms_ssim_of_equal_slices_is_one(rng):
+    image = rng.random((2, 64, 64))
+    np.testing.assert_allclose(metrics.ms_ssim(image, image), 1, atol=1e-5)
+    assert (metrics.ms_ssim(image, rng.random((2, 64, 64))) < 0.5).all()
 
 
 def test_a_summary_counts_what_the_mean_cannot_hold():

@@ -1,7 +1,13 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from mmsynth_tf import records
+from mmsynth_tf import locks, records
 from mmsynth_tf.commands import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def test_new_folder_appears_when_whole(tmp_path):
@@ -36,3 +42,49 @@ def test_replaces_only_when_asked_and_only_by_something_whole(tmp_path):
         (folder / "new").touch()
     assert [path.name for path in output.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def die_within(statement: str) -> None:
+    """Runs a block of `records` in a process that ends within it, as SIGKILL ends it."""
+    code = f"import os, pathlib; from mmsynth_tf import records\nwith {statement} as made:\n    os._exit(0)"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+
+
+def test_what_killed_processes_left_is_cleared_away(tmp_path):
+    output, file = tmp_path / "a", tmp_path / "b.txt"
+    die_within(f"records.new_folder(pathlib.Path({str(output)!r}), 'marker')")
+    die_within(f"records.atomic_path({str(file)!r})")
+    assert len(list(tmp_path.iterdir())) == 2
+    with records.new_folder(output, "marker"):
+        pass
+    records.write_text(file, "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b.txt"]
+
+
+def test_what_living_processes_are_writing_stays(tmp_path):
+    # A lock belongs to an open file, so that one process can stand for two.
+    file = tmp_path / ".b.txt.1.tmp"
+    file.touch()
+    with records.new_folder(tmp_path / "a", "marker") as folder, locks.holding(file):
+        with records.new_folder(tmp_path / "a", "marker"):
+            records.write_text(tmp_path / "b.txt", "text")
+            assert folder.exists() and file.exists()
+        (tmp_path / "a").rmdir()
+
+
+def test_a_folder_whose_replacement_was_killed_half_way_is_put_back(tmp_path):
+    (tmp_path / ".a.replaced-x" / "a").mkdir(parents=True)
+    (tmp_path / ".a.replaced-x" / "a" / "old").touch()
+    with pytest.raises(UserError, match="--overwrite"), records.new_folder(tmp_path / "a", "marker"):
+        pass
+    assert (tmp_path / "a" / "old").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_lock_keeps_others_out_until_it_is_given_back(tmp_path):
+    with locks.holding(tmp_path) as locked:
+        assert locked
+        with pytest.raises(locks.LockedError, match="Another process is using"), locks.holding(tmp_path):
+            pass
+    with locks.holding(tmp_path) as locked:
+        assert locked

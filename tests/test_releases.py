@@ -4,7 +4,7 @@ import pytest
 
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.constants import BRATS_MODALITIES
-from mmsynth_tf.releases import find_cases
+from mmsynth_tf.releases import CaseFiles, find_cases, search_cases
 
 VSD = "VSD.Brain.XX.O.{}.5/VSD.Brain.XX.O.{}.5.mha"
 LAYOUTS = {
@@ -91,10 +91,66 @@ def test_folder_may_be_the_case_itself(tmp_path):
     assert case.case_id == "pat_1"
 
 
-def test_refuses_two_files_for_one_volume(tmp_path):
+def test_two_files_for_one_volume_stay_with_the_case(tmp_path):
     touch(tmp_path, "a/x_t1.nii.gz", "b/x_t1.nii.gz")
-    with pytest.raises(UserError, match="Case x has two files for t1"):
-        find_cases(tmp_path, BRATS_MODALITIES)
+    [case] = find_cases(tmp_path, BRATS_MODALITIES)
+    assert case.images["t1"].path.parent.name == "a"
+    assert [(role, path.parent.name) for role, path in case.extra] == [("t1", "b")]
+
+
+def test_modalities_that_are_not_asked_for_are_no_slip(tmp_path):
+    touch(tmp_path, *[name.format(c="x") for name in LAYOUTS["brats2017-2021"]])
+    assert search_cases(tmp_path, ("t1",)).problems == []
+
+
+def test_unused_images_are_told_once_for_each_folder(tmp_path):
+    touch(tmp_path, "a/a_t1.nii.gz", *[f"b/image{number}.nii" for number in range(5)], "b/notes.txt")
+    [problem] = search_cases(tmp_path, BRATS_MODALITIES).problems
+    assert problem.is_warning
+    assert str(problem).startswith("Case b, image0.nii, image1.nii, image2.nii and 2 more: not used, for no modality")
+    assert "<case>_t1ce.nii.gz" in problem.remedy
+
+
+def test_many_warnings_are_logged_in_short(tmp_path, caplog):
+    touch(tmp_path, "a/a_t1.nii.gz", *[f"b{number}/b_seg.nii" for number in range(15)])
+    caplog.set_level("WARNING")
+    find_cases(tmp_path, BRATS_MODALITIES)
+    assert len(caplog.messages) == 11
+    assert caplog.messages[-1] == "And 5 more warnings of this kind."
+
+
+def write_cases(folder: Path, content: str) -> list[CaseFiles]:
+    """Three cases of other data, and a list of their patients."""
+    touch(folder, "x1_ct.nii.gz", "x2_ct.nii.gz", "x3_ct.nii.gz")
+    (folder / "patients.csv").write_text(content, encoding="utf-8-sig")
+    return find_cases(folder, ("ct",))
+
+
+def test_patients_come_from_a_list(tmp_path):
+    cases = write_cases(tmp_path, "case,age,patient\nx1,50, anna\nx3,60,ben\nx2,50,anna\n")
+    assert [case.patient_id for case in cases] == ["anna", "anna", "ben"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("case,patient\nx1,a\n", r"patients.csv lacks 2 of 3 cases \(x2, x3\). Add a row for each"),
+        ("case;patient\nx1;a\n", "patients.csv lacks the columns case and patient. Begin it with"),
+        ("", "patients.csv lacks the columns"),
+        ("case,patient\nx1\n", "row 2: the case or the patient is empty"),
+        ("case,patient\nx1,a\nx1,b\n", "row 3: case x1 is of patient a and of b. Delete one row"),
+    ],
+)
+def test_refuses_a_list_of_patients_that_leaves_doubts(tmp_path, content, message):
+    with pytest.raises(UserError, match=message):
+        write_cases(tmp_path, content)
+
+
+def test_refuses_a_list_of_patients_in_another_encoding(tmp_path):
+    (tmp_path / "patients.csv").write_bytes("case,patient\nx1,Jürgen\n".encode("latin-1"))
+    touch(tmp_path, "x1_ct.nii.gz")
+    with pytest.raises(UserError, match=r"patients.csv cannot be read .*UTF-8"):
+        find_cases(tmp_path, ("ct",))
 
 
 def test_refuses_empty_and_missing_folders_and_unknown_release(tmp_path):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmsynth_tf import constants, figures, records, report
+from mmsynth_tf import constants, figures, plots, records, report
 
 SIZE = 24
 
@@ -69,17 +69,33 @@ def test_curves_are_drawn_from_a_log(tmp_path):
     curves = records.read_columns(tmp_path / "log.csv")
     assert set(curves) == {"step", "loss", "validation"}
     np.testing.assert_array_equal(curves["validation"], [np.nan, 0.75])
-    assert decode(figures.training_curves(curves, panels={"both": ("loss", "validation")})).any()
+    assert decode(plots.training_curves(curves, panels={"both": ("loss", "validation")})).any()
 
 
 def test_a_curve_that_was_not_logged_is_refused():
     with pytest.raises(ValueError, match="no column dice; it has step, loss"):
-        figures.training_curves({"step": np.arange(2), "loss": np.ones(2)}, panels={"Dice": ("dice",)})
+        plots.training_curves({"step": np.arange(2), "loss": np.ones(2)}, panels={"Dice": ("dice",)})
 
 
 def test_points_accept_rows_without_a_value():
     values = np.array([0.8, np.nan]), np.array([0.1, np.nan])
-    assert decode(figures.points_with_errors(("real", "both"), {"WT": values, "TC": values}, "Dice", baseline=0)).any()
+    assert decode(plots.points_with_errors(("real", "both"), {"WT": values, "TC": values}, "Dice", baseline=0)).any()
+
+
+def test_single_repetitions_and_distributions_are_drawn(rng):
+    values = np.array([0.8, 0.6]), np.array([0.1, 0.0])
+    single = {"WT": [np.array([0.7, 0.9]), np.array([0.6])]}
+    assert decode(plots.points_with_errors(("real", "both"), {"WT": values}, "Dice", repetitions=single)).any()
+    distances = {"made": rng.uniform(size=50), "unseen": np.array([0.5, np.nan])}
+    assert decode(plots.histograms(distances, "distance", {"1st percentile": 0.1})).any()
+
+
+def test_segmented_slices_show_what_was_found_and_slices_stand_side_by_side(samples):
+    images, labels, _, _ = samples
+    found = np.stack([labels, 0 * labels], axis=-1)
+    png = figures.segmented_slices(images, ("t1", "t2"), labels, found, constants.BRATS_LABELS)
+    assert has_colour(png, figures.label_colour(2))
+    assert decode(figures.slice_grid({"a": images[..., 0], "b": images[..., 1]}, ("one", "two"))).any()
 
 
 def test_the_page_needs_nothing_but_itself(tmp_path, samples):

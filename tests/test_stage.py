@@ -1,50 +1,12 @@
 """The stage model on the smallest example: two single-weight networks with an optimizer each."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf.stage import Group, StageModel, gradients_of
+from mmsynth_tf.stage import gradients_of
 from tests import training_checks
-
-
-@dataclasses.dataclass(frozen=True)
-class Weights:
-    fit: float = 1.0
-    pull: float = 0.5
-
-
-def scale(factor: float) -> tf.keras.Model:
-    """x to factor · x."""
-    initializer = tf.keras.initializers.Constant(factor)
-    return tf.keras.Sequential(
-        [tf.keras.Input((1,)), tf.keras.layers.Dense(1, use_bias=False, kernel_initializer=initializer)]
-    )
-
-
-class TwoScales(StageModel):
-    """y = a x and z = b y. The first group trains a on y² and z, the second b on z."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.second = scale(2.0), scale(3.0)
-        self.term_weights = Weights()
-        self.groups = {"first": Group((self.first,), ("fit",)), "second": Group((self.second,), ("pull",))}
-
-    def forward(self, batch, training):
-        y = self.first(batch["x"], training=training)
-        return {"y": y, "z": self.second(y, training=training)}
-
-    def loss_terms(self, batch, tensors):
-        mean = tf.reduce_mean(tf.cast(tensors["z"], tf.float32))
-        return {"fit": mean, "pull": mean}
-
-    @property
-    def values(self) -> tuple[float, float]:
-        return tuple(float(network.trainable_variables[0][0, 0]) for network in (self.first, self.second))
-
+from tests.two_scales import TwoScales
 
 BATCH = {"x": tf.constant([[1.0], [3.0]])}
 
@@ -63,12 +25,13 @@ def test_steps_report_unweighted_terms_and_testing_trains_nothing():
     assert model.values == (2.0, 3.0)
 
 
-def test_epochs_start_their_averages_anew():
+def test_a_step_reports_its_own_terms_and_the_norms_of_its_gradients():
     model = training_checks.compile_with_sgd(TwoScales(), learning_rate=0.0)
-    first = {"x": tf.constant([[1.0]])}
-    model.evaluate(tf.data.Dataset.from_tensors(first), verbose=0)
-    reported = model.evaluate(tf.data.Dataset.from_tensors(BATCH), verbose=0, return_dict=True)
-    assert reported["fit"] == pytest.approx(12.0)
+    model.train_step({"x": tf.constant([[1.0]])})
+    reported = {name: float(value) for name, value in model.train_step(BATCH).items()}
+    # Mean x = 2; d/da (b a x) = 6 and d/db of half of it = 2.
+    expected = {"fit": 12.0, "pull": 12.0, "gradient of first": 6.0, "gradient of second": 2.0}
+    assert reported == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("names", [("first",), ("first", "second", "third")])

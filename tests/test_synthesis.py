@@ -1,11 +1,14 @@
-"""The synthetic data set, made by trained (for a step or two) generators, and the scores of segmenters on it."""
+"""Samples made by trained (for a step or two) generators, the data set of them, and the scores of segmenters on it."""
+
+import collections
+import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from datasets import synthetic
-from mmsynth_tf import configs, constants, evaluation, fusion, prepared, records, synthesis, training
+from mmsynth_tf import configs, constants, evaluation, fusion, prepared, records, remaking, synthesis, training
 from mmsynth_tf.experiments import segmentation, study
 from tests import fakes
 
@@ -33,14 +36,34 @@ def train_all(prepared_data, folder):
         training.train(stage, CONFIG, [prepared_data], folder)
 
 
-def generate(workdir, data, count, **settings):
+def generation(workdir, data, **settings):
     config = configs.override(CONFIG, {name.replace("__", "."): value for name, value in settings.items()})
-    return synthesis.Generation(str(workdir), str(data.path), count, config)
+    return synthesis.Generation(workdir, data.path, config)
 
 
-def test_samples_are_registered_labelled_and_inside_the_head(workdir, prepared_data):
-    samples = list(generate(workdir, prepared_data, 6))
-    assert [s["case_id"] for s in samples] == [f"synthetic_{i:07d}" for i in range(6)]
+@pytest.fixture(scope="module")
+def unfiltered(workdir, prepared_data):
+    """Of the first blocks, all that maps and labels allow."""
+    return generation(workdir, prepared_data)
+
+
+def first_samples(made, count):
+    blocks = (made.block(number, collections.Counter()) for number in itertools.count())
+    return list(itertools.islice(itertools.chain.from_iterable(blocks), count))
+
+
+@pytest.fixture(scope="module")
+def made(unfiltered, tmp_path_factory):
+    """A data set of eight samples."""
+    output = tmp_path_factory.mktemp("data") / "synthetic"
+    with records.new_folder(output, constants.DATA_SET_RECORD) as folder:
+        synthetic.build(unfiltered, 8, output, folder)
+    return prepared.open_prepared(output)
+
+
+def test_samples_are_registered_labelled_and_inside_the_head(unfiltered, prepared_data):
+    samples = first_samples(unfiltered, 6)
+    assert [s["case_id"] for s in samples] == [f"synthetic_{s['seed']:09d}" for s in samples]
     for sample in samples:
         outside = sample["background"][..., 0] == 1
         assert not sample["label"][outside].any()
@@ -51,9 +74,9 @@ def test_samples_are_registered_labelled_and_inside_the_head(workdir, prepared_d
             assert not image[outside].any()
 
 
-def test_each_sample_depends_on_its_number_alone(workdir, prepared_data):
-    one = list(generate(workdir, prepared_data, 5))
-    other = list(generate(workdir, prepared_data, 5, generation__batch_size=3))
+def test_each_sample_depends_on_its_number_alone(workdir, prepared_data, unfiltered):
+    one = first_samples(unfiltered, 5)
+    other = first_samples(generation(workdir, prepared_data, generation__batch_size=3), 5)
     for a, b in zip(one, other, strict=True):
         assert a["seed"] == b["seed"]
         np.testing.assert_array_equal(a["label"], b["label"])
@@ -61,39 +84,90 @@ def test_each_sample_depends_on_its_number_alone(workdir, prepared_data):
         np.testing.assert_allclose(a["image"]["t1"].astype(float), b["image"]["t1"].astype(float), atol=2e-3)
 
 
-def test_a_label_is_its_recorded_source_under_its_recorded_transform(workdir, prepared_data):
-    generation = generate(workdir, prepared_data, 4)
+def test_a_block_is_the_same_whatever_was_made_before_it(unfiltered):
+    after_another = first_samples(unfiltered, 2 * unfiltered.draws_per_block)
+    alone = list(unfiltered.block(1, collections.Counter()))
+    assert alone
+    assert [flat(s) for s in after_another if s["seed"] >= unfiltered.draws_per_block][: len(alone)] == [
+        flat(s) for s in alone
+    ]
+
+
+def flat(sample):
+    """A sample's bytes."""
+    return [np.asarray(value).tobytes() for value in tf.nest.flatten(sample)]
+
+
+def test_a_label_is_its_recorded_source_under_its_recorded_transform(unfiltered, prepared_data):
     sources = {
         f"{e['case_id'].decode()}:{e['slice_index']}": e for e in prepared_data.slices("train").as_numpy_iterator()
     }
-    for sample in generation:
+    for sample in first_samples(unfiltered, 4):
         label = sources[sample["label_source"]]["label"][None]
         moved = fusion.transform(label, sample["label_transform"][None], "NEAREST")
         np.testing.assert_array_equal(moved[0], sample["label"])
 
 
-def test_giving_up_says_what_the_filters_let_through(workdir, prepared_data):
-    impossible = generate(workdir, prepared_data, 4, generation__mask_error=-1.0, generation__max_tries=2)
-    with pytest.raises(synthesis.GenerationError, match=r"0\.0% of the maps pass Algorithm 3"):
-        list(impossible)
-
-
 def test_the_lesion_filter_keeps_what_the_segmenters_agree_with(workdir, prepared_data):
-    generation = generate(workdir, prepared_data, 3, generation__dice_threshold=1e-6)
-    try:
-        samples = list(generation)
-    except synthesis.GenerationError:
-        samples = []
-    assert all(np.mean(s["dice"]) >= 1e-6 for s in samples)
-    assert generation.provenance["synthesised"] >= generation.provenance["passed_lesion_filter"] == len(samples)
+    counts = collections.Counter()
+    kept = list(generation(workdir, prepared_data, generation__dice_threshold=0.2).block(0, counts))
+    assert all(np.mean(s["dice"]) >= 0.2 for s in kept)
+    assert counts["drawn"] == 32 >= counts["closed"] >= counts["labelled"] == counts["synthesised"]
+    assert counts["synthesised"] >= counts["kept"] == len(kept)
 
 
-def test_a_synthetic_data_set_trains_segmenters_that_are_scored_on_real_cases(workdir, prepared_data, tmp_path):
-    folder = tmp_path / "synthetic"
-    folder.mkdir()
-    synthetic.build(generate(workdir, prepared_data, 8), folder)
-    made = prepared.open_prepared(folder)
-    assert made.record["generation"]["passed_lesion_filter"] == 8
+@pytest.mark.parametrize("kept, gives_up", [(0, True), (10, True), (11, False)])
+def test_giving_up_says_what_the_filters_let_through(kept, gives_up):
+    counts = {"drawn": 500, "closed": 40, "labelled": 40, "synthesised": 40, "kept": kept}
+    settings = configs.GenerationConfig(batch_size=4, max_tries=50)
+    if gives_up:
+        with pytest.raises(synthesis.GenerationError, match=r"8\.0% of the maps pass Algorithm 3"):
+            synthesis.require_progress(counts, settings)
+    else:
+        synthesis.require_progress(counts, settings)
+
+
+@pytest.fixture(scope="module")
+def remaker(made, workdir, prepared_data):
+    return remaking.Remaker(made, workdir, prepared_data.path)
+
+
+def test_every_sample_of_a_data_set_can_be_made_again(remaker, made, tmp_path):
+    for case_id in made.cases["train"][::3]:
+        remade = remaker.remake(case_id)
+        assert remade.summary() == f"{case_id}: identical"
+    written = np.load(remaker.save(remade, tmp_path), allow_pickle=False)
+    np.testing.assert_array_equal(written["image_t1"], remade.example["image/t1"])
+    assert (tmp_path / f"{case_id}.png").stat().st_size
+    with pytest.raises(remaking.RemakeError, match="holds no sample synthetic_9; it holds 8"):
+        remaker.remake("synthetic_9")
+
+
+def test_a_sample_that_comes_out_otherwise_is_described(remaker, made, monkeypatch):
+    stored = remaker._stored(made.cases["train"][0])
+    changed = {**stored, "image/t1": stored["image/t1"].copy(), "label_source": np.asarray(b"other:1")}
+    changed["image/t1"][0, 0] += 0.25
+    monkeypatch.setattr(remaker, "_stored", lambda case_id: changed)
+    text = remaker.remake(made.cases["train"][0]).summary()
+    assert "image/t1: 1 of 256 values differ, by at most 0.25" in text
+    assert "b'other:1' is stored" in text
+
+
+def test_other_weights_and_other_labels_are_refused(made, workdir, prepared_data, monkeypatch):
+    recorded = made.record["generation"]
+    other = {**recorded["checkpoints"], constants.STRUCTURE: "abc"}
+    with monkeypatch.context() as patch, pytest.raises(remaking.RemakeError, match=r"structure weights .* have abc"):
+        patch.setattr(synthesis, "checkpoint_hashes", lambda workdir: other)
+        remaking.Remaker(made, workdir, prepared_data.path)
+    monkeypatch.setitem(recorded, "label_pool", "def")
+    with pytest.raises(remaking.RemakeError, match="label_pool is def there and"):
+        remaking.Remaker(made, workdir, prepared_data.path)
+    with pytest.raises(remaking.RemakeError, match="is no synthetic data set"):
+        remaking.Remaker(prepared_data, workdir, prepared_data.path)
+
+
+def test_a_synthetic_data_set_trains_segmenters_that_are_scored_on_real_cases(made, workdir, prepared_data, tmp_path):
+    assert made.record["generation"]["passed_lesion_filter"] >= 8 == len(made.cases["train"])
     assert set(made.record["generation"]["checkpoints"]) == set(constants.STAGES)
     training.train(constants.SEGMENTATION, CONFIG, [made], tmp_path / "models")
     table = segmentation.run(study.Request(tmp_path / "models", prepared_data))["table"]

@@ -5,39 +5,68 @@ import pytest
 import tensorflow_datasets as tfds
 
 from datasets import synthetic
-from mmsynth_tf import constants
+from datasets.synthetic.statistics import LabelStatistics
+from mmsynth_tf import commands, constants, prepared, synthesis
+from mmsynth_tf.configs import GenerationConfig
 from mmsynth_tf.records import new_folder
 from tests.fakes_cases import DATA
 
 SIZE = (*DATA.image_size, 1)
+DATA_RECORD = {
+    "source": "brats",
+    "release": "brats2017-2021",
+    "created": "2026-01-01T00:00:00+00:00",
+    "split": {"train": ["a_1", "a_2", "b_1"], "validation": [], "test": ["c_1"]},
+    "patients": {"a_1": "a", "a_2": "a", "b_1": "b", "c_1": "c"},
+}
+IDENTITY = {
+    "seed": 5,
+    "draws_per_block": 4,
+    "labels_from": DATA_RECORD,
+    "trained_on": {constants.STRUCTURE: [DATA_RECORD]},
+    "settings": {"mask_error": 0.05, "dice_threshold": 0.9, "max_tries": 50},
+    "augmentation": {"scale": 0.1},
+    "checkpoints": {constants.STRUCTURE: "0123"},
+    "made_with": {"device": "CPU"},
+}
 
 
 class Generation:
-    """Three slices; the second step fails when asked to."""
+    """Four draws a block, of which block b keeps those whose number is not a multiple of b + 2.
 
-    def __init__(self, fails=False):
-        self.data, self.provenance, self.fails = DATA, {}, fails
+    Args:
+      fails_at: draw that fails.
+      **settings: of the identity.
+    """
 
-    def __iter__(self):
-        for index in range(3):
-            if self.fails and index == 1:
+    def __init__(self, fails_at=None, **settings):
+        self.data, self.settings = DATA, GenerationConfig(batch_size=4, max_tries=3)
+        self.identity = {**IDENTITY, **settings}
+        self.fails_at, self.made = fails_at, []
+
+    def block(self, number, counts):
+        self.made.append(number)
+        for draw in range(4 * number, 4 * number + 4):
+            if draw == self.fails_at:
                 raise RuntimeError("generator failed")
-            yield self.example(index)
-        self.provenance = {"dropped": {"dice": 7}}
+            counts.update(drawn=1, closed=1, labelled=1, synthesised=1)
+            if draw % (number + 2):
+                counts["kept"] += 1
+                yield self.example(draw)
 
     @staticmethod
-    def example(index):
+    def example(draw):
         return {
-            "image": {name: np.full(SIZE, index / 4, np.float16) for name in DATA.modalities},
+            "image": {name: np.full(SIZE, draw / 32, np.float16) for name in DATA.modalities},
             "available": np.ones(4, bool),
-            "label": np.full(SIZE, index, np.uint8),
+            "label": np.full(SIZE, draw % 3, np.uint8),
             "has_label": True,
-            "case_id": f"synthetic_{index}",
-            "patient_id": f"synthetic_{index}",
+            "case_id": f"synthetic_{draw}",
+            "patient_id": f"synthetic_{draw}",
             "slice_index": 0,
             "structure": np.ones(SIZE, np.uint8),
             "background": np.zeros(SIZE, np.uint8),
-            "seed": 2**40 + index,
+            "seed": 2**40 + draw,
             "label_source": "case:3",
             "label_transform": np.arange(8, dtype=np.float32),
             "mask_error": 0.01,
@@ -45,22 +74,105 @@ class Generation:
         }
 
 
-def test_writes_examples_and_provenance(tmp_path):
-    with new_folder(tmp_path / "out", "data_set.json") as folder:
-        synthetic.build(Generation(), folder)
-    record = json.loads((tmp_path / "out" / constants.DATA_SET_RECORD).read_text())
-    assert record["generation"] == {"dropped": {"dice": 7}}
-    assert record["split"]["train"] == ["synthetic_0", "synthetic_1", "synthetic_2"]
+# Draws that the first blocks keep: 1, 3 | 4, 5, 7 | 9, 10, 11 | …
+FIRST_SIX = [1, 3, 4, 5, 7, 9]
+
+
+def build(generation, count, output):
+    with new_folder(output, constants.DATA_SET_RECORD) as folder:
+        synthetic.build(generation, count, output, folder)
+    return json.loads((output / constants.DATA_SET_RECORD).read_text())
+
+
+def shards(folder):
+    return [path.read_bytes() for path in sorted(folder.glob("*.tfrecord-*"))]
+
+
+def test_writes_the_first_accepted_samples_and_their_provenance(tmp_path):
+    record = build(Generation(), 6, tmp_path / "out")
+    assert record["split"]["train"] == [f"synthetic_{draw}" for draw in FIRST_SIX]
+    rates = {"drawn": 12, "passed_lesion_filter": 8, "lesion_acceptance": 8 / 12}
+    assert record["generation"].items() >= {**IDENTITY, **rates}.items()
     builder = tfds.builder_from_directory(str(tmp_path / "out"))
-    found = {e["case_id"].decode(): e for e in tfds.as_numpy(builder.as_dataset(split="train"))}
-    for index in range(3):
-        expected = Generation.example(index)
+    assert builder.info.splits["train"].shard_lengths == [2, 3, 1]
+    found = list(tfds.as_numpy(builder.as_dataset(split="train")))
+    for draw, example in zip(FIRST_SIX, found, strict=True):
+        expected = Generation.example(draw)
+        assert example["case_id"].decode() == expected["case_id"]
         for name in ("label", "structure", "background", "label_transform", "dice", "seed"):
-            np.testing.assert_array_equal(found[f"synthetic_{index}"][name], expected[name])
-        np.testing.assert_array_equal(found[f"synthetic_{index}"]["image"]["t2"], expected["image"]["t2"])
+            np.testing.assert_array_equal(example[name], expected[name])
+        np.testing.assert_array_equal(example["image"]["t2"], expected["image"]["t2"])
 
 
-def test_failing_generation_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError, match="generator failed"), new_folder(tmp_path / "out", "data_set.json") as folder:
-        synthetic.build(Generation(fails=True), folder)
-    assert not list(tmp_path.iterdir())
+def test_a_build_that_failed_goes_on(tmp_path):
+    undisturbed = build(Generation(), 6, tmp_path / "undisturbed")
+    with pytest.raises(RuntimeError, match="generator failed"):
+        build(Generation(fails_at=6), 6, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    generation = Generation()
+    record = build(generation, 6, tmp_path / "out")
+    assert generation.made == [1, 2]
+    assert shards(tmp_path / "out") == shards(tmp_path / "undisturbed")
+    assert {**record, "created": undisturbed["created"]} == undisturbed
+
+
+def test_workers_make_what_one_would(tmp_path):
+    build(Generation(), 6, tmp_path / "one")
+    workers = [Generation() for _ in range(2)]
+    for number in (1, 0):
+        synthetic.make_blocks(workers[number], 6, tmp_path / "shared", number, num_workers=2)
+    # The second worker saw the blocks of the first.
+    assert [worker.made for worker in workers] == [[0, 2], [1, 3]]
+    finisher = Generation()
+    build(finisher, 6, tmp_path / "shared")
+    assert not finisher.made
+    assert shards(tmp_path / "shared") == shards(tmp_path / "one")
+
+
+def test_what_a_worker_left_out_is_made_at_the_end(tmp_path):
+    build(Generation(), 6, tmp_path / "one")
+    synthetic.make_blocks(Generation(), 3, tmp_path / "shared", worker=1, num_workers=2)
+    finisher = Generation()
+    build(finisher, 6, tmp_path / "shared")
+    assert finisher.made == [0, 2]
+    assert shards(tmp_path / "shared") == shards(tmp_path / "one")
+
+
+def test_samples_of_another_making_are_not_mixed_in(tmp_path):
+    synthetic.make_blocks(Generation(), 2, tmp_path / "out")
+    with pytest.raises(commands.UserError, match=r"out\.blocks .* seed, settings.dice_threshold differ"):
+        build(Generation(seed=6, settings={**IDENTITY["settings"], "dice_threshold": 0.8}), 2, tmp_path / "out")
+    # How long to try changes nothing that was made.
+    build(Generation(settings={**IDENTITY["settings"], "max_tries": 99}), 2, tmp_path / "out")
+
+
+def test_gives_up_when_nothing_passes(tmp_path, monkeypatch):
+    monkeypatch.setattr(Generation, "block", lambda self, number, counts: iter(counts.update(drawn=4) or ()))
+    with pytest.raises(synthesis.GenerationError, match="Gave up after 12 draws with 0 samples"):
+        synthetic.make_blocks(Generation(), 2, tmp_path / "out")
+
+
+def test_a_data_set_that_does_not_fit_the_disk_is_refused_at_once(tmp_path):
+    generation = Generation()
+    with pytest.raises(OSError, match=r"needs about .* are free"):
+        build(generation, 10**12, tmp_path / "out")
+    assert not generation.made
+
+
+def test_statistics_of_labels():
+    statistics = LabelStatistics(DATA)
+    for pixels in ([90, 10, 0, 0, 0], [70, 0, 20, 0, 10], [100, 0, 0, 0, 0]):
+        statistics.add(pixels)
+    found = statistics.summary()
+    assert (found["slices"], found["slices_without_lesion"]) == (3, 1)
+    assert list(found["slices_with"].values()) == [3, 1, 1, 0, 1]
+    assert list(found["pixels"].values()) == [260, 10, 20, 0, 10]
+    # Areas 10 and 30.
+    assert found["lesion_area"] == {"mean": 20.0, "sd": 10.0, "smallest": 10, "largest": 30}
+    assert LabelStatistics(DATA).summary()["lesion_area"] is None
+
+
+def test_the_set_opens_and_has_a_card(tmp_path):
+    build(Generation(), 4, tmp_path / "out")
+    assert len(prepared.open_prepared(tmp_path / "out").cases["train"]) == 4
+    assert constants.DISCLAIMER in (tmp_path / "out" / "README.md").read_text()

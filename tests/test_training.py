@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import callbacks, configs, constants, prepared, records, training
+from mmsynth_tf import callbacks, checkpoints, configs, constants, prepared, records, training
 from mmsynth_tf.commands import UserError
 from tests import fakes
 
@@ -44,14 +44,14 @@ def stop_after_first_checkpoint(stage, data, workdir):
     class Stopped(Exception):
         pass
 
-    original = training.Run.save
+    original = checkpoints.Checkpoints.save
 
     def save_and_stop(run, step):
         original(run, step)
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(training.Run, "save", save_and_stop)
+        patch.setattr(checkpoints.Checkpoints, "save", save_and_stop)
         training.train(stage, CONFIG, [data], workdir)
 
 

@@ -9,10 +9,10 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from datasets.features import slice_features
-from datasets.parallel import map_in_order
 from datasets.prepare import data_set_record, require_space, write_data_set
 from mmsynth_tf.cases import read_case
 from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.parallel import map_in_order
 from mmsynth_tf.releases import CaseFiles
 from mmsynth_tf.slicing import slice_examples
 from mmsynth_tf.splits import split_by_patient

@@ -6,9 +6,9 @@ import nibabel
 import numpy as np
 from tqdm import tqdm
 
-from datasets.parallel import map_in_order
 from datasets.phantom import anatomy, appearance, tumour
 from mmsynth_tf.commands import UserError
+from mmsynth_tf.parallel import map_in_order
 
 
 def write_cases(folder: Path, num_cases: int, seed: int = 0, spacing: float = 1.0) -> None:

@@ -1,5 +1,6 @@
-"""Generated slices as a TFDS data set."""
+"""Generated slices as a data set that TFDS reads."""
 
-from datasets.synthetic.synthetic import Generation, Synthetic, SyntheticConfig, build
+from datasets.synthetic.blocks import Generation
+from datasets.synthetic.synthetic import blocks_folder, build, make_blocks
 
-__all__ = ["Generation", "Synthetic", "SyntheticConfig", "build"]
+__all__ = ["Generation", "blocks_folder", "build", "make_blocks"]

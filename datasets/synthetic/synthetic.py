@@ -1,80 +1,133 @@
-"""TFDS builder for slices that trained generators make (method §7)."""
+"""The data set of slices that trained generators make (method §7), in the form of TFDS."""
 
-import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+import collections
+import json
+import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from datasets.features import synthetic_features
-from datasets.prepare import data_set_record, write_data_set
+from datasets.prepare import data_set_record, require_space
+from datasets.synthetic.blocks import Block, Blocks, Generation
+from datasets.synthetic.statistics import LabelStatistics
+from mmsynth_tf import card_writer, constants, records, synthesis
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.splits import TEST, TRAIN, VALIDATION
 
-_DESCRIPTION = "Synthetic registered slices with lesion labels. Research software. Not for clinical use."
+_NAME, _VERSION = "synthetic", "1.0.0"
+_DESCRIPTION = f"Synthetic registered slices with lesion labels. {constants.DISCLAIMER}"
 
 
-class Generation(Protocol):
-    """A run of the generators. Iterating makes the examples, named as `datasets.features.synthetic_features` says."""
-
-    data: DataConfig  # What the generators were trained on; gives size, modalities and classes.
-    provenance: Mapping[str, Any]  # Thresholds, drops, hashes of checkpoints; complete after the iteration.
-
-    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+def blocks_folder(output: Path) -> Path:
+    """Where the samples of a data set lie until it is whole."""
+    return output.with_name(f"{output.name}.blocks")
 
 
-@dataclasses.dataclass
-class SyntheticConfig(tfds.core.BuilderConfig):
-    """Where the examples come from.
+def make_blocks(generation: Generation, count: int, output: Path, worker: int = 0, num_workers: int = 1) -> Blocks:
+    """Makes a worker's share of the samples of a data set, those that are missing.
 
-    Attributes:
-      data: slice geometry, modalities and classes.
-      examples: iterated once.
+    Args:
+      generation: the generators.
+      count: number of samples of the whole data set.
+      output: folder of the data set, which need not exist.
+      worker: from 0.
+      num_workers: how many share the work; they need to see the same folder.
+
+    Raises:
+      GenerationError: the filters accept too few samples.
+      UserError: samples of another generation lie there.
+      OSError: the disk is too small or cannot be written.
     """
-
-    name: str = "slices"
-    data: DataConfig = dataclasses.field(default_factory=DataConfig)
-    examples: Iterable[dict[str, Any]] = dataclasses.field(default=(), repr=False)
-
-
-class Synthetic(tfds.core.GeneratorBasedBuilder):
-    """Generated slices; all of them are training data."""
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        features = tfds.features.FeaturesDict(synthetic_features(self.builder_config.data))
-        return self.dataset_info_from_configs(features=features, description=_DESCRIPTION)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        del dl_manager  # Nothing is downloaded.
-        return {TRAIN: self._generate_examples(self.builder_config.examples)}
-
-    def _generate_examples(self, examples: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for example in examples:
-            yield example["case_id"], example
+    blocks = Blocks(blocks_folder(output), generation)
+    missing = count - sum(blocks.first(count))
+    require_space(output.parent, missing * _bytes_per_sample(generation))
+    blocks.make(count, worker, num_workers)
+    return blocks
 
 
-def build(generation: Generation, folder: Path) -> None:
-    """Writes what a generation yields as a prepared data set into an existing folder."""
-    case_ids: list[str] = []
+def build(generation: Generation, count: int, output: Path, folder: Path) -> None:
+    """Makes what is missing of the first `count` samples and packs them into an existing folder.
 
-    def noted() -> Iterator[dict[str, Any]]:
-        for example in generation:
-            case_ids.append(example["case_id"])
-            yield example
+    The order is that of the draws, whoever made them. `blocks_folder(output)` stays until the caller deletes it.
 
-    config = SyntheticConfig(data=generation.data, examples=noted())
-    write_data_set(
-        lambda data_dir: Synthetic(data_dir=data_dir, config=config),
-        folder,
-        lambda: data_set_record(
-            generation.data,
-            source="synthetic",
-            release="synthetic",
-            split={TRAIN: case_ids, VALIDATION: [], TEST: []},
-            patients={},
-            generation=dict(generation.provenance),
-        ),
+    Args:
+      generation: the generators.
+      count: number of samples.
+      output: folder that `folder` will become.
+      folder: receives the data set; use `records.new_folder`.
+
+    Raises:
+      as `make_blocks`.
+    """
+    blocks = make_blocks(generation, count, output)
+    lengths = blocks.first(count)
+    _write_shards(blocks, lengths, generation.data, folder)
+    record = _record(blocks, lengths, generation)
+    records.write_text(folder / constants.DATA_SET_RECORD, json.dumps(record, indent=2))
+    card_writer.write(folder, name=output.name)
+
+
+def _write_shards(blocks: Blocks, lengths: Sequence[int], data: DataConfig, folder: Path) -> None:
+    """Makes a shard of the first samples of each block, and what TFDS needs to read them."""
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=folder, dataset_name=_NAME, split=TRAIN, filetype_suffix="tfrecord"
     )
+    chosen = [(number, length) for number, length in enumerate(lengths) if length]
+    num_bytes = 0
+    for (number, length), path in zip(chosen, template.sharded_filepaths(len(chosen)), strict=True):
+        block = blocks.read(number)
+        num_bytes += sum(sample["bytes"] for sample in block.samples[:length])
+        _place(block, length, path)
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        features=tfds.features.FeaturesDict(synthetic_features(data)),
+        split_infos=[tfds.core.SplitInfo(TRAIN, [length for _, length in chosen], num_bytes, template)],
+        filename_template=template,
+        version=_VERSION,
+        description=_DESCRIPTION,
+        check_data=False,  # Reading an example takes seconds, and the tests do it.
+    )
+
+
+def _record(blocks: Blocks, lengths: Sequence[int], generation: Generation) -> dict[str, Any]:
+    """The content of data_set.json."""
+    counts, case_ids, statistics = collections.Counter(), [], LabelStatistics(generation.data)
+    for number, length in enumerate(lengths):
+        block = blocks.read(number)
+        counts.update(block.counts)
+        for sample in block.samples[:length]:
+            case_ids.append(sample["case_id"])
+            statistics.add(sample["pixels"])
+    return data_set_record(
+        generation.data,
+        source="synthetic",
+        release="synthetic",
+        split={TRAIN: case_ids, VALIDATION: [], TEST: []},
+        patients={},
+        generation={**generation.identity, **synthesis.acceptance(counts)},
+        statistics=statistics.summary(),
+    )
+
+
+def _place(block: Block, length: int, path: os.PathLike) -> None:
+    """Puts the first `length` samples of a block into a shard, without a copy where the file system can."""
+    if length < len(block.samples):
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for record in tf.data.TFRecordDataset(str(block.path)).take(length):
+                writer.write(record.numpy())
+        return
+    try:
+        os.link(block.path, path)
+    except OSError:  # The file system has no links.
+        shutil.copyfile(block.path, path)
+
+
+def _bytes_per_sample(generation: Generation) -> int:
+    """Half-precision images, label, structure map and background; the rest is small."""
+    data = generation.data
+    return data.height * data.width * (2 * data.num_modalities + 3)

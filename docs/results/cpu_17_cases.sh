@@ -10,7 +10,7 @@ results=$(dirname "$0")/cpu_17_cases
 python=${PYTHON:-python}
 mkdir -p "$work" "$results"
 
-step() { echo "$(date -u +%FT%TZ) $*" | tee -a "$work/steps.log"; "$python" "$@"; }
+step() { echo "$(date -u +%FT%TZ) $*" | sed "s#$work#work#g; s#$cases#cases#g" | tee -a "$work/steps.log"; "$python" "$@"; }
 build() { [ -e "$1" ] || step datasets/build.py --preset=cpu --output="$1" "${@:2}"; }
 train() { step train.py --preset=cpu --workdir="$1" --stage="$2" --data_dir="$3"; }
 
@@ -27,7 +27,8 @@ for models in models on_synthetic on_both; do
   cp "$work/$models/evaluation/segmentation/table.md" "$results/segmentation_$models.md"
 done
 step evaluate.py --experiment=lesion_check --workdir="$work/models" --test_data="$work/real" --synthetic_data="$work/unfiltered"
-cp "$work/models/evaluation/lesion_check/records.csv" "$results/lesion_check.csv"
+# A value a slice: Dice alone, or the file would hold megabytes.
+grep -E '^experiment,|,dice,' "$work/models/evaluation/lesion_check/records.csv" > "$results/lesion_check.csv"
 cp "$work/models/evaluation/lesion_check/table.md" "$results/lesion_check.md"
 for stage in structure segmentation synthesis; do cp "$work/models/$stage/losses.csv" "$results/losses_$stage.csv"; done
 cp "$work/synthetic/data_set.json" "$results/synthetic_data_set.json"

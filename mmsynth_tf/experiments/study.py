@@ -12,6 +12,7 @@ from mmsynth_tf.records import Record
 
 EVALUATION = "evaluation"  # Folder in the work directory.
 RECORDS_FILE = "records.json"
+_TABLES_FILE = "tables.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,10 @@ class Study:
       name: the experiment.
       request: what was asked.
       **settings: what else the measurements depend on, JSON values.
+
+    Attributes:
+      folder: its folder.
+      parts: folder within it for what depends on these very inputs.
     """
 
     def __init__(self, name: str, request: Request, **settings: Any):
@@ -62,11 +67,11 @@ class Study:
         }
         # Parts that were measured on other data, models or settings lie elsewhere, and so are never taken for these.
         key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
-        self._parts = self.folder / "parts" / key
+        self.parts = self.folder / "parts" / key
 
     def part(self, name: str, measure: Callable[[], Iterable[Record]]) -> list[Record]:
         """The records of one part: read when it was measured before, measured and kept otherwise."""
-        path = self._parts / f"{name}.json"
+        path = self.parts / f"{name}.json"
         if not path.is_file():
             records.write_json(path, [{"experiment": self.name, **row} for row in measure()])
         return records.read_json(path)
@@ -80,7 +85,18 @@ class Study:
             records.write_text(self.folder / f"{name}.tex", table.latex())
             cells = [dict(zip(table.header, line, strict=True)) for line in table.texts()]
             records.write_csv(self.folder / f"{name}.csv", cells)
+        whole = {name: dataclasses.asdict(table) for name, table in tables.items()}
+        records.write_text(self.folder / _TABLES_FILE, json.dumps(whole, indent=1))
         return dict(tables)
+
+
+def finished_tables(workdir: pathlib.Path, experiment: str) -> dict[str, report.Table]:
+    """The tables that an experiment left in a work directory; none where it was not run to its end."""
+    path = pathlib.Path(workdir) / EVALUATION / experiment / _TABLES_FILE
+    if not path.is_file():
+        return {}
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    return {name: report.Table(**table) for name, table in whole.items()}
 
 
 def data_name(data: prepared.PreparedData) -> str:

@@ -1,0 +1,149 @@
+"""Blocks of samples on disk: a build can be stopped and goes on, and several workers can share it."""
+
+import collections
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from datasets.features import synthetic_features
+from mmsynth_tf import records, synthesis
+from mmsynth_tf.commands import UserError
+from mmsynth_tf.configs import DataConfig, GenerationConfig
+
+_IDENTITY_FILE = "generation.json"
+# What may change when a build goes on: it decides when to give up, not what is made.
+_IRRELEVANT = "settings.max_tries"
+
+
+class Generation(Protocol):
+    """A run of the generators, see `mmsynth_tf.synthesis.Generation`."""
+
+    data: DataConfig
+    settings: GenerationConfig
+    identity: Mapping[str, Any]
+
+    def block(self, number: int, counts: collections.Counter) -> Iterator[dict[str, Any]]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A finished block.
+
+    Attributes:
+      path: TFRecord file.
+      counts: what the filters saw and let through.
+      samples: for each sample `case_id`, `bytes` of its record, and `pixels` of each label class.
+    """
+
+    path: Path
+    counts: dict[str, int]
+    samples: list[dict[str, Any]]
+
+
+class Blocks:
+    """A folder with the finished blocks of a generation: a TFRecord file each, and a JSON file that says it is whole.
+
+    Args:
+      folder: made if needed.
+      generation: makes the blocks.
+
+    Raises:
+      UserError: the folder holds blocks of another generation.
+    """
+
+    def __init__(self, folder: Path, generation: Generation):
+        self._folder, self._generation = folder, generation
+        self._features = tfds.features.FeaturesDict(synthetic_features(generation.data))
+        self._counts: dict[int, dict[str, int]] = {}
+        self._claim()
+
+    def make(self, count: int, worker: int = 0, num_workers: int = 1) -> None:
+        """Makes the blocks `worker`, `worker` + `num_workers`, … that are missing.
+
+        Stops when the finished blocks before the next one hold `count` samples.
+
+        Raises:
+          GenerationError: the filters accept too few samples.
+        """
+        with tqdm(total=count, desc="Making samples", unit="sample") as progress:
+            for number in itertools.count(worker, num_workers):
+                finished = self._finished()
+                progress.update(min(sum(c["kept"] for c in finished.values()), count) - progress.n)
+                if sum(finished[n]["kept"] for n in finished if n < number) >= count:
+                    return
+                if number not in finished:
+                    synthesis.require_progress(_total(finished.values()), self._generation.settings)
+                    self._make(number)
+
+    def first(self, count: int) -> list[int]:
+        """How many samples of each block, from block 0 on, are the first `count` of all; sums to less if some miss."""
+        finished, lengths = self._finished(), []
+        while count and len(lengths) in finished:
+            lengths.append(min(count, finished[len(lengths)]["kept"]))
+            count -= lengths[-1]
+        return lengths
+
+    def read(self, number: int) -> Block:
+        """What is known about a finished block."""
+        content = json.loads(self._path(number, "json").read_text(encoding="utf-8"))
+        return Block(self._path(number, "tfrecord"), content["counts"], content["samples"])
+
+    def _make(self, number: int) -> None:
+        counts, samples = collections.Counter(kept=0), []
+        with records.atomic_path(self._path(number, "tfrecord")) as path, tf.io.TFRecordWriter(str(path)) as writer:
+            for example in self._generation.block(number, counts):
+                record = self._features.serialize_example(example)
+                writer.write(record)
+                samples.append(self._describe(example, len(record)))
+        text = json.dumps({"counts": counts, "samples": samples})
+        # Last: it says that the block is whole.
+        records.write_text(self._path(number, "json"), text)
+
+    def _describe(self, example: Mapping[str, Any], num_bytes: int) -> dict[str, Any]:
+        pixels = np.bincount(example["label"].ravel(), minlength=self._generation.data.num_classes).tolist()
+        return {"case_id": example["case_id"], "bytes": num_bytes, "pixels": pixels}
+
+    def _finished(self) -> dict[int, dict[str, int]]:
+        """Counts of the finished blocks, by number; those of other workers among them."""
+        for path in self._folder.glob("block-*.json"):
+            number = int(path.stem.removeprefix("block-"))
+            if number not in self._counts:
+                self._counts[number] = self.read(number).counts
+        return self._counts
+
+    def _path(self, number: int, suffix: str) -> Path:
+        return self._folder / f"block-{number:06d}.{suffix}"
+
+    def _claim(self) -> None:
+        """Writes down whose blocks these are, or checks that those which lie here are of the same making."""
+        identity, path = json.loads(json.dumps(self._generation.identity)), self._folder / _IDENTITY_FILE
+        if not path.is_file():
+            records.write_text(path, json.dumps(identity, indent=1))
+            return
+        there, here = _leaves(json.loads(path.read_text(encoding="utf-8"))), _leaves(identity)
+        differing = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
+        if set(differing) - {_IRRELEVANT}:
+            raise UserError(
+                f"{self._folder} holds samples of an unfinished data set that was made otherwise: "
+                f"{', '.join(differing)} differ. Give the command that was stopped, another --output, "
+                "or delete that folder."
+            )
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves = {}
+    for name, value in tree.items():
+        leaves |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return leaves
+
+
+def _total(counts: Iterable[Mapping[str, int]]) -> collections.Counter:
+    return sum(map(collections.Counter, counts), collections.Counter())

@@ -1,0 +1,50 @@
+"""Counts of labels over a data set, sample by sample."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mmsynth_tf.configs import DataConfig
+
+
+class LabelStatistics:
+    """Which classes the slices hold, and how large their lesions are."""
+
+    def __init__(self, data: DataConfig):
+        self._names = data.labels
+        self._slices, self._without_lesion = 0, 0
+        self._slices_with = np.zeros(data.num_classes, np.int64)
+        self._pixels = np.zeros(data.num_classes, np.int64)
+        self._area_squares, self._smallest, self._largest = 0, math.inf, 0
+
+    def add(self, pixels: Sequence[int]) -> None:
+        """Adds a slice with so many pixels of each class."""
+        area = sum(pixels[1:])
+        self._slices += 1
+        self._slices_with += np.asarray(pixels) > 0
+        self._pixels += pixels
+        if area:
+            self._area_squares += area**2
+            self._smallest, self._largest = min(self._smallest, area), max(self._largest, area)
+        else:
+            self._without_lesion += 1
+
+    def summary(self) -> dict[str, Any]:
+        """JSON values; areas in pixels, over the slices with a lesion."""
+        by_class = {"slices_with": self._slices_with.tolist(), "pixels": self._pixels.tolist()}
+        return {
+            "slices": self._slices,
+            "slices_without_lesion": self._without_lesion,
+            **{name: dict(zip(self._names, values, strict=True)) for name, values in by_class.items()},
+            "lesion_area": self._lesion_area(),
+        }
+
+    def _lesion_area(self) -> dict[str, float] | None:
+        number = self._slices - self._without_lesion
+        if not number:
+            return None
+        mean = int(self._pixels[1:].sum()) / number
+        variance = max(self._area_squares / number - mean**2, 0.0)
+        return {"mean": mean, "sd": math.sqrt(variance), "smallest": self._smallest, "largest": self._largest}

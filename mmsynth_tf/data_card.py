@@ -1,0 +1,30 @@
+"""Writes the data card of a synthetic data set again, with what has been measured since it was built.
+
+    python -m mmsynth_tf.data_card --data=data/synthetic --workdir=runs/a
+
+Measurements of other data sets, or older than this one, are left out.
+"""
+
+import os
+import pathlib
+
+from absl import flags
+
+from mmsynth_tf import commands
+
+_DATA = flags.DEFINE_string("data", None, "Prepared synthetic data set.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Work directory that holds evaluation/ with the measurements.")
+
+
+def main(argv: list[str]) -> None:
+    commands.refuse_arguments(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
+    from mmsynth_tf import card_writer
+
+    workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else None
+    print(f"Data card: {card_writer.write(pathlib.Path(_DATA.value), workdir)}")
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,180 @@
+"""The training sets of the usability experiment: real, synthetic and augmented slices in 25 mixtures (method §8).
+
+The unit of every fraction is the real training set: 1 is as many slices as it
+has, whatever the slices are.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf import commands, input_pipeline, prepared
+from mmsynth_tf.configs import Config
+
+REAL, SYNTHETIC, AUGMENTED = "real", "synthetic", "augmented"
+RANDOM, REAL_FIRST, SYNTHETIC_FIRST = "random", "real first", "synthetic first"
+
+# Which slices are drawn together, phase after phase; each phase has an equal share of the steps.
+_PHASES = {
+    RANDOM: ((REAL, SYNTHETIC, AUGMENTED),),
+    REAL_FIRST: ((REAL,), (SYNTHETIC,)),
+    SYNTHETIC_FIRST: ((SYNTHETIC,), (REAL,)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """One row of the paper's table.
+
+    Attributes:
+      name: for command lines, folders and records.
+      real: fraction of the real training set.
+      synthetic: synthetic slices, as a fraction of the real training set.
+      augmented: randomly transformed real slices besides the real ones, likewise.
+      order: `RANDOM` draws from all together; an ordered row gives half of its steps to the one kind, then half to
+        the other, also where there are fewer slices of one: the draft leaves this open, and 10 % real slices after
+        synthetic ones would otherwise have 3 to 9 % of the training.
+    """
+
+    name: str
+    real: float = 0.0
+    synthetic: float = 0.0
+    augmented: float = 0.0
+    order: str = RANDOM
+
+    def count(self, kind: str, whole: int) -> int:
+        """Number of slices of a kind when the real training set has `whole`; at least one of what there is."""
+        fraction = getattr(self, kind)
+        return max(1, round(fraction * whole)) if fraction else 0
+
+
+_PARTS = (0.2, 0.5, 0.8)
+_MULTIPLES = (1, 2, 3)
+
+BASELINE = Mixture("real_1", real=1)
+MIXTURES = (
+    BASELINE,
+    Mixture("real_0.5", real=0.5),
+    *(Mixture(f"synthetic_{n}", synthetic=n) for n in _MULTIPLES),
+    *(Mixture(f"real_0.1_synthetic_{n}", real=0.1, synthetic=n, order=SYNTHETIC_FIRST) for n in _MULTIPLES),
+    Mixture("real_0.2_synthetic_0.8", real=0.2, synthetic=0.8),
+    Mixture("real_0.5_synthetic_0.5", real=0.5, synthetic=0.5),
+    Mixture("real_0.8_synthetic_0.2", real=0.8, synthetic=0.2),
+    *(Mixture(f"real_1_synthetic_{n}", real=1, synthetic=n) for n in _PARTS + _MULTIPLES),
+    Mixture("real_1_synthetic_1_real_first", real=1, synthetic=1, order=REAL_FIRST),
+    Mixture("real_1_synthetic_1_synthetic_first", real=1, synthetic=1, order=SYNTHETIC_FIRST),
+    *(Mixture(f"real_1_augmented_{n}", real=1, augmented=n) for n in _PARTS + _MULTIPLES),
+)
+
+
+def select(names: Iterable[str]) -> tuple[Mixture, ...]:
+    """The mixtures with these names, in the paper's order; all for no names.
+
+    Raises:
+      UserError: a name is unknown.
+    """
+    names = set(names)
+    unknown = sorted(names - {mixture.name for mixture in MIXTURES})
+    if unknown:
+        known = ", ".join(mixture.name for mixture in MIXTURES)
+        raise commands.UserError(f"No such row: {', '.join(unknown)}. The rows are {known}.")
+    return tuple(mixture for mixture in MIXTURES if not names or mixture.name in names)
+
+
+class Pool:
+    """All labelled training slices, decoded once for all mixtures.
+
+    Subsets are nested: with one seed, what a smaller fraction takes is part of what a larger one takes.
+
+    Args:
+      real: data set of real patients.
+      synthetic: synthetic data sets, joined.
+      cache: keep the decoded slices in memory.
+
+    Attributes:
+      num_real: slices of the real training set, N.
+      num_synthetic: synthetic slices there are.
+    """
+
+    def __init__(self, real: prepared.PreparedData, synthetic: Sequence[prepared.PreparedData], cache: bool):
+        self._num_modalities = real.config.num_modalities
+        self._slices = {REAL: _labelled([real], cache)}
+        if synthetic:
+            self._slices[SYNTHETIC] = _labelled(synthetic, cache)
+        # Going through all of a data set also fills its cache.
+        patients = {kind: [x["patient_id"] for x in d.as_numpy_iterator()] for kind, d in self._slices.items()}
+        self._patients = np.array(patients[REAL])
+        self.num_real, self.num_synthetic = len(self._patients), len(patients.get(SYNTHETIC, ()))
+
+    def require(self, mixture: Mixture) -> None:
+        """Refuses a mixture that needs more synthetic slices than there are.
+
+        Raises:
+          UserError: says how many are missing.
+        """
+        wanted = mixture.count(SYNTHETIC, self.num_real)
+        if wanted > self.num_synthetic:
+            raise commands.UserError(
+                f"Row {mixture.name} needs {wanted} synthetic slices, {wanted - self.num_synthetic} more than the "
+                f"{self.num_synthetic} there are. Make a larger synthetic data set, or choose other rows."
+            )
+
+    def chosen(self, mixture: Mixture, seed: int) -> dict[str, np.ndarray]:
+        """Numbers of the slices in a mixture, by kind, int64; a slice that is augmented twice is there twice.
+
+        Real slices are those of whole patients in random order, the last one cut off: a tenth of the real slices means
+        few patients, as it would where few are annotated. Synthetic and augmented slices are drawn one by one.
+        """
+        real, synthetic, augmented = (np.random.default_rng([seed, number]) for number in range(3))
+        orders = {
+            REAL: _by_patient(self._patients, real),
+            SYNTHETIC: synthetic.permutation(self.num_synthetic),
+            AUGMENTED: np.tile(augmented.permutation(self.num_real), math.ceil(mixture.augmented)),
+        }
+        return {kind: order[: mixture.count(kind, self.num_real)] for kind, order in orders.items()}
+
+    def batches(self, mixture: Mixture, config: Config, start_step: int = 0) -> tf.data.Dataset:
+        """The batches of `config.segmentation.steps` training steps for `Segmenter`, from step `start_step` on.
+
+        Augmented slices are transformed anew each time they are drawn; real and synthetic ones are not transformed.
+        """
+        steps, phases = config.segmentation.steps, _PHASES[mixture.order]
+        bounds = [steps * number // len(phases) for number in range(len(phases) + 1)]
+        parts = []
+        for kinds, first, last in zip(phases, bounds[:-1], bounds[1:], strict=True):
+            begin = max(first, start_step)
+            if begin < last:
+                source = self._source(mixture, kinds, config.runtime.seed)
+                parts.append(input_pipeline.mixed_batches(source, config, begin).take(last - begin))
+        return functools.reduce(lambda a, b: a.concatenate(b), parts)
+
+    def _source(self, mixture: Mixture, kinds: Sequence[str], seed: int) -> input_pipeline.SliceSource:
+        chosen = self.chosen(mixture, seed)
+        parts = [self._taken(kind, chosen[kind]) for kind in kinds if len(chosen[kind])]
+        slices = functools.reduce(lambda a, b: a.concatenate(b), parts)
+        return input_pipeline.SliceSource(slices, self._num_modalities, cache=False, shared=("label", AUGMENTED))
+
+    def _taken(self, kind: str, numbers: np.ndarray) -> tf.data.Dataset:
+        """The slices with these numbers, each as often as its number is there."""
+        copies = tf.constant(np.bincount(numbers, minlength=max(self.num_real, self.num_synthetic)), tf.int64)
+
+        def copied(number: tf.Tensor, example: dict) -> tf.data.Dataset:
+            return tf.data.Dataset.from_tensors({**example, AUGMENTED: kind == AUGMENTED}).repeat(copies[number])
+
+        return self._slices[REAL if kind == AUGMENTED else kind].enumerate().flat_map(copied)
+
+
+def _labelled(data: Sequence[prepared.PreparedData], cache: bool) -> tf.data.Dataset:
+    parts = [input_pipeline.training_features(d.slices("train"), "patient_id") for d in data]
+    slices = functools.reduce(lambda a, b: a.concatenate(b), parts)
+    return slices.cache() if cache else slices
+
+
+def _by_patient(patients: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of all slices, patient after patient in random order, int64."""
+    rank = {patient: rank for rank, patient in enumerate(rng.permutation(np.unique(patients)))}
+    return np.argsort([rank[patient] for patient in patients], kind="stable")

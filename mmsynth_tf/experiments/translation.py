@@ -1,0 +1,275 @@
+"""One modality of a patient to another: beside a regressor that had registered pairs, and is the lesion kept?"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf import (
+    commands,
+    configs,
+    constants,
+    evaluation,
+    figures,
+    metrics,
+    paired_regressor,
+    prepared,
+    records,
+    report,
+    training,
+)
+from mmsynth_tf.experiments.study import Request, Study, data_name
+from mmsynth_tf.records import Record
+from mmsynth_tf.segmenter import Segmenter
+
+# float32 [D, H, W, 1] in [0, 1] of any modality, and the index of the wanted one, to slices of the same shape.
+Translator = Callable[[np.ndarray, int], np.ndarray]
+
+# Translators by their names in records. "real" is the target itself, and "copy" the source, which is what doing
+# nothing scores.
+REAL, COPY, GAN, PAIRED = "real", "copy", "gan", "paired"
+PSNR, SSIM, MAE = "psnr", "ssim", "mae"
+EXAMPLES_FILE = "examples.png"
+
+_QUALITY = {PSNR: metrics.masked_psnr, SSIM: metrics.masked_ssim, MAE: metrics.masked_mae}
+_DIGITS = {PSNR: 2, SSIM: 3, MAE: 4}
+_HEAD = "head"
+_BATCH = 32
+_EXAMPLE_CASES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """The registered slices of a patient.
+
+    Attributes:
+      case_id: from the data set.
+      images: float32 [D, n, H, W, 1] in [0, 1].
+      available: bool [D, n].
+      label: uint8 [D, H, W]; None where the case has none.
+    """
+
+    case_id: str
+    images: np.ndarray
+    available: np.ndarray
+    label: np.ndarray | None
+
+
+def run(request: Request) -> dict[str, report.Table]:
+    """Every modality from every other one: similarity to the real slices inside the head, and Dice of its lesion.
+
+    Raises:
+      PreparedDataError: the data set does not fit the models.
+      LeakError: a test patient was used in training.
+      UserError: there is but one modality.
+    """
+    gan, synthesis_config = training.load(constants.SYNTHESIS, request.workdir)
+    segmenter, config = training.load(constants.SEGMENTATION, request.workdir)
+    _require_usable(request, config)
+    steps = request.steps or synthesis_config.synthesis.steps
+    study = Study("translation", request)
+
+    def paired(seed: int) -> Translator:
+        changed = configs.override(config, {"runtime.seed": seed})
+        folder = study.parts / f"{PAIRED}_{steps}_steps_seed{seed}"
+        regressor = paired_regressor.train(request.real, changed, steps, folder)
+        return lambda images, target: in_batches(functools.partial(regressor.translate, target=target), images)
+
+    def scored(name: str, make: Callable[[], Translator | None], part: str, **common) -> list[Record]:
+        common |= {"test_data": data_name(request.real), "translator": name}
+        return study.part(
+            part, lambda: list(score(make(), segmenter, volumes(request.real, request.split), config.data, **common))
+        )
+
+    seed = synthesis_config.runtime.seed
+    rows = [
+        *scored(REAL, lambda: None, REAL, seed=seed),
+        *scored(COPY, lambda: _copy, COPY, seed=seed),
+        *scored(GAN, lambda: gan_translator(gan), GAN, seed=seed),
+    ]
+    for number in request.seeds:
+        part = f"{PAIRED}_{steps}_steps_seed{number}"
+        rows += scored(PAIRED, functools.partial(paired, number), part, seed=number, steps=steps)
+    shown = {"translated": gan_translator(gan), "from registered pairs": paired(request.seeds[0])}
+    _draw_examples(study, request, shown)
+    return study.finish(rows, tables(rows))
+
+
+def _require_usable(request: Request, config: configs.Config) -> None:
+    prepared.require_same_geometry(request.real, config.data, f"the models in {request.workdir}")
+    stages = (constants.SYNTHESIS, constants.SEGMENTATION)
+    trained_on = [record for stage in stages for record in training.trained_on(stage, request.workdir)]
+    # The regressor learns from the train split of the very data set.
+    evaluation.refuse_leak([*trained_on, request.real.record], request.real, request.split)
+    if config.data.num_modalities < 2:
+        raise commands.UserError(
+            f"{request.real.path} has but one modality ({config.data.modalities[0]}), so there is nothing to translate "
+            "to. Give data with more in data.modalities."
+        )
+
+
+def gan_translator(gan) -> Translator:
+    """The synthesis stage as a translator."""
+
+    def translate(images: np.ndarray, target: int) -> np.ndarray:
+        return in_batches(lambda part: gan.translate(part, tf.fill([part.shape[0]], target)), images)
+
+    return translate
+
+
+def _copy(images: np.ndarray, target: int) -> np.ndarray:
+    del target
+    return images
+
+
+def in_batches(function: Callable[[tf.Tensor], tf.Tensor], images: np.ndarray) -> np.ndarray:
+    """A function of slices [N, ...], a few of them at a time."""
+    parts = [function(tf.constant(images[start : start + _BATCH])) for start in range(0, len(images), _BATCH)]
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+def volumes(data: prepared.PreparedData, split: str) -> Iterator[Volume]:
+    """The cases of a split, one at a time."""
+    for case_id in data.cases[split]:
+        own = data.slices(split).filter(lambda x, case_id=case_id: x["case_id"] == case_id)
+        # Slices of a case may be scattered over the files.
+        examples = sorted(own.as_numpy_iterator(), key=lambda x: x["slice_index"])
+        if examples:
+            yield _volume(case_id, examples)
+
+
+def _volume(case_id: str, examples: Sequence[dict]) -> Volume:
+    image, available, label = (np.stack([x[name] for x in examples]) for name in ("image", "available", "label"))
+    return Volume(case_id, image.astype(np.float32), available, label[..., 0] if examples[0]["has_label"] else None)
+
+
+def score(
+    translate: Translator | None,
+    segmenter: Segmenter,
+    cases: Iterable[Volume],
+    data: configs.DataConfig,
+    **common: str | int,
+) -> Iterator[Record]:
+    """Scores translations case by case, all slices of a case together.
+
+    Args:
+      translate: a translator; None scores the segmenter of each modality on its real slices.
+      segmenter: trained on real slices.
+      cases: registered volumes.
+      data: gives modalities and regions.
+      **common: fields that every record gets.
+
+    Yields:
+      One flat record a case, pair of modalities, region and metric.
+    """
+    pairs = _pairs(data.num_modalities) if translate else [(i, i) for i in range(data.num_modalities)]
+    for case, (source, target) in itertools.product(cases, pairs):
+        both = case.available[:, source] & case.available[:, target]
+        if not both.any():
+            continue
+        key = {
+            **common,
+            "source": data.modalities[source],
+            "modality": data.modalities[target],
+            "unit": evaluation.VOLUME,
+            "case": case.case_id,
+            "slices": int(both.sum()),
+        }
+        real, made = case.images[both, target], case.images[both, source]
+        if translate:
+            made = translate(made, target)
+            # The same pixels count for every pair.
+            head = np.any(case.images[both] > 0, axis=1)[..., 0]
+            for name, measure in _QUALITY.items():
+                value = measure(real[..., 0], made[..., 0], head)
+                yield {**key, "region": _HEAD, "metric": name, "value": value}
+        if case.label is not None:
+            found = _segment(segmenter, made, target)
+            for region, values in metrics.region_metrics(case.label[both], found, data.regions).items():
+                for name, value in values.items():
+                    yield {**key, "region": region, "metric": name, "value": value}
+
+
+def _segment(segmenter: Segmenter, images: np.ndarray, modality: int) -> np.ndarray:
+    probabilities = functools.partial(segmenter.lesion_processor.segment, modality=modality)
+    return in_batches(lambda part: tf.argmax(probabilities(part), axis=-1, output_type=tf.int32), images)
+
+
+def _pairs(count: int) -> list[tuple[int, int]]:
+    """Ordered pairs of different modalities, by target."""
+    return [(source, target) for target in range(count) for source in range(count) if source != target]
+
+
+def tables(rows: Sequence[Record]) -> dict[str, report.Table]:
+    """Similarity of each pair, and Dice by modality and by pair."""
+    modality = "modality"
+    lesions = [row for row in rows if row["region"] != _HEAD]
+    kept = sorted(lesions, key=lambda row: row[modality])
+    by_pair = sorted(lesions, key=lambda row: (row[modality], row["source"]))
+    caption = "Dice of the real-trained segmenters on real and on translated slices of a modality, mean ± sd over "
+    return {
+        **{metric: _quality_table(rows, metric) for metric in _QUALITY},
+        "lesion": evaluation.summary_table(
+            kept, (modality, "translator"), metrics.DICE, caption + "patients, sources and seeds"
+        ),
+        "lesion_by_source": evaluation.summary_table(
+            by_pair, (modality, "source", "translator"), metrics.DICE, caption + "patients and seeds"
+        ),
+    }
+
+
+def _quality_table(rows: Sequence[Record], metric: str) -> report.Table:
+    rows = [row for row in rows if row["metric"] == metric]
+    pairs = list(dict.fromkeys((row["source"], row["modality"]) for row in rows))
+    body = [
+        [*pair, *_compare([row for row in rows if (row["source"], row["modality"]) == pair], _DIGITS[metric])]
+        for pair in pairs
+    ]
+    body.append(["all", "all", *_compare(rows, _DIGITS[metric])])
+    unit = ", dB" if metric == PSNR else ""
+    return report.Table(
+        ["source", "target", "synthesis stage", "registered pairs", "difference", "source itself"],
+        body,
+        f"{metric.upper()}{unit} inside the head, mean ± sd over patients; registered pairs: U-Nets that were trained "
+        "on them; difference: of the same patient, synthesis stage minus registered pairs.",
+    )
+
+
+def _compare(rows: Sequence[Record], digits: int) -> list[str]:
+    gan, paired, copy = (_per_case(rows, name) for name in (GAN, PAIRED, COPY))
+    difference = {key: gan[key] - paired[key] for key in gan}
+    return [metrics.summarise(values.values()).text(digits) for values in (gan, paired, difference, copy)]
+
+
+def _per_case(rows: Sequence[Record], translator: str) -> Mapping[tuple, float]:
+    """Value of each case and pair, mean over seeds."""
+    values = {}
+    for row in rows:
+        if row["translator"] == translator:
+            values.setdefault((row["case"], row["source"], row["modality"]), []).append(row["value"])
+    return {key: float(np.mean(found)) for key, found in values.items()}
+
+
+def _draw_examples(study: Study, request: Request, translators: Mapping[str, Translator]) -> None:
+    """Every modality of two patients' slices with most lesion, each from the modality before it."""
+    modalities, columns, names = request.real.config.modalities, {}, []
+    for case in itertools.islice(_complete(volumes(request.real, request.split)), _EXAMPLE_CASES):
+        images = case.images[np.argmax((case.label > 0).sum(axis=(1, 2)))]
+        for target in range(len(modalities)):
+            source = target - 1
+            shown = {"source": images[source]}
+            shown |= {name: make(images[source][None], target)[0] for name, make in translators.items()}
+            for name, image in (shown | {"real": images[target]}).items():
+                columns.setdefault(name, []).append(image[..., 0])
+            names.append(f"{modalities[source]} → {modalities[target]}")
+    if columns:
+        study.folder.mkdir(parents=True, exist_ok=True)
+        with records.atomic_path(study.folder / EXAMPLES_FILE) as path:
+            path.write_bytes(figures.slice_grid(columns, names))
+
+
+def _complete(cases: Iterable[Volume]) -> Iterator[Volume]:
+    return (case for case in cases if case.label is not None and case.available.all())

@@ -1,0 +1,91 @@
+"""Finds files below a folder: links, folders that cannot be read, files that are copies of others."""
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+
+from mmsynth_tf.commands import UserError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_SAMPLE_BYTES = 2**16
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What lies below a folder, as paths in POSIX form with the folder's own name in front."""
+
+    parent: Path  # The paths are below it.
+    files: list[str]
+    folders: list[str]
+
+
+def list_files(folder: Path) -> Listing:
+    """Lists the files and folders below a folder in a fixed order; hidden ones are left out.
+
+    Links to folders elsewhere are followed. Links to a folder that is listed anyway, and links that lead round in a
+    circle, are not: each folder is listed once.
+
+    Raises:
+      UserError: a folder cannot be read, or a name cannot be printed.
+    """
+    top = folder.resolve()
+    listing = Listing(top.parent, [], [])
+    seen = {top}
+    for parent, folders, names in os.walk(top, followlinks=True, onerror=_refuse_folder):
+        for name in (*folders, *names):
+            _require_printable(parent, name)
+        folders[:] = sorted(name for name in folders if _is_new(Path(parent, name), top, seen))
+        relative = Path(parent).relative_to(top.parent)
+        listing.folders.extend((relative / name).as_posix() for name in folders)
+        listing.files.extend((relative / name).as_posix() for name in sorted(names) if not name.startswith("."))
+    return listing
+
+
+def _refuse_folder(error: OSError) -> None:
+    """For os.walk, which leaves out folders that it cannot read."""
+    raise UserError(
+        f"Cannot read the folder {error.filename} ({error.strerror}). Change its permissions or move it elsewhere."
+    ) from error
+
+
+def _require_printable(parent: str, name: str) -> None:
+    """Names that are no text cannot be case names, which are stored as text."""
+    if not name.isprintable():
+        raise UserError(
+            f"The name of {os.path.join(parent, name)!a} cannot be printed (written in another encoding "
+            "than UTF-8, or with control characters). Rename it."
+        )
+
+
+def _is_new(folder: Path, top: Path, seen: set[Path]) -> bool:
+    """Whether to go into a folder; notes that it is known from now on."""
+    if folder.name.startswith("."):
+        return False
+    place = folder.resolve()
+    if place in seen or (folder.is_symlink() and place.is_relative_to(top)):
+        return False
+    seen.add(place)
+    return True
+
+
+def content_key(path: Path) -> tuple[int | bytes, ...] | None:
+    """Equal for files of equal content, and hardly ever for others; read in no time.
+
+    A gzip file ends in the checksum and the length of what it holds, so that it does not matter when and how well it
+    was packed. Of other files, the length and a sample from the middle count.
+
+    Returns:
+      None if the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            packed = file.read(2) == _GZIP_MAGIC
+            size = file.seek(0, os.SEEK_END)
+            if packed and size > 8:
+                file.seek(-8, os.SEEK_END)
+                return (file.read(8),)
+            file.seek(max(size - _SAMPLE_BYTES, 0) // 2)
+            return size, hashlib.sha256(file.read(_SAMPLE_BYTES)).digest()
+    except OSError:
+        return None

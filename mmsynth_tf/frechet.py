@@ -1,0 +1,82 @@
+"""Fréchet distance between two sets of feature vectors, in NumPy (Heusel et al., 2017, arXiv:1706.08500)."""
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+SAMPLE_COVARIANCE = "sample"
+LEDOIT_WOLF = "Ledoit-Wolf"
+
+
+@dataclasses.dataclass(frozen=True)
+class Gaussian:
+    """The normal distribution that stands for a set.
+
+    Attributes:
+      mean: float64 [D].
+      covariance: float64 [D, D].
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+def choose_estimator(counts: Iterable[int], dimensions: int) -> str:
+    """The estimator for sets that are compared with each other.
+
+    The covariance of no more vectors than dimensions is singular. All sets get the same estimator, for
+    distances by different ones cannot be compared.
+    """
+    return SAMPLE_COVARIANCE if min(counts) > dimensions else LEDOIT_WOLF
+
+
+def fit(features: np.ndarray, estimator: str = SAMPLE_COVARIANCE) -> Gaussian:
+    """Mean and covariance of float [N, D], N at least 2.
+
+    Args:
+      features: one vector a sample.
+      estimator: `SAMPLE_COVARIANCE` (unbiased), or `LEDOIT_WOLF`: shrunk towards a multiple of the identity by
+        as much as the data call for (Ledoit and Wolf, 2004).
+
+    Raises:
+      ValueError: fewer than two vectors, or an unknown estimator.
+    """
+    if len(features) < 2:
+        raise ValueError(f"A covariance needs two vectors at least, got {len(features)}.")
+    if estimator not in (SAMPLE_COVARIANCE, LEDOIT_WOLF):
+        raise ValueError(f"Unknown estimator {estimator!r}; choose {SAMPLE_COVARIANCE!r} or {LEDOIT_WOLF!r}.")
+    features = np.asarray(features, np.float64)
+    mean = features.mean(axis=0)
+    centred = features - mean
+    covariance = _shrunk(centred) if estimator == LEDOIT_WOLF else centred.T @ centred / (len(features) - 1)
+    return Gaussian(mean, covariance)
+
+
+def frechet_distance(a: Gaussian, b: Gaussian) -> float:
+    """|μ_a - μ_b|² + tr(Σ_a + Σ_b - 2 (Σ_a Σ_b)^½): the squared 2-Wasserstein distance, at least 0."""
+    # The eigenvalues of Σ_a Σ_b are those of a symmetric matrix, which singular covariances do not trouble.
+    root = _square_root(a.covariance)
+    eigenvalues = np.linalg.eigvalsh(root @ b.covariance @ root)
+    overlap = np.sum(np.sqrt(np.maximum(eigenvalues, 0.0)))
+    difference = a.mean - b.mean
+    distance = difference @ difference + np.trace(a.covariance) + np.trace(b.covariance) - 2.0 * overlap
+    return float(max(distance, 0.0))
+
+
+def _square_root(covariance: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(covariance)
+    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+
+
+def _shrunk(centred: np.ndarray) -> np.ndarray:
+    """(1 - s) S + s μ I with the s that minimises the expected squared error."""
+    count, dimensions = centred.shape
+    covariance = centred.T @ centred / count
+    target = np.trace(covariance) / dimensions * np.eye(dimensions)
+    misfit = np.sum((covariance - target) ** 2)
+    if misfit == 0:
+        return covariance
+    noise = (np.sum(np.sum(centred**2, axis=1) ** 2) / count - np.sum(covariance**2)) / count
+    share = min(1.0, noise / misfit)
+    return (1 - share) * covariance + share * target

@@ -1,0 +1,155 @@
+"""Nearest neighbours among slices, in NumPy: is a slice a copy of one that was trained on (method §8)?"""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+_LARGEST_SHARE = 0.05  # Of slices like the unseen ones, one in a hundred would be below the 1st percentile.
+_COPY = 0.5
+COPY_RULE = (
+    "The ratio is the distance to the nearest training slice by that to the nearest one of any other patient. Copies "
+    "are suspected when a synthetic slice has a distance or a ratio of at most half the smallest of any unseen real "
+    f"slice, or when more than {_LARGEST_SHARE:.0%} have a ratio below the 1st percentile of the unseen ones. Being "
+    "closer than unseen slices is no sign by itself: blurred slices are closer to everything."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """What is compared of N slices: `c` channels (modalities), each of P numbers.
+
+    Attributes:
+      values: float32 [N, c, P]; 0 outside the mask and for absent channels.
+      mask: float32 [N, P], 1 where a slice has something (its head).
+      present: float32 [N, c], 1 for the channels that a slice has.
+    """
+
+    values: np.ndarray
+    mask: np.ndarray
+    present: np.ndarray
+
+    @functools.cached_property
+    def squares(self) -> np.ndarray:
+        """|v|² of each slice and channel: float32 [N, c]."""
+        return np.einsum("ncp,ncp->nc", self.values, self.values)
+
+    @classmethod
+    def of(cls, values: np.ndarray, mask: np.ndarray, present: np.ndarray) -> "Described":
+        """From arrays of any dtype, with what does not count set to 0."""
+        mask, present = mask.astype(np.float32), present.astype(np.float32)
+        return cls(values.astype(np.float32) * mask[:, None] * present[..., None], mask, present)
+
+    @classmethod
+    def join(cls, parts: Sequence["Described"]) -> "Described":
+        columns = zip(*((part.values, part.mask, part.present) for part in parts), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
+
+
+def distances(queries: Described, reference: Described) -> np.ndarray:
+    """Root mean squared difference of each query and each reference slice, over the channels that both have.
+
+    The mean is over the union of both masks, so that empty surroundings bring nothing closer.
+
+    Returns:
+      float32 [N, M]; infinite for slices without a channel in common.
+    """
+    squares = np.zeros((len(queries.values), len(reference.values)), np.float32)
+    channels = np.zeros_like(squares)
+    for index in range(queries.values.shape[1]):
+        both = np.outer(queries.present[:, index], reference.present[:, index])
+        products = queries.values[:, index] @ reference.values[:, index].T
+        squares += both * (queries.squares[:, index, None] + reference.squares[:, index] - 2 * products)
+        channels += both
+    overlap = queries.mask @ reference.mask.T
+    union = queries.mask.sum(axis=1)[:, None] + reference.mask.sum(axis=1) - overlap
+    counted = channels * union
+    # Of equal slices, rounding may leave less than nothing.
+    means = np.maximum(squares, 0) / np.maximum(counted, 1)
+    return np.where(counted > 0, np.sqrt(means), np.inf).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Closeness:
+    """How close N slices come to reference slices.
+
+    Attributes:
+      distance: float [N], to the nearest reference slice.
+      ratio: float [N] in [0, 1], `distance` by that to the nearest slice of any other patient; 1 where the
+        reference has one patient only.
+    """
+
+    distance: np.ndarray
+    ratio: np.ndarray
+
+
+def nearest(
+    queries: Iterable[Described], reference: Described, patients: Sequence[str]
+) -> tuple[Closeness, np.ndarray]:
+    """Searches the reference for one batch of queries at a time.
+
+    Args:
+      queries: batches of slices.
+      reference: slices to search.
+      patients: whose each of them is.
+
+    Returns:
+      How close the N queries come, and the indices of the nearest reference slices, int64 [N].
+    """
+    # Slices of a patient side by side, so that the smallest distance to each patient is one reduction.
+    order = np.argsort(np.array(patients), kind="stable")
+    _, starts = np.unique(np.array(patients)[order], return_index=True)
+    parts = [_nearest_of(distances(batch, reference), order, starts) for batch in queries]
+    distance, ratio, index = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Closeness(distance, ratio), index
+
+
+def _nearest_of(table: np.ndarray, order: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, ...]:
+    distance, index = table.min(axis=1), table.argmin(axis=1)
+    by_patient = np.minimum.reduceat(table[:, order], starts, axis=1)
+    if by_patient.shape[1] == 1:
+        return distance, np.ones_like(distance), index
+    other = np.partition(by_patient, 1, axis=1)[:, 1]
+    ratio = np.divide(distance, other, out=np.ones_like(distance), where=(other > 0) & np.isfinite(other))
+    return distance, ratio, index
+
+
+@dataclasses.dataclass(frozen=True)
+class CopyCheck:
+    """What synthetic slices are nearest to, beside the same of unseen real slices.
+
+    A distance alone does not tell a copy: blurred slices are closer to everything. A copy is close to one patient
+    and far from the others.
+    """
+
+    synthetic: Closeness
+    unseen: Closeness
+
+    @property
+    def share_close(self) -> float:
+        """Share of the synthetic slices that are closer than the 1st percentile of the unseen ones."""
+        return float(np.mean(self.synthetic.distance < np.percentile(self.unseen.distance, 1)))
+
+    @property
+    def share_one_patient(self) -> float:
+        """Share of the synthetic slices whose ratio is below the 1st percentile of the unseen ones."""
+        return float(np.mean(self.synthetic.ratio < np.percentile(self.unseen.ratio, 1)))
+
+    @property
+    def copies(self) -> int:
+        """Number of synthetic slices with a distance, or a ratio, at most half the smallest of an unseen slice."""
+        close = self.synthetic.distance <= _COPY * np.min(self.unseen.distance)
+        return int(np.sum(close | (self.synthetic.ratio <= _COPY * np.min(self.unseen.ratio))))
+
+    @property
+    def suspected(self) -> bool:
+        return self.copies > 0 or self.share_one_patient > _LARGEST_SHARE
+
+    def sentence(self) -> str:
+        """The verdict with the figures that it rests on."""
+        count = len(self.synthetic.distance)
+        return (
+            f"{'Copies suspected' if self.suspected else 'No copies found'}: {self.copies} of {count} synthetic slices "
+            f"by distance or ratio, and {self.share_one_patient:.1%} close to one training patient alone."
+        )

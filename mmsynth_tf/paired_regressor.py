@@ -1,0 +1,152 @@
+"""The reference for translation: U-Nets trained on registered pairs, which the method does without.
+
+The pairs are what unregistered data lacks, so this is about the best that a network of this size can do.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf import checkpoints, commands, configs, figures, fitting, input_pipeline, networks, prepared, structure
+from mmsynth_tf.stage import Batch, Group, StageModel
+
+
+@dataclasses.dataclass(frozen=True)
+class RegressionLossWeights:
+    """Weight of the one term: sum over targets of the mean |x_j - U_j(x_i)| inside the head."""
+
+    absolute_error: float = 1.0
+
+
+class PairedRegressor(StageModel):
+    """One U-Net a target modality, from a slice of any other modality to the registered slice of its own.
+
+    Which modality a slice is of, a network sees for itself: normalisation would erase a condition that is the same
+    at every pixel.
+
+    Batches hold `image` float32 [B, n, H, W, 1], registered, and `source` int32 [B, n]: the modality from which each
+    target is made.
+    """
+
+    def __init__(self, image_size: tuple[int, int], num_modalities: int, *, base_filters: int, levels: int):
+        super().__init__(name="paired_regressor")
+        shape = {"base_filters": base_filters, "levels": levels}
+        targets = range(num_modalities)
+        self.encoders = [networks.unet_encoder(image_size, 1, **shape) for _ in targets]
+        self.decoders = [networks.unet_decoder(image_size, 1, activation="sigmoid", **shape) for _ in targets]
+        self.term_weights = RegressionLossWeights()
+        self.groups = {"regressor": Group((*self.encoders, *self.decoders), ("absolute_error",))}
+
+    def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
+        sources = tf.gather(batch["image"], batch["source"], batch_dims=1)
+        made = [self._regress(sources[:, target], target, training) for target in range(len(self.encoders))]
+        return {"translated": tf.stack(made, axis=1)}
+
+    def loss_terms(self, batch, tensors):
+        # Inside the head, which is where translations are scored.
+        head = tf.cast(tf.reduce_any(batch["image"] > 0.0, axis=1, keepdims=True), tf.float32)
+        errors = head * tf.abs(batch["image"] - tensors["translated"])
+        return {"absolute_error": tf.math.divide_no_nan(tf.reduce_sum(errors), tf.reduce_sum(head))}
+
+    def translate(self, images: tf.Tensor, target: int) -> tf.Tensor:
+        """Translates slices float32 [B, H, W, 1] of any modality: float32 [B, H, W, 1], 0 where their head ends."""
+        return self._regress(images, target, training=False) * (1.0 - structure.background_mask(images))
+
+    def _regress(self, images: tf.Tensor, target: int, training: bool) -> tf.Tensor:
+        return self.decoders[target](self.encoders[target](images, training=training), training=training)
+
+
+def train(data: prepared.PreparedData, config: configs.Config, steps: int, folder: Path) -> PairedRegressor:
+    """Trains on the registered slices of a train split, from the newest checkpoint in `folder` if there is one.
+
+    Size, batch, learning rate and augmentation are those of the segmenters; the rate decays by half a cosine. One
+    device is used.
+
+    Args:
+      data: of its train split the slices that have all modalities are used.
+      config: settings; `runtime.seed` decides about weights and draws.
+      steps: training steps.
+      folder: gets losses.csv, tensorboard/, previews/ and checkpoints/.
+
+    Raises:
+      UserError: no slice has all modalities.
+      WorkDirError: the checkpoints in `folder` are damaged.
+    """
+    tf.keras.utils.set_random_seed(config.runtime.seed)
+    settings = config.segmentation
+    model = PairedRegressor(
+        config.data.image_size, config.data.num_modalities, base_filters=settings.base_filters, levels=settings.levels
+    )
+    rate = tf.keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
+    model.compile({"regressor": tf.keras.optimizers.Adam(rate)})
+    state = {"networks": model.networks, "optimizers": dict(model.optimizers)}
+    saved = checkpoints.Checkpoints(folder, 1, state, len(model.terms))
+    if saved.restore() < steps:
+        source = RegisteredSlices(data, config)
+        # A run must end at a checkpoint.
+        interval = max(n for n in range(1, settings.steps_per_checkpoint + 1) if steps % n == 0)
+        fixed_batch = next(iter(source.batches(0)))
+        fitting.fit(
+            model,
+            source.batches,
+            saved,
+            folder,
+            steps=steps,
+            interval=interval,
+            slices_per_step=settings.batch_size * config.data.num_modalities,
+            draw=lambda: _preview(model, fixed_batch, config.data.modalities),
+        )
+    return model
+
+
+class RegisteredSlices:
+    """Batches for `PairedRegressor`, drawn from (seed, step) as those of the stages are.
+
+    Args:
+      data: of its train split the slices that have all modalities are used.
+      config: settings.
+
+    Raises:
+      UserError: no slice has all modalities.
+    """
+
+    def __init__(self, data: prepared.PreparedData, config: configs.Config):
+        self.config = config
+        whole = data.slices("train").filter(lambda x: tf.reduce_all(x["available"]))
+        try:
+            # As channels of one image the modalities are drawn together, and transformed alike.
+            self._slices = input_pipeline.SliceSource(whole.map(_as_channels), 1, config.runtime.cache)
+        except commands.UserError as error:
+            raise commands.UserError(
+                f"No training slice of {data.path} has all modalities, but the reference of this experiment learns "
+                "from registered slices. Give it cases with all modalities."
+            ) from error
+
+    def batches(self, start_step: int) -> tf.data.Dataset:
+        """Batches from step `start_step` on."""
+        drawn = input_pipeline.segmentation_batches(self._slices, self.config, start_step)
+        return drawn.enumerate(start=start_step).map(self._with_sources)
+
+    def _with_sources(self, step: tf.Tensor, batch: Batch) -> Batch:
+        n, seed = self.config.data.num_modalities, tf.constant(self.config.runtime.seed, tf.int64)
+        images = tf.transpose(batch["image"][:, 0], [0, 3, 1, 2])[..., None]
+        others = tf.random.stateless_uniform([images.shape[0], n], tf.stack([seed, step]), 1, n, tf.int32)
+        return {"image": images, "source": (tf.range(n) + others) % n}
+
+
+def _as_channels(example: dict) -> dict:
+    image = tf.transpose(example["image"][..., 0], [1, 2, 0])
+    # The label takes part only because slices come with one of their shape.
+    label = tf.broadcast_to(example["label"], image.shape)
+    return {"image": image[None], "label": label, "available": tf.constant([True])}
+
+
+def _preview(model: PairedRegressor, batch: Batch, modalities: tuple[str, ...]) -> bytes:
+    """The first slice of the batch in every modality, from the source that was drawn for it."""
+    made = model.forward(batch, training=False)["translated"]
+    images, sources = np.asarray(batch["image"])[0, ..., 0], np.asarray(batch["source"])[0]
+    columns = {"source": images[sources], "translated": np.asarray(made)[0, ..., 0], "registered slice": images}
+    names = [f"{modalities[i]} → {target}" for i, target in zip(sources, modalities, strict=True)]
+    return figures.slice_grid(columns, names)

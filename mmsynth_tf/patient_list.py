@@ -1,0 +1,60 @@
+"""Reads `patients.csv`: which patient each case is of, where the names of the cases do not say it."""
+
+import csv
+from collections.abc import Collection
+from pathlib import Path
+
+from mmsynth_tf.commands import UserError
+
+PATIENT_LIST = "patients.csv"
+_COLUMNS = ("case", "patient")
+
+
+def read_patient_list(folder: Path) -> dict[str, str] | None:
+    """Reads `patients.csv` (columns case and patient; others are ignored) in a folder.
+
+    Returns:
+      Case id to patient id; None if there is no such file.
+
+    Raises:
+      UserError: the file is no such list, or gives a case no patient or two.
+    """
+    path = folder / PATIENT_LIST
+    if not path.is_file():
+        return None
+    patients: dict[str, str] = {}
+    for number, (case, patient) in enumerate(_rows(path), start=2):
+        if not case or not patient:
+            raise UserError(f"{path}, row {number}: the case or the patient is empty. Fill it in or delete the row.")
+        if patients.setdefault(case, patient) != patient:
+            raise UserError(
+                f"{path}, row {number}: case {case} is of patient {patients[case]} and of {patient}. Delete one row."
+            )
+    return patients
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:  # Spreadsheets write a byte order mark.
+            reader = csv.DictReader(file)
+            if not set(_COLUMNS) <= set(reader.fieldnames or ()):
+                raise UserError(
+                    f"{path} lacks the columns {' and '.join(_COLUMNS)}. Begin it with the line {','.join(_COLUMNS)}."
+                )
+            return [tuple((row[column] or "").strip() for column in _COLUMNS) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read ({error}). Save it as CSV in UTF-8.") from error
+
+
+def require_listed(folder: Path, patients: dict[str, str], case_ids: Collection[str]) -> None:
+    """Refuses a list that lacks cases: their patients would be guessed, and might land in training and test.
+
+    Raises:
+      UserError: names some of the cases.
+    """
+    missing = sorted(set(case_ids) - set(patients))
+    if missing:
+        raise UserError(
+            f"{folder / PATIENT_LIST} lacks {len(missing)} of {len(case_ids)} cases ({', '.join(missing[:5])}"
+            f"{', …' if len(missing) > 5 else ''}). Add a row for each, or remove the file."
+        )

@@ -1,0 +1,137 @@
+"""Inserts a lesion into a patient: all modalities made anew from the patient's structure map and the lesion's label."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf import fusion, structure
+from mmsynth_tf.commands import UserError
+from mmsynth_tf.patients import batch, consistency, files, lesions, patient, segment
+from mmsynth_tf.patients.patient import Patient
+from mmsynth_tf.patients.slice_models import SliceModels
+from mmsynth_tf.release_table import Release
+from mmsynth_tf.releases import CaseFiles
+
+# A lesion that lies further outside the head than this was drawn for another head.
+_LARGEST_SHARE_OUTSIDE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Insert:
+    """The job for one case; call it with the case's files and a folder (see `batch.for_each`).
+
+    Attributes:
+      models: with a synthesis stage.
+      labels: label files to draw from, with the release of their values (see `lesions.find`).
+      move: move and warp the label to a random place in the head; otherwise it lies where its header says.
+      source: modality that the structure map is taken from; the first that a case has if not given.
+      remove_lesion: erase the edges of the case's own lesion, as its label says or as the models find it.
+      seed: of everything random, with the case's name.
+      smooth: make neighbouring slices agree.
+      blur: standard deviation of a Gaussian across slices, mm; used with `smooth`.
+      largest: value of the brightest voxel; 1 writes float32, more int16.
+      release: whose label values to write.
+      voxel_sizes: of the volumes that the models were trained on, along x, y and z, mm.
+
+    Raises:
+      UserError: the models cannot synthesise, or the release has no codes for their classes.
+    """
+
+    models: SliceModels
+    labels: Sequence[tuple[Path, Release]]
+    move: bool = True
+    source: str | None = None
+    remove_lesion: bool = False
+    seed: int = 0
+    smooth: bool = True
+    blur: float = consistency.SYNTHESISED_BLUR
+    largest: int = 1
+    release: str = files.CANONICAL
+    voxel_sizes: Sequence[float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self):
+        self.models.require("synthesize")
+        files.label_codes(self.release, self.models.data.labels)
+
+    def __call__(self, case: CaseFiles, folder: Path) -> batch.Record:
+        rng = np.random.default_rng([self.seed, *case.case_id.encode()])
+        one = patient.read(case, self.models.data, self.voxel_sizes, with_label=self.remove_lesion)
+        source = one.choose(self.source)
+        label, placement = self._choose_label(one, one.head(source), rng)
+        images = self.synthesize(one, source, label, rng)
+        for modality, slices in images.items():
+            if self.smooth:
+                slices = consistency.smooth(slices, one.slice_spacing, self.blur)
+            volume = one.view.image_volume(slices, one.head(source))
+            files.save_image(volume, one.grid(source), folder / files.image_name(case, modality), self.largest)
+        codes = files.label_codes(self.release, self.models.data.labels)
+        files.save_label(label, one.grid(source), folder / files.label_name(case), codes)
+        return {
+            "job": "insert",
+            "case": case.case_id,
+            "source": source,
+            "label": placement,
+            "own_lesion_removed": self.remove_lesion,
+            "seed": self.seed,
+            "label_values": self.release,
+            "smooth": self.smooth,
+            "blur": self.blur,
+            "range": [0, self.largest],
+            "models": self.models.hashes,
+        }
+
+    def _choose_label(
+        self, one: Patient, head: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """A label on the patient's grid, and where it comes from."""
+        path, release = self.labels[rng.integers(len(self.labels))]
+        lesion = lesions.read(path, release, self.models.data.num_classes)
+        if self.move:
+            return lesions.place(lesion, head, nibabel.affines.voxel_sizes(one.case.affine), rng)
+        label = lesions.resample(lesion, one.case.affine, head.shape)
+        outside = np.count_nonzero(label[~head]) / np.count_nonzero(label) if label.any() else 1.0
+        if outside > _LARGEST_SHARE_OUTSIDE:
+            raise UserError(
+                f"Case {one.case.case_id}: {outside:.0%} of the lesion of {path} lies outside the head. Move it to a "
+                "place where it fits with --move_label."
+            )
+        return np.where(head, label, 0).astype(np.uint8), {"source": lesion.source}
+
+    def synthesize(
+        self, one: Patient, source: str, label: np.ndarray, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """Makes every modality, slice by slice.
+
+        Args:
+          one: the patient.
+          source: modality that the structure map is taken from.
+          label: uint8 [x, y, z], classes; inside the head.
+          rng: for the noise that some models fuse.
+
+        Returns:
+          float32 [z, H, W] by modality.
+        """
+        slices, config = tf.constant(one.slices(source)[..., None]), self.models.structure_map
+        background = structure.background_mask(slices, config.background_threshold, config.background_expand)
+        edges = structure.structure_map(slices, config, background)
+        if self.remove_lesion:
+            own = one.view.label_slices(self._own_lesion(one), self.models.data.num_classes)
+            edges = fusion.remove_lesion_edges(edges, own[..., None])
+        fitted = one.view.label_slices(label, self.models.data.num_classes)
+        # One slice of noise for all: what differs between slices should come from the patient.
+        noise = np.repeat(rng.random((1, *fitted.shape[1:]), np.float32), len(fitted), axis=0)
+        made = self.models.synthesize(edges.numpy()[..., 0], background.numpy()[..., 0], fitted, noise)
+        # To the models the head is a little wider than it is.
+        head = slices.numpy()[..., 0] > 0
+        return {modality: np.where(head, images, 0.0) for modality, images in made.items()}
+
+    def _own_lesion(self, one: Patient) -> np.ndarray:
+        if one.case.label is not None:
+            return one.case.label
+        found = [segment.find_lesion(one, self.models, modality) for modality in one.case.images]
+        return segment.vote(found, self.models.data.num_classes)

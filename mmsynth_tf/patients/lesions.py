@@ -1,0 +1,174 @@
+"""Lesion labels: read from files, grown from noise, and placed into a head."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import scipy.ndimage
+
+from mmsynth_tf import constants, file_search, volumes
+from mmsynth_tf.commands import UserError
+from mmsynth_tf.release_table import RELEASES, Release
+
+# Places tried before a lesion is given up, each a little smaller than the one before.
+_TRIES = 200
+_SHRINKING = 0.985
+_MAX_ROTATION, _MAX_SCALING = np.deg2rad(15.0), 0.1
+# A lesion fits when less of it than this lies outside the head, where it is cut off.
+_LARGEST_SHARE_OUTSIDE = 0.01
+# Voxels of a lesion that are looked at to see whether it fits.
+_PROBES = 4000
+# Classes of a grown lesion from its rim to its centre: oedema, enhancing tumour, necrotic core.
+_BRATS_SHELLS = (2, 4, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesion:
+    """A label on a grid of its own."""
+
+    label: np.ndarray  # uint8 [x, y, z] in LPS order, classes.
+    affine: np.ndarray  # float64 [4, 4], from indices to NIfTI millimetres.
+    source: str  # What it was read or grown from.
+
+    @property
+    def voxel_sizes(self) -> np.ndarray:
+        return nibabel.affines.voxel_sizes(self.affine)
+
+
+def find(path: Path, release: str | None = None) -> list[tuple[Path, Release]]:
+    """Label files with the release whose values they hold.
+
+    Args:
+      path: a label file, or a folder with files that are named like labels of any release.
+      release: forced release.
+
+    Raises:
+      UserError: there is no such file, or none in the folder.
+    """
+    candidates = [RELEASES[release]] if release else list(RELEASES.values())
+    if path.is_file():
+        return [(path, _release_of(path.resolve().as_posix(), candidates) or RELEASES[release or "custom"])]
+    if not path.is_dir():
+        raise UserError(f"There is no file or folder {path}. Check --label.")
+    listing = file_search.list_files(path)
+    found = [(listing.parent / name, _release_of(name, candidates)) for name in listing.files]
+    found = [(file, of) for file, of in found if of is not None]
+    if not found:
+        names = ", ".join(dict.fromkeys(candidate.label.example.format(case="<case>") for candidate in candidates))
+        raise UserError(f"{path} holds no label. Expected files such as {names}.")
+    return found
+
+
+def _release_of(name: str, candidates: Sequence[Release]) -> Release | None:
+    return next((candidate for candidate in candidates if candidate.label.match(name)), None)
+
+
+def read(path: Path, release: Release, num_classes: int) -> Lesion:
+    """Reads a label file.
+
+    Raises:
+      UserError: the file cannot be read, is empty, or holds values that the release or the models do not know.
+    """
+    try:
+        image = volumes.read_image(path)
+    except volumes.VolumeError as error:
+        raise UserError(f"Label {path}: {error}.") from error
+    codes = release.label_values or {value: value for value in range(num_classes)}
+    unknown = sorted(set(np.unique(image.array).tolist()) - set(codes))
+    if unknown or image.array.ndim != 3:
+        text = f"unknown value {unknown[0]:g}" if unknown else f"{image.array.ndim} dimensions"
+        raise UserError(
+            f"Label {path} has {text}; {release.name} has {', '.join(map(str, sorted(codes)))}. Repair the label, or "
+            "name the right numbering with --label_release."
+        )
+    if not image.array.any():
+        raise UserError(f"Label {path} is empty. Choose another.")
+    table = np.zeros(max(codes) + 1, np.uint8)
+    table[list(codes)] = list(codes.values())
+    label = table[image.array.astype(np.intp)]
+    if label.max() >= num_classes:
+        raise UserError(f"Label {path} has class {label.max()}; the models have {num_classes} classes.")
+    return Lesion(label, image.affine, path.name)
+
+
+def grow(labels: Sequence[str], rng: np.random.Generator) -> Lesion:
+    """Makes a lesion up: a bumpy ellipsoid of nested shells, on 1 mm voxels.
+
+    Args:
+      labels: names of the classes.
+      rng: source of randomness.
+    """
+    shells = _BRATS_SHELLS if tuple(labels) == constants.BRATS_LABELS else tuple(range(1, len(labels)))
+    radii = rng.uniform(14.0, 28.0, 3)
+    size = 2 * int(np.ceil(1.5 * radii.max())) + 1
+    grid = np.indices((size,) * 3) - size // 2
+    distance = np.sqrt(np.sum((grid / radii[:, None, None, None]) ** 2, axis=0))
+    bumps = scipy.ndimage.gaussian_filter(rng.standard_normal(distance.shape), 8.0)
+    distance += 0.15 * bumps / bumps.std()
+    label = np.zeros(distance.shape, np.uint8)
+    for shell, value in enumerate(shells):
+        label[distance < (len(shells) - shell) / len(shells)] = value
+    return Lesion(label, np.diag([-1.0, -1.0, 1.0, 1.0]), "grown")
+
+
+def resample(lesion: Lesion, affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The label where its file's header says that it lies: uint8 [*shape] on the grid of `affine`, by nearest voxel."""
+    to_lesion = np.linalg.inv(lesion.affine) @ affine
+    return _transform(lesion.label, to_lesion[:3, :3], to_lesion[:3, 3], shape)
+
+
+def place(
+    lesion: Lesion, head: np.ndarray, voxel_sizes: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Moves a lesion to a random place in a head, turned, scaled and perhaps mirrored, and shrunk until it fits.
+
+    Args:
+      lesion: what to place.
+      head: bool [x, y, z] in LPS order.
+      voxel_sizes: of the head's grid, mm.
+      rng: source of randomness.
+
+    Returns:
+      label: uint8 [x, y, z], 0 outside the head.
+      record: where it comes from, and its transform from the head's indices to the lesion's.
+
+    Raises:
+      UserError: the lesion fits nowhere.
+    """
+    voxels = np.argwhere(lesion.label)
+    centre, inside = voxels.mean(axis=0), np.argwhere(head)
+    if not inside.size:
+        raise UserError("The head is empty; no lesion fits in.")
+    probes = (voxels[:: max(1, len(voxels) // _PROBES)] - centre) * lesion.voxel_sizes
+    for attempt in range(_TRIES):
+        turn = _random_turn(rng) * _SHRINKING**attempt
+        target = inside[rng.integers(len(inside))]
+        moved = np.rint(target + probes @ turn.T / voxel_sizes).astype(int)
+        if _share_outside(moved, head) <= _LARGEST_SHARE_OUTSIDE:
+            matrix = np.diag(1 / lesion.voxel_sizes) @ np.linalg.inv(turn) @ np.diag(voxel_sizes)
+            label = _transform(lesion.label, matrix, centre - matrix @ target, head.shape)
+            label[~head] = 0
+            if label.any():
+                offset = (centre - matrix @ target).tolist()
+                return label, {"source": lesion.source, "matrix": matrix.tolist(), "offset": offset}
+    raise UserError(f"The lesion of {lesion.source} fits nowhere in the head, even shrunk. Choose another label.")
+
+
+def _random_turn(rng: np.random.Generator) -> np.ndarray:
+    """A rotation about the long axis with scaling and mirroring; [3, 3], mm to mm."""
+    angle = rng.uniform(-_MAX_ROTATION, _MAX_ROTATION)
+    scale = np.exp(rng.uniform(-1.0, 1.0) * np.log1p(_MAX_SCALING))
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    return scale * turn @ np.diag([rng.choice((-1.0, 1.0)), 1.0, 1.0])
+
+
+def _share_outside(voxels: np.ndarray, head: np.ndarray) -> float:
+    within = np.all((voxels >= 0) & (voxels < head.shape), axis=1)
+    return 1.0 - np.count_nonzero(head[tuple(voxels[within].T)]) / len(voxels)
+
+
+def _transform(label: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    return scipy.ndimage.affine_transform(label, matrix, offset, output_shape=tuple(shape), order=0)

@@ -1,0 +1,88 @@
+"""One patient in memory: checked volumes, the file grids that results go to, and the model's view of them."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+import nibabel
+import numpy as np
+
+from mmsynth_tf import cases, scaling
+from mmsynth_tf.commands import UserError
+from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.patients import field_of_view
+from mmsynth_tf.patients.field_of_view import FieldOfView
+from mmsynth_tf.patients.files import FileGrid
+from mmsynth_tf.releases import CaseFiles
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Patient:
+    """A case with what is needed to bring results back to its files. Volumes are [x, y, z] in LPS order."""
+
+    files: CaseFiles
+    case: cases.Case
+    view: FieldOfView
+
+    def grid(self, modality: str) -> FileGrid:
+        """The grid of a modality's file, which results that were made of it go to."""
+        return FileGrid.of(self.files.images[modality].path)
+
+    @property
+    def slice_spacing(self) -> float:
+        """Distance of neighbouring axial slices, mm."""
+        return float(nibabel.affines.voxel_sizes(self.case.affine)[2])
+
+    def head(self, modality: str) -> np.ndarray:
+        """bool [x, y, z]."""
+        return scaling.foreground(self.case.images[modality], self.case.ranges[modality])
+
+    def scaled(self, modality: str) -> np.ndarray:
+        """float32 [x, y, z], 0 outside the head and in [1/256, 1] inside."""
+        return scaling.scale(self.case.images[modality], self.case.ranges[modality])
+
+    def slices(self, modality: str) -> np.ndarray:
+        """The model's slices of a modality: float32 [z, height, width], of the same range."""
+        return self.view.image_slices(self.scaled(modality))
+
+    def choose(self, modality: str | None) -> str:
+        """The given modality, or the first that the case has.
+
+        Raises:
+          UserError: the case lacks the modality.
+        """
+        present = list(self.case.images)
+        if modality is not None and modality not in present:
+            raise UserError(
+                f"Case {self.case.case_id} has no {modality}, only {', '.join(present)}. Name one of these."
+            )
+        return modality or present[0]
+
+
+def read(files: CaseFiles, data: DataConfig, training_sizes: Sequence[float], with_label: bool = False) -> Patient:
+    """Reads the files of a case.
+
+    Args:
+      files: at least one modality.
+      data: modalities, classes, crop and scaling of the models.
+      training_sizes: voxel sizes of the volumes that the models were trained on, along x, y and z, mm.
+      with_label: read the label too, if there is one.
+
+    Raises:
+      CaseError: a file cannot be used.
+    """
+    # Any volume will do: slices and crop of the training volumes need not lie in it.
+    anywhere = dataclasses.replace(data, slice_start=0, slice_stop=1, crop_rows=(0, 1), crop_columns=(0, 1))
+    if not with_label:
+        files = dataclasses.replace(files, label=None)
+    case = cases.read_case(files, anywhere, allow_incomplete=True)
+    heads = [scaling.foreground(image, case.ranges[name]) for name, image in case.images.items()]
+    sizes = nibabel.affines.voxel_sizes(case.affine)[:2]
+    head = np.logical_or.reduce(heads)
+    view = field_of_view.find(head, sizes, data, training_sizes[:2])
+    if view.share_cut_off(head) > field_of_view.LARGEST_SHARE_CUT_OFF:
+        share = view.share_cut_off(head)
+        _log.warning("Case %s: %.0f%% of the head lies outside the models' field of view.", case.case_id, 100 * share)
+    return Patient(files, case, view)

@@ -1,0 +1,165 @@
+"""Makes volumes of patients who do not exist: stacks of slices along a smooth path of latent codes.
+
+The structure generator knows slices, not heads: the slices of a stack resemble
+their neighbours, but the stack has no anatomy from feet to head.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.ndimage
+
+from mmsynth_tf import constants, contour_filter
+from mmsynth_tf.patients import consistency, field_of_view, lesions
+from mmsynth_tf.patients.files import FileGrid
+from mmsynth_tf.patients.slice_models import SliceModels
+from mmsynth_tf.release_table import Release
+
+# Grid of BraTS volumes [x, y, z].
+_BRATS_SHAPE = (240, 240, 155)
+# Paths drawn for a case, of which the one with the best closed outlines is taken (Algorithm 3).
+_PATHS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """A made-up patient; volumes are [x, y, z] in LPS order."""
+
+    images: Mapping[str, np.ndarray]  # float32 in [0, 1], 0 outside the head.
+    label: np.ndarray  # uint8, canonical classes.
+    preview: Mapping[str, np.ndarray]  # Some slices for `figures.quadruples`.
+    record: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """Makes case number i from (seed, i) and the models alone.
+
+    Attributes:
+      models: with structure and synthesis stages.
+      labels: label files to draw from, with the release of their values; without any, lesions are grown.
+      seed: of everything random.
+      correlation: standard deviation of the smoothing of latent codes along the axis of slices, in slices.
+      smooth: make neighbouring slices agree.
+      blur: standard deviation of a Gaussian across slices, mm; used with `smooth`.
+      voxel_sizes: of the volumes that the models were trained on, along x, y and z, mm.
+
+    Raises:
+      UserError: the models cannot sample or synthesise.
+    """
+
+    models: SliceModels
+    labels: Sequence[tuple[Path, Release]] = ()
+    seed: int = 0
+    correlation: float = 12.0
+    smooth: bool = True
+    blur: float = consistency.SYNTHESISED_BLUR
+    voxel_sizes: Sequence[float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self):
+        self.models.require("sample_structure", "synthesize")
+
+    @property
+    def grid(self) -> FileGrid:
+        """The grid of the training volumes: that of BraTS, or one that ends with the models' slices."""
+        data = self.models.data
+        shape = data.crop_columns[1], data.crop_rows[1], data.slice_stop
+        if data.labels == constants.BRATS_LABELS:
+            shape = tuple(max(sizes) for sizes in zip(shape, _BRATS_SHAPE, strict=True))
+        x, y, z = self.voxel_sizes
+        affine = np.diag([-x, -y, z, 1.0])
+        affine[1, 3] = y * (shape[1] - 1)
+        return FileGrid(shape, affine)
+
+    def __call__(self, index: int) -> Sample:
+        rng = np.random.default_rng([self.seed, index])
+        data, grid = self.models.data, self.grid
+        count = data.slice_stop - data.slice_start
+        view = field_of_view.training_view((*grid.shape[:2], count), data)
+        structure, background, errors = self._draw_maps(count, rng)
+        head = view.to_volume(1.0 - background) >= 0.5
+        label, placement = self._draw_label(head, rng)
+        fitted = view.label_slices(label, data.num_classes)
+        slices = self._synthesize(structure, background, fitted, rng)
+        images = {name: self._embed(view.image_volume(made, head), grid) for name, made in slices.items()}
+        record = {
+            "index": index,
+            "label": placement,
+            "mask_error": round(float(errors.mean()), 4),
+            "roughness": {name: round(consistency.roughness(made), 4) for name, made in slices.items()},
+        }
+        preview = _preview(structure, background, fitted, slices)
+        return Sample(images, self._embed(label, grid), preview, record)
+
+    def _draw_maps(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Binary structure maps and backgrounds [count, H, W], and Algorithm 3's error of each."""
+        best = None
+        for _ in range(_PATHS):
+            codes = latent_path(count, self.models.latent_dim, self.correlation, rng)
+            edges, outside = self.models.sample_structure(codes)
+            structure = (edges >= self.models.structure_threshold).astype(np.float32)
+            background = (outside >= self.models.background_threshold).astype(np.float32)
+            errors = contour_filter.mask_errors(structure, background)
+            if best is None or errors.mean() < best[2].mean():
+                best = structure * (1.0 - background), background, errors
+        return best
+
+    def _draw_label(self, head: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+        if self.labels:
+            path, release = self.labels[rng.integers(len(self.labels))]
+            lesion = lesions.read(path, release, self.models.data.num_classes)
+        else:
+            lesion = lesions.grow(self.models.data.labels, rng)
+        return lesions.place(lesion, head, np.array(self.voxel_sizes), rng)
+
+    def _synthesize(self, structure, background, label, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        # One slice of noise for all: what differs between slices should come from the path.
+        noise = np.repeat(rng.random((1, *structure.shape[1:]), np.float32), len(structure), axis=0)
+        made = self.models.synthesize(structure, background, label, noise)
+        if not self.smooth:
+            return made
+        return {name: consistency.smooth(slices, self.voxel_sizes[2], self.blur) for name, slices in made.items()}
+
+    def _embed(self, slices: np.ndarray, grid: FileGrid) -> np.ndarray:
+        """The models' slices [x, y, count] in a whole volume."""
+        volume = np.zeros(grid.shape, slices.dtype)
+        volume[..., self.models.data.slice_start : self.models.data.slice_stop] = slices
+        return volume
+
+
+def latent_path(count: int, latent_dim: int, correlation: float, rng: np.random.Generator) -> np.ndarray:
+    """A smooth path of codes, each of them standard normal.
+
+    Args:
+      count: number of codes.
+      latent_dim: L.
+      correlation: standard deviation of the Gaussian that white noise is smoothed with, in codes.
+      rng: source of randomness.
+
+    Returns:
+      float32 [count, L]; codes d apart have the correlation exp(-d² / (4 correlation²)).
+    """
+    if not correlation:
+        return rng.standard_normal((count, latent_dim)).astype(np.float32)
+    # Far enough beyond both ends that the noise that wraps around does not meet the path.
+    margin = int(np.ceil(4 * correlation))
+    impulse = np.zeros(2 * margin + 1)
+    impulse[margin] = 1.0
+    kernel = scipy.ndimage.gaussian_filter1d(impulse, correlation, mode="constant")
+    noise = rng.standard_normal((count + 2 * margin, latent_dim))
+    path = scipy.ndimage.convolve1d(noise, kernel / np.linalg.norm(kernel), axis=0)
+    return path[margin : margin + count].astype(np.float32)
+
+
+def _preview(structure, background, label, slices: Mapping[str, np.ndarray], rows: int = 6) -> dict[str, np.ndarray]:
+    chosen = np.linspace(0, len(structure) - 1, min(rows, len(structure))).astype(int)
+    return {
+        "structures": structure[chosen],
+        "backgrounds": background[chosen],
+        "labels": label[chosen],
+        "images": np.stack([made[chosen] for made in slices.values()], axis=-1),
+        "row_names": [f"slice {index}" for index in chosen],
+    }

@@ -1,0 +1,109 @@
+"""Exported models as functions of NumPy slices, which go through in batches."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from mmsynth_tf import configs, constants, saved_models
+from mmsynth_tf.commands import UserError
+
+_BATCH_SIZE = 32
+
+
+class SliceModels:
+    """What the jobs need of exported models.
+
+    Slices are float32 [N, H, W] without a channel axis, of any number.
+
+    Args:
+      exported: functions and metadata.
+      path: where they come from, for messages.
+
+    Attributes:
+      data: modalities, classes and geometry of the slices.
+      latent_dim: dimensions of a latent code; None without a structure stage.
+      structure_threshold: probability from which a generated pixel is an edge.
+      background_threshold: probability from which a generated pixel is background.
+    """
+
+    def __init__(self, exported: saved_models.ExportedModels, path: str | Path):
+        self._functions, self._metadata, self._path = exported.signatures, exported.metadata, path
+        stages = self._metadata["stages"]
+        self.data = configs.override(configs.DataConfig(), next(iter(stages.values()))["config"]["data"])
+        self.latent_dim: int | None = self._metadata["latent_dim"]
+        self.structure_threshold: float = self._metadata["thresholds"]["structure"]
+        self.background_threshold: float = self._metadata["thresholds"]["background"]
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SliceModels":
+        """Loads what `mmsynth_tf.export` wrote."""
+        return cls(saved_models.load_exported(path), path)
+
+    @property
+    def structure_map(self) -> configs.StructureMapConfig:
+        """How the structure maps that the synthesis stage knows are extracted."""
+        settings = self._metadata["stages"][constants.SYNTHESIS]["config"]["structure_map"]
+        return configs.override(configs.StructureMapConfig(), settings)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each stage's weights."""
+        return {stage: values["checkpoint_sha256"] for stage, values in self._metadata["stages"].items()}
+
+    def require(self, *names: str) -> None:
+        """Refuses models that lack a function.
+
+        Raises:
+          UserError: names what is missing.
+        """
+        missing = [name for name in names if name not in self._functions]
+        if missing:
+            raise UserError(
+                f"The models in {self._path} cannot {', '.join(missing)}: a stage was not trained when they were "
+                "exported. Train it and export again."
+            )
+
+    def translate(self, slices: np.ndarray, target: str) -> np.ndarray:
+        """Slices of any modality to `target`: [N, H, W] in [0, 1], 0 outside the head."""
+        targets = np.full(len(slices), self.data.modalities.index(target), np.int32)
+        return self._run("translate", {"image": slices[..., None], "target": targets})["image"][..., 0]
+
+    def segment(self, slices: np.ndarray, modality: str) -> np.ndarray:
+        """Probabilities of the classes, [N, H, W, K]."""
+        return self._run(f"segment_{modality}", {"image": slices[..., None]})["probabilities"]
+
+    def sample_structure(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Latent codes [N, L] to the probabilities of an edge and of background, [N, H, W] each."""
+        maps = self._run("sample_structure", {"code": codes.astype(np.float32)})
+        return maps["structure"][..., 0], maps["background"][..., 0]
+
+    def synthesize(
+        self, structure: np.ndarray, background: np.ndarray, label: np.ndarray, noise: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Maps and labels to all modalities.
+
+        Args:
+          structure: binary.
+          background: binary, 1 outside the head.
+          label: uint8, classes.
+          noise: uniform in [0, 1); used by models that fuse noise.
+
+        Returns:
+          [N, H, W] in [0, 1] by modality, 0 outside the head.
+        """
+        inputs = {"structure": structure, "background": background, "label": label}
+        if "noise" in self._metadata["signatures"]["synthesize"]["inputs"]:
+            inputs["noise"] = noise
+        made = self._run("synthesize", {name: value[..., None] for name, value in inputs.items()})
+        return {modality: made[modality][..., 0] for modality in self.data.modalities}
+
+    def _run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.require(name)
+        count, parts = len(next(iter(inputs.values()))), []
+        for start in tqdm.trange(0, count, _BATCH_SIZE, desc=name, unit="batch", leave=False, disable=None):
+            batch = {key: tf.constant(value[start : start + _BATCH_SIZE]) for key, value in inputs.items()}
+            parts.append({key: np.asarray(value) for key, value in self._functions[name](**batch).items()})
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}

@@ -1,0 +1,87 @@
+"""Translates a modality of a patient to those that are missing, whole volumes.
+
+All axial slices are translated, also those outside the range that the models
+were trained on; there the result is an extrapolation.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmsynth_tf.commands import UserError
+from mmsynth_tf.patients import batch, consistency, files, patient
+from mmsynth_tf.patients.slice_models import SliceModels
+from mmsynth_tf.releases import CaseFiles
+
+
+@dataclasses.dataclass(frozen=True)
+class Translate:
+    """The job for one case; call it with the case's files and a folder (see `batch.for_each`).
+
+    Attributes:
+      models: with a synthesis stage.
+      source: modality to translate from; the first that a case has if not given.
+      targets: modalities to make; those that a case lacks if not given.
+      smooth: make neighbouring slices agree.
+      blur: standard deviation of a Gaussian across slices, mm; used with `smooth`.
+      largest: value of the brightest voxel; 1 writes float32, more int16.
+      voxel_sizes: of the volumes that the models were trained on, along x, y and z, mm.
+
+    Raises:
+      UserError: the models cannot translate.
+    """
+
+    models: SliceModels
+    source: str | None = None
+    targets: Sequence[str] = ()
+    smooth: bool = True
+    blur: float = consistency.TRANSLATED_BLUR
+    largest: int = 1
+    voxel_sizes: Sequence[float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self):
+        self.models.require("translate")
+
+    def __call__(self, case: CaseFiles, folder: Path) -> batch.Record:
+        targets = self._choose_targets(case)
+        one = patient.read(case, self.models.data, self.voxel_sizes)
+        source = one.choose(self.source)
+        if source in targets:
+            raise UserError(f"Case {case.case_id}: {source} is source and target. Name another with --source.")
+        slices, head = one.slices(source), one.head(source)
+        roughness = {source: consistency.roughness(slices)}
+        for target in targets:
+            made = self.translate(slices, target)
+            roughness[f"{target} as translated"] = consistency.roughness(made)
+            if self.smooth:
+                made = consistency.smooth(made, one.slice_spacing, self.blur)
+                roughness[f"{target} smoothed"] = consistency.roughness(made)
+            volume = one.view.image_volume(made, head)
+            files.save_image(volume, one.grid(source), folder / files.image_name(case, target), self.largest)
+        return {
+            "job": "translate",
+            "case": case.case_id,
+            "source": source,
+            "targets": list(targets),
+            "smooth": self.smooth,
+            "blur": self.blur,
+            "range": [0, self.largest],
+            "roughness": roughness,
+            "models": self.models.hashes,
+        }
+
+    def _choose_targets(self, case: CaseFiles) -> Sequence[str]:
+        targets = self.targets or [name for name in self.models.data.modalities if name not in case.images]
+        if not targets:
+            raise UserError(
+                f"Case {case.case_id} lacks no modality ({', '.join(case.images)}). Name what to make with --targets."
+            )
+        return targets
+
+    def translate(self, slices: np.ndarray, target: str) -> np.ndarray:
+        """Slices float32 [z, H, W] to another modality, one by one; empty ones cost nothing."""
+        shown, made = slices.any(axis=(1, 2)), np.zeros_like(slices)
+        made[shown] = self.models.translate(slices[shown], target)
+        return made

@@ -1,0 +1,137 @@
+"""Plots of numbers for reports, with Matplotlib's Agg renderer. NumPy arrays and names in, PNG bytes out."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mmsynth_tf.figures import FONT_POINTS, LABEL_COLOURS, png
+
+LINE_STYLES = ("-", "--", ":", "-.")
+
+
+def training_curves(
+    curves: Mapping[str, np.ndarray],
+    x: str = "step",
+    panels: Mapping[str, Sequence[str]] | None = None,
+    columns: int = 3,
+) -> bytes:
+    """Columns of a training log against the step.
+
+    Args:
+      curves: column name to float [rows]; NaN where a row has no value.
+      x: name of the column on the horizontal axis.
+      panels: title of each panel to the columns in it; every column on its own when not given.
+      columns: panels in a row.
+
+    Returns:
+      PNG.
+
+    Raises:
+      ValueError: a column that is asked for is not in the log.
+    """
+    panels = panels or {name: (name,) for name in curves if name != x}
+    missing = sorted(({x} | {name for names in panels.values() for name in names}) - set(curves))
+    if missing:
+        raise ValueError(f"The log has no column {', '.join(missing)}; it has {', '.join(curves)}.")
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.1 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax, (title, names) in zip(axes.flat, panels.items(), strict=False):
+        _plot_curves(ax, curves, x, names)
+        ax.set_title(title, fontsize=FONT_POINTS)
+    return png(figure)
+
+
+def points_with_errors(
+    names: Sequence[str],
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    axis_name: str,
+    baseline: int | None = None,
+    repetitions: Mapping[str, Sequence[np.ndarray]] | None = None,
+) -> bytes:
+    """A table as a plot: rows down the side, a point with its error bar for each series.
+
+    Args:
+      names: R row names, top to bottom.
+      series: name (such as a region) to (value [R], error [R]); NaN where a row has none.
+      axis_name: what is measured.
+      baseline: index of the row whose values are drawn as vertical lines.
+      repetitions: name to the values behind each row's mean, R arrays of any length, drawn as small hollow points.
+
+    Returns:
+      PNG.
+    """
+    figure = Figure(figsize=(6.4, 0.8 + 0.26 * len(names)), layout="constrained")
+    ax = figure.subplots()
+    rows = np.arange(len(names))
+    offsets = np.linspace(-0.2, 0.2, len(series)) if len(series) > 1 else np.zeros(1)
+    for index, (name, (values, errors)) in enumerate(series.items()):
+        colour = LABEL_COLOURS[(0, 3, 4, 2, 5, 6, 1)[index % len(LABEL_COLOURS)]]
+        marker = "osD^v"[index % 5]
+        ax.errorbar(values, rows + offsets[index], xerr=errors, fmt=marker, color=colour, ms=4, lw=1, label=name)
+        for row, single in zip(rows, (repetitions or {}).get(name, ()), strict=False):
+            heights = np.full(len(single), row + offsets[index])
+            ax.plot(single, heights, "o", mfc="none", mec=colour, mew=0.6, ms=6)
+        if baseline is not None:
+            ax.axvline(values[baseline], color=colour, lw=0.8, ls=LINE_STYLES[1])
+    ax.set_yticks(rows, names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_xlabel(axis_name, fontsize=FONT_POINTS)
+    _tidy(ax)
+    if len(series) > 1:
+        figure.legend(loc="outside lower center", ncols=len(series), fontsize=FONT_POINTS, frameon=False)
+    return png(figure)
+
+
+def histograms(
+    series: Mapping[str, np.ndarray], axis_name: str, marks: Mapping[str, float] | None = None, bins: int = 40
+) -> bytes:
+    """Distributions over one another, as shares, so that sets of different size can be compared.
+
+    Args:
+      series: name to values [N]; only finite ones are drawn.
+      axis_name: what is measured.
+      marks: name to a value that is drawn as a vertical line.
+      bins: number of bins, the same for all.
+
+    Returns:
+      PNG.
+    """
+    series = {name: values[np.isfinite(values)] for name, values in series.items()}
+    edges = np.histogram_bin_edges(np.concatenate(list(series.values())), bins)
+    figure = Figure(figsize=(6.4, 2.8), layout="constrained")
+    ax = figure.subplots()
+    for index, (name, values) in enumerate(series.items()):
+        colour, style = LABEL_COLOURS[(0, 3, 4, 2)[index % 4]], LINE_STYLES[index // 4 % len(LINE_STYLES)]
+        shares = np.histogram(values, edges)[0] / max(len(values), 1)
+        ax.stairs(shares, edges, color=colour, ls=style, lw=1.4, label=f"{name} (n={len(values)})")
+    for index, (name, value) in enumerate((marks or {}).items()):
+        ax.axvline(value, color="#444444", lw=0.9, ls=LINE_STYLES[1 + index % 3], label=name)
+    ax.set_xlabel(axis_name, fontsize=FONT_POINTS)
+    ax.set_ylabel("share", fontsize=FONT_POINTS)
+    _tidy(ax)
+    ax.legend(fontsize=FONT_POINTS - 1, frameon=False)
+    return png(figure)
+
+
+def _plot_curves(ax: Axes, curves: Mapping[str, np.ndarray], x: str, names: Sequence[str]) -> None:
+    for index, name in enumerate(names):
+        known = ~np.isnan(curves[name])
+        colour, style = LABEL_COLOURS[(0, 3, 4, 2)[index % 4]], LINE_STYLES[index // 4 % len(LINE_STYLES)]
+        ax.plot(curves[x][known], curves[name][known], color=colour, ls=style, lw=1.2, label=name)
+    ax.set_xlabel(x, fontsize=FONT_POINTS)
+    _tidy(ax)
+    if len(names) > 1:
+        ax.legend(fontsize=FONT_POINTS - 2, frameon=False)
+
+
+def _tidy(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(True, color="#e3e6ea", lw=0.6)
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=FONT_POINTS - 1, length=2)

@@ -1,0 +1,45 @@
+"""Makes samples of a synthetic data set again from their records and compares them with the stored ones, bit by bit.
+
+    python -m mmsynth_tf.remake --data=data/fake --sample=synthetic_000000012 --workdir=runs/a --labels_from=data/brats
+
+Exit status 1 if a sample differs.
+"""
+
+import os
+import pathlib
+import sys
+
+from absl import flags
+
+from mmsynth_tf import commands
+
+_DATA = flags.DEFINE_string("data", None, "Prepared synthetic data set.", required=True)
+_SAMPLE = flags.DEFINE_list("sample", None, "Case ids of the samples.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of the stages that made it.", required=True)
+_LABELS_FROM = flags.DEFINE_string("labels_from", None, "Prepared data set its labels came from.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for what is made: <case>.npz and <case>.png.")
+
+
+def main(argv: list[str]) -> None:
+    commands.refuse_arguments(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
+    from mmsynth_tf import prepared, remaking, synthesis
+
+    synthesis.make_repeatable()
+    remaker = remaking.Remaker(prepared.open_prepared(_DATA.value), _WORKDIR.value, _LABELS_FROM.value)
+    identical = True
+    for case_id in _SAMPLE.value:
+        remade = remaker.remake(case_id)
+        identical &= not remade.differences
+        print(remade.summary())
+        if _OUTPUT.value and remade.example:
+            print(f"  {remaker.save(remade, pathlib.Path(_OUTPUT.value))}")
+    if not identical:
+        if remaker.changes:
+            print(f"The last bit of a float depends on what it is computed with: {'; '.join(remaker.changes)}.")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,84 @@
+"""Parts that reports have in common: slices chosen from prepared data sets, and what is shown of synthetic ones."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmsynth_tf import figures, prepared, report
+
+Example = Mapping[str, np.ndarray]
+Key = tuple[bytes, int]  # Case id and slice index.
+SEED = 0  # Of the choice of samples.
+
+
+def first_examples(data: prepared.PreparedData, split: str, count: int) -> list[Example]:
+    """The first slices of a split."""
+    return list(data.slices(split).take(count).as_numpy_iterator())
+
+
+def examples_with(data: prepared.PreparedData, split: str, keys: Sequence[Key]) -> list[Example]:
+    """The slices of a split with these keys, in their order."""
+    wanted = set(keys)
+    found = {key_of(x): x for x in data.slices(split).as_numpy_iterator() if key_of(x) in wanted}
+    return [found[key] for key in keys]
+
+
+def key_of(example: Example) -> Key:
+    return example["case_id"], int(example["slice_index"])
+
+
+def drawn_keys(data: prepared.PreparedData, count: int) -> list[Key]:
+    """Keys of synthetic slices drawn at random, the same ones every time."""
+    cases = data.cases["train"]
+    drawn = np.random.default_rng(SEED).permutation(len(cases))[:count]
+    return [(cases[i].encode(), 0) for i in drawn]
+
+
+def lesion_slices(data: prepared.PreparedData, split: str, count: int) -> list[Example]:
+    """Slices that show a lesion, spread evenly over a split."""
+    keys = [key_of(x) for x in data.slices(split).as_numpy_iterator() if x["label"].any()]
+    chosen = np.unique(np.linspace(0, len(keys) - 1, count).astype(int)) if keys else ()
+    return examples_with(data, split, [keys[i] for i in chosen])
+
+
+def structure_maps(examples: Sequence[Example]) -> bytes:
+    """Structure maps of synthetic slices with their background masks, PNG."""
+    structures, backgrounds = (np.stack([e[name][..., 0] for e in examples]) for name in ("structure", "background"))
+    return figures.structure_grid(structures, backgrounds)
+
+
+def quadruples(
+    examples: Sequence[Example], data: prepared.PreparedData, row_names: Sequence[str] | None = None
+) -> bytes:
+    """Slices in all modalities with their labels and, where they are synthetic, their maps and masks, PNG."""
+    maps = {
+        f"{name}s": np.stack([e[name][..., 0] for e in examples])
+        for name in ("structure", "background")
+        if name in examples[0]
+    }
+    labels = np.stack([e["label"][..., 0] for e in examples])
+    images = modality_images(examples)
+    return figures.quadruples(images, data.config.modalities, labels, data.config.labels, row_names=row_names, **maps)
+
+
+def modality_images(examples: Sequence[Example]) -> np.ndarray:
+    """float32 [N, H, W, n]."""
+    return np.stack([np.moveaxis(e["image"][..., 0], 0, -1) for e in examples]).astype(np.float32)
+
+
+def filter_table(sets: Mapping[str, Mapping]) -> report.Table:
+    """What the filters let through.
+
+    Args:
+      sets: name of each synthetic data set to the account of how it was made ("generation" in its record).
+    """
+    rows = []
+    for name, made in sets.items():
+        settings = made["settings"]
+        rows += [
+            [name, "structure filter (Algorithm 3)", f"mean |m'-m| ≤ {settings['mask_error']}", made["drawn"],
+             made["passed_structure_filter"], f"{made['structure_acceptance']:.1%}"],
+            [name, "lesion filter (segmenters)", f"Dice ≥ {settings['dice_threshold']}", made["synthesised"],
+             made["passed_lesion_filter"], f"{made['lesion_acceptance']:.1%}"],
+        ]  # fmt: skip
+    return report.Table(["data set", "filter", "threshold", "tested", "passed", "acceptance"], rows)

@@ -1,0 +1,52 @@
+"""Exported models without networks: each function does something that can be seen in its output."""
+
+import dataclasses
+
+import numpy as np
+
+from mmsynth_tf import configs, saved_models
+from mmsynth_tf.patients.slice_models import SliceModels
+
+DATA = configs.DataConfig(slice_start=2, slice_stop=8, crop_rows=(0, 32), crop_columns=(0, 28), height=32, width=28)
+LATENT_DIM = 3
+
+
+def slice_models(data: configs.DataConfig = DATA, without: tuple[str, ...] = ()) -> SliceModels:
+    """Translation is the identity, segmenters find class 4 where a slice is brighter than 0.7.
+
+    Synthesised slices show the label's class, as class / 10, on 0.5 in the head; maps are outlines of discs whose
+    size follows from the code.
+    """
+    settings = dataclasses.asdict(configs.Config(data=data))
+    functions = {
+        "translate": lambda image, target: {"image": image},
+        "synthesize": lambda structure, background, label: {
+            name: (0.5 - np.asarray(label) / 10.0) * (1.0 - np.asarray(background)) for name in data.modalities
+        },
+        "sample_structure": lambda code: _discs(np.asarray(code), data.image_size),
+        **{f"segment_{name}": lambda image: _bright(np.asarray(image), data) for name in data.modalities},
+    }
+    functions = {name: function for name, function in functions.items() if name not in without}
+    metadata = {
+        "latent_dim": LATENT_DIM,
+        "thresholds": {"structure": 0.5, "background": 0.5},
+        "signatures": {name: {"inputs": {}} for name in functions},
+        "stages": {"synthesis": {"config": settings, "checkpoint_sha256": "abc"}},
+    }
+    return SliceModels(saved_models.ExportedModels(functions, metadata, None), "models/a")
+
+
+def _bright(image: np.ndarray, data: configs.DataConfig) -> dict[str, np.ndarray]:
+    classes = np.where(image[..., 0] > 0.7, data.num_classes - 1, 0)
+    return {"probabilities": np.eye(data.num_classes, dtype=np.float32)[classes]}
+
+
+def _discs(codes: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    rows, columns = np.indices(size)
+    distance = np.hypot(rows - size[0] / 2, columns - size[1] / 2)
+    radius = 0.38 * min(size) + np.tanh(codes[:, :1, None])
+    structure = np.abs(distance - radius) < 1.0
+    return {
+        "structure": structure[..., None].astype(np.float32),
+        "background": (distance > radius)[..., None].astype(np.float32),
+    }

@@ -1,0 +1,78 @@
+"""The console script: its jobs, their help and their refusals; one job from file to file with real signatures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf import configs, constants, records, saved_models, training
+from tests import fakes, fakes_cases
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+JOBS = ("translate", "insert", "sample", "segment", "view")
+CONFIG = fakes.tiny_config(num_modalities=4, data__modalities=constants.BRATS_MODALITIES, data__crop_rows=(2, 18))
+
+
+def mmsynth(*arguments, interpreter=()):
+    return subprocess.run(
+        [sys.executable, *interpreter, "-m", "mmsynth_tf.cli", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """An untrained synthesis stage, exported."""
+    workdir, config = tmp_path_factory.mktemp("workdir"), configs.override(CONFIG, {"data.crop_columns": (0, 16)})
+    stage = constants.SYNTHESIS
+    records.write_text(workdir / stage / training.CONFIG_FILE, configs.to_json(config))
+    records.write_text(workdir / stage / "trained_on.json", json.dumps([]))
+    training.Run(stage, config, workdir / stage, tf.distribute.get_strategy()).checkpoints.save(1)
+    saved_models.export(workdir, workdir / "exported")
+    return workdir / "exported"
+
+
+def test_without_a_job_the_jobs_are_listed():
+    result = mmsynth()
+    assert result.returncode == 1
+    assert all(f"\n  {job} " in result.stderr for job in JOBS)
+    assert "There is no job 'dream'" in mmsynth("dream").stderr
+    assert mmsynth("--help").returncode == 0
+
+
+def test_help_of_a_job_is_quick_and_lists_its_flags():
+    result = mmsynth("insert", "--help", interpreter=("-X", "importtime"))
+    assert "mmsynth insert --models=models/a" in result.stdout
+    assert "--[no]remove_lesion" in result.stdout
+    assert "--layout" not in result.stdout
+    assert "tensorflow" not in result.stderr
+
+
+def test_translates_a_file_with_exported_models(models, tmp_path):
+    folder = fakes_cases.write_nifti_case(tmp_path, "p1", fakes_cases.volumes())
+    arguments = (f"--models={models}", f"--input={folder / 'p1_t1.nii.gz'}", f"--output={tmp_path / 'out'}")
+    result = mmsynth("translate", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "Not for clinical use" in result.stdout
+    for suffix in ("t2", "t1ce", "flair"):
+        assert nibabel.load(tmp_path / "out" / "p1" / f"p1_{suffix}.nii.gz").shape == fakes_cases.SHAPE
+
+
+@pytest.mark.parametrize("sizes", ["1,1", "1,1,x", "1,0,1", "1,1,inf"])
+def test_wrong_voxel_sizes_are_refused(sizes):
+    result = mmsynth("translate", "--models=x", "--input=x", "--output=x", f"--voxel_sizes={sizes}")
+    assert result.returncode == 1
+    assert "Give three sizes in mm" in result.stderr
+
+
+def test_mendable_error_is_one_line(tmp_path):
+    result = mmsynth("view", f"--input={tmp_path}", f"--output={tmp_path}")
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Error: {tmp_path} exists.")

@@ -1,0 +1,72 @@
+import os
+import time
+import types
+
+import pytest
+
+from mmsynth_tf import card_writer, commands, prepared, records, report
+from mmsynth_tf.experiments import study
+from tests.test_synthetic_builder import Generation, build
+
+
+@pytest.fixture
+def data(tmp_path):
+    build(Generation(), 6, tmp_path / "made")
+    return tmp_path / "made"
+
+
+@pytest.fixture
+def fidelity(data, tmp_path):
+    """What an experiment leaves in a work directory."""
+    folder = tmp_path / "work" / study.EVALUATION / "fidelity"
+    tables = {"table": report.Table(["set", "distance"], [["made", 1.5]], "Distance of the features.")}
+    study.Study.finish(types.SimpleNamespace(folder=folder), [{"test_data": "made", "value": 1.5}], tables)
+    return folder
+
+
+def card(data, workdir=None):
+    return card_writer.write(data, workdir).read_text(encoding="utf-8")
+
+
+def test_says_what_it_was_made_from_and_how(data):
+    text = card(data)
+    # Two patients in three cases for training; one for testing.
+    assert "| structure stage | brats2017-2021 | 2 / 0 / 1 | 2026-01-01T00:00:00+00:00 | 0123 |" in text
+    assert "| labels | brats2017-2021 | 2 / 0 / 1 |" in text
+    assert "| mean Dice ≥ 0.9 | 12 | 8 | 66.7% |" in text
+    assert "- seed 5\n" in text
+    assert "6 axial slices" in text
+    # Labels of the draws 1, 3, 4, 5, 7, 9 are 1, 0, 1, 2, 1, 0.
+    assert "| background | 2 | 33.3% |" in text
+    assert "2 of 6 slices have no lesion" in text
+    assert "Not for clinical use" in text
+    assert "registered users" in text
+
+
+def test_says_what_was_not_measured_and_how_to(data):
+    text = card(data)
+    for experiment in ("fidelity", "memorisation"):
+        assert f"--experiment={experiment} --workdir=<workdir> --test_data=<real data> --synthetic_data=made" in text
+
+
+def test_quotes_what_was_measured(data, fidelity):
+    text = card(data, fidelity.parents[1])
+    assert "Distance of the features." in text
+    assert "| made | 1.500 |" in text
+    assert "--experiment=fidelity" not in text
+    assert "--experiment=memorisation" in text
+
+
+def test_does_not_quote_measurements_of_another_or_an_older_set(data, fidelity):
+    file = fidelity / study.RECORDS_FILE
+    os.utime(file, (time.time() - 3600,) * 2)
+    assert "--experiment=fidelity" in card(data, fidelity.parents[1])
+    records.write_json(file, [{"test_data": "other", "value": 1.5}])
+    assert "--experiment=fidelity" in card(data, fidelity.parents[1])
+
+
+def test_only_synthetic_data_sets_get_cards(prepared_data, tmp_path):
+    with pytest.raises(commands.UserError, match="is no synthetic data set"):
+        card_writer.write(prepared_data.path)
+    with pytest.raises(prepared.PreparedDataError, match="holds no whole data set"):
+        card_writer.write(tmp_path)

@@ -1,0 +1,153 @@
+"""The page on all experiments: every section on made-up records, and what it says of experiments that were not run."""
+
+import dataclasses
+import pathlib
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf import configs, constants, records, report, report_sections, training
+from mmsynth_tf.experiments import report_page, study, translation
+from tests import fakes, fakes_data
+
+FILTERS = {
+    "settings": {"mask_error": 0.05, "dice_threshold": 0.7},
+    **{"drawn": 100, "passed_structure_filter": 60, "structure_acceptance": 0.6},
+    **{"synthesised": 50, "passed_lesion_filter": 10, "lesion_acceptance": 0.2},
+}
+
+
+@pytest.fixture
+def request_(tmp_path):
+    """A work directory without experiments, test patients, and a synthetic set."""
+    real = fakes_data.data_set(tmp_path, "patients", {"train": ["r_0"], "test": ["r_1", "r_2", "r_3"]})
+    cases = [f"s_{i}" for i in range(10)]
+    dice = tuple(np.linspace(0.5, 0.95, 10))
+    synthetic = fakes_data.data_set(tmp_path, "made", {"train": cases}, dice, generation=FILTERS)
+    workdir = tmp_path / "models"
+    (workdir / constants.SEGMENTATION).mkdir(parents=True)
+    (workdir / constants.SEGMENTATION / training.CONFIG_FILE).write_text(configs.to_json(fakes_data.CONFIG))
+    return study.Request(workdir, real, (synthetic,))
+
+
+@pytest.fixture
+def segmenter(monkeypatch):
+    monkeypatch.setattr(
+        training, "load", lambda stage, workdir: (fakes.segmenter(fakes_data.CONFIG), fakes_data.CONFIG)
+    )
+
+
+def leave(request, experiment, rows, **tables):
+    """Does as an experiment does when it is finished."""
+    study.Study(experiment, request).finish([{"experiment": experiment, **row} for row in rows], tables)
+
+
+def usability_rows():
+    values = {"real_1": (0.8, 0.82), "synthetic_1": (0.6, 0.7)}
+    for mixture, of_seeds in values.items():
+        for seed, value in enumerate(of_seeds):
+            for region in ("WT", "ET"):
+                key = {"mixture": mixture, "seed": seed, "region": region, "metric": "dice", "case": "r_1"}
+                yield {**key, "value": value if region == "WT" else np.nan}
+
+
+def memorisation_rows():
+    for data, split in (("patients", "test"), ("made", "train")):
+        for value in (0.1, 0.2):
+            key = {"test_data": data, "split": split, "space": "image", "case": f"{data}_{value}"}
+            yield {**key, "metric": "nearest distance", "value": value}
+    yield {"test_data": "made", "split": "train", "space": "image", "metric": "verdict", "value": "No copies found."}
+
+
+def without_synthetic(request):
+    return dataclasses.replace(request, synthetic=())
+
+
+def page_of(request):
+    return report_page.write(request).read_text(encoding="utf-8")
+
+
+def test_the_page_holds_every_experiment_and_the_synthetic_data(request_, segmenter):
+    special = {"usability": usability_rows(), "memorisation": memorisation_rows()}
+    for name in report_page.EXPERIMENTS:
+        table = report.Table(["a"], [["b"]], caption=f"Table of {name}.")
+        leave(request_, name, list(special.get(name, [{"value": 1}])), table=table)
+    examples = request_.workdir / "evaluation" / "translation" / translation.EXAMPLES_FILE
+    examples.write_bytes(b"a picture")
+    page = page_of(request_)
+    for name, (title, _) in report_page.EXPERIMENTS.items():
+        assert f"<h2>{title}</h2>".replace("'", "&#x27;") in page
+        assert f"Table of {name}." in page
+    assert "Not run" not in page
+    for text in (
+        *("Structure maps of made", "Samples of made", "Best samples of made", "Worst samples of made"),
+        *("Segmentations of test slices", "Segmentations of synthetic slices", "mean ± sd over seeds", "20.0%"),
+        *("Distance to the nearest real training slice: image", "Translations of test patients"),
+        *("segmentation/config.json", "made/data_set.json", constants.DISCLAIMER),
+    ):
+        assert text in page
+    assert not re.search(r"https?://|<script|<link", page)
+
+
+def test_experiments_that_were_not_run_are_named(request_):
+    page = page_of(without_synthetic(request_))
+    for name in report_page.EXPERIMENTS:
+        assert f"evaluate.py --experiment={name}" in page
+    rows = report_page.contents_table(request_.workdir).rows
+    assert [row[2] for row in rows] == [0] * len(report_page.EXPERIMENTS)
+
+
+def test_the_page_does_without_synthetic_data(request_):
+    page = page_of(without_synthetic(request_))
+    assert "--synthetic_data names the data sets" in page
+
+
+def test_long_tables_open_on_a_click(request_):
+    short, long = (report.Table(["n"], [[i] for i in range(n)], f"{n} rows") for n in (3, 100))
+    leave(request_, "fidelity", [{"value": 1}], short=short, long=long)
+    page = page_of(without_synthetic(request_))
+    assert "<caption>3 rows</caption>" in page
+    assert "<summary>long: 100 rows</summary>" in page
+
+
+def test_tables_come_back_as_they_were_finished(request_):
+    table = report.Table(["a", "b"], [["x", 0.12345], ["y", np.nan]], "Numbers.", digits=2)
+    leave(request_, "fidelity", [], table=table)
+    [found] = study.finished_tables(request_.workdir, "fidelity").values()
+    assert found.texts() == table.texts()
+    assert (found.caption, list(found.header)) == (table.caption, list(table.header))
+    assert study.finished_tables(request_.workdir, "usability") == {}
+
+
+def test_samples_are_ranked_by_the_lesion_that_is_found_and_drawn_the_same_way_each_time(request_):
+    [data] = request_.synthetic
+    agreement = report_page.lesion_agreement(data)
+    assert len(agreement) == 10
+    assert max(agreement, key=agreement.get) == (b"s_9", 0)
+    assert agreement[b"s_0", 0] == pytest.approx(0.5)
+    keys = report_sections.drawn_keys(data, 4)
+    assert keys == report_sections.drawn_keys(data, 4)
+    assert len(set(keys)) == 4
+
+
+def test_samples_without_a_lesion_are_not_ranked(request_, monkeypatch):
+    [data] = request_.synthetic
+    bare = data.slices("train").map(lambda x: {**x, "label": tf.zeros_like(x["label"])})
+    monkeypatch.setattr(fakes_data.FakeData, "slices", lambda self, split: bare)
+    assert report_page.lesion_agreement(data) == {}
+
+
+def test_samples_without_a_lesion_filter_are_not_ranked(request_, tmp_path):
+    unrated = fakes_data.data_set(tmp_path, "raw", {"train": ["s_0"]}, (np.nan,), generation=FILTERS)
+    assert report_page.lesion_agreement(unrated) == {}
+    assert "nothing ranks them" in page_of(dataclasses.replace(request_, synthetic=(unrated,)))
+
+
+def test_running_it_as_an_experiment_says_what_the_page_holds(request_):
+    leave(request_, "fidelity", [{"value": 1}, {"value": 2}])
+    [table] = report_page.run(without_synthetic(request_)).values()
+    assert ["Fidelity", "measured", 2] in table.rows
+    assert records.read_json(request_.workdir / "evaluation" / "fidelity" / "records.json")
+    assert pathlib.Path(request_.workdir, "evaluation", report_page.REPORT_FILE).is_file()

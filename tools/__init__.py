@@ -1,0 +1,1 @@
+"""Proofs that take too long for the tests; run them as modules from the repository's root."""
