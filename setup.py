@@ -59,6 +59,7 @@ EXTRAS_REQUIRE = {
     # PyRadiomics, which it needs, is to be installed from its repository: its releases do not build on these Pythons.
     "frd": ["frd-score>=1.0.1"],
     "mha": MHA,
+    "monai": ["monai>=1.3"],  # For the test that MONAI reads what `mmsynth sample` writes.
     "notebook": NOTEBOOK,
     "phantom": PHANTOM,
     "tests": [

@@ -242,6 +242,10 @@ class SynthesisConfig:
     fusion_concatenate: bool = _setting(
         False, "Concatenate map and one-hot label instead of their weighted sum (authors' later version)."
     )
+    erase_under_label: bool = _setting(
+        True,
+        "Erase the map's edges under the chosen label, and leave the lesion out of the structure loss; paper: no.",
+    )
     base_filters: int = _setting(
         32, "Filters of the first level of encoders and decoder; the code has four times as many."
     )

@@ -40,7 +40,7 @@ def synthesize(
 
     Args:
       modality_gan: trained.
-      structure: float32 [B, H, W, 1], binary; edges under the label's lesion are erased.
+      structure: float32 [B, H, W, 1], binary; edges under the label's lesion are erased where training did so.
       background: float32 [B, H, W, 1], binary, 1 outside the head.
       label: integer [B, H, W, 1], classes; its lesion lies inside the head.
       noise: float32 [B, H, W, 1], uniform in [0, 1); needed where the configuration fuses noise.
@@ -48,7 +48,8 @@ def synthesize(
     Returns:
       float32 [B, n, H, W, 1] in [0, 1], 0 outside the head.
     """
-    structure = fusion.remove_lesion_edges(structure, label)
+    if modality_gan.config.erase_under_label:
+        structure = fusion.remove_lesion_edges(structure, label)
     batch = {"structure": structure, "background": background, "fusion_label": label, "noise": noise}
     return modality_gan.synthesize(batch)
 

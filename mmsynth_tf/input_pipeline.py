@@ -135,11 +135,12 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
             pair_source, pair_target = pairs.sampled_pairs(size, n, triples, _seed(config, step, _PAIRS))
         else:
             pair_source, pair_target = pairs.exact_pairs(size, n)
+        if config.synthesis.erase_under_label:
+            structure_map = fusion.remove_lesion_edges(structure_map, chosen)
         return {
             **batch,
             **own,
-            # What lies under the chosen lesion may not show either.
-            "structure": fusion.remove_lesion_edges(structure_map, chosen),
+            "structure": structure_map,
             "background": background,
             "fusion_label": chosen,
             "pair_source": pair_source,

@@ -20,7 +20,7 @@ class ModalityGAN(StageModel):
       `label`: integer [B, n, H, W, 1], their labels l_i.
       `own_structure` and `own_background`: float32 [B, n, H, W, 1], maps of these slices without their lesions'
         edges, and their masks.
-      `structure`: float32 [B, H, W, 1], f: one of those maps, without what lies under the chosen label.
+      `structure`: float32 [B, H, W, 1], f: one of those maps, by default without what lies under the chosen label.
       `background`: float32 [B, H, W, 1], m.
       `fusion_label`: integer [B, H, W, 1], l, which fits the map.
       `pair_source` and `pair_target`: int32 [B, P], the ordered modality pairs of the step; runs of
@@ -288,10 +288,12 @@ class ModalityGAN(StageModel):
         }
 
     def _structure_loss(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
-        """‖f - f_g‖² away from the chosen lesion, whose edges the map f cannot have."""
+        """‖f - f_g‖²; away from the chosen lesion where its edges were erased from f."""
         n = self.num_modalities
         repeated = {name: tf.repeat(batch[name], n, axis=0) for name in ("structure", "background", "fusion_label")}
         found = structure.soft_structure_map(_merge(fake), self.structure_map_config, repeated["background"])
+        if not self.config.erase_under_label:
+            return losses.squared_error(repeated["structure"], found)
         outside_lesion = structure.lesion_free_mask(repeated["fusion_label"])
         return losses.squared_error(outside_lesion * repeated["structure"], outside_lesion * found)
 

@@ -41,6 +41,7 @@ _PAPER = {
     "synthesis.discriminator_learning_rate": 1e-4,
     "synthesis.lesion_learning_rate": 1e-4,
     "synthesis.triples_per_slice": 0,
+    "synthesis.erase_under_label": False,
     "synthesis.base_filters": 128,
     "synthesis.residual_blocks": 0,
     "synthesis.conditional_normalization": False,

@@ -181,6 +181,14 @@ def test_the_structure_loss_ignores_what_lies_in_the_chosen_lesion(model, batch)
     np.testing.assert_allclose(model._structure_loss(changed, fake), model._structure_loss(batch, fake), rtol=1e-6)
 
 
+def test_the_papers_structure_loss_takes_the_whole_map(batch):
+    model = build(tiny_config(erase_under_label=False))
+    fake = model.forward(batch, training=False)["fake"]
+    lesion = tf.cast(batch["fusion_label"] > 0, tf.float32)
+    changed = {**batch, "structure": tf.where(lesion > 0, 1.0 - batch["structure"], batch["structure"])}
+    assert abs(model._structure_loss(changed, fake) - model._structure_loss(batch, fake)) > 1e-4
+
+
 def test_without_weight_self_reconstruction_is_not_computed(batch):
     model = build(fakes.tiny_config(synthesis__weights__self_reconstruction=0.0))
     assert "self_reconstruction" not in terms_of(model, batch)

@@ -69,7 +69,7 @@ def test_output_of_the_identity_lies_on_the_input(tmp_path, codes):
     np.testing.assert_allclose(made.get_fdata(), expected(image.get_fdata()), atol=1e-6)
 
 
-@pytest.mark.parametrize("codes", ["RAS", "LPS", "ASL", "IPR", "SRP"])
+@pytest.mark.parametrize("codes", ORIENTATIONS)
 def test_another_reader_sees_the_same_geometry(tmp_path, codes):
     itk = pytest.importorskip("SimpleITK")
     nibabel.save(oriented(lps_volume(), codes), tmp_path / "scan.nii.gz")

@@ -7,9 +7,10 @@ import nibabel
 import numpy as np
 import pytest
 
+from datasets import check
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.patients import sample, sample_layouts
-from mmsynth_tf.releases import find_cases
+from mmsynth_tf.releases import find_cases, search_cases
 from tests import fake_slice_models
 
 DATA = dataclasses.replace(
@@ -69,6 +70,31 @@ def test_folders_named_like_brats_can_be_read_as_cases(tmp_path):
     assert (tmp_path / "out" / "previews" / "synthetic_00001.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UserError, match="--overwrite"):
         sample_layouts.write(SAMPLER, 1, tmp_path / "out")
+
+
+def test_folders_named_like_brats_pass_the_check(tmp_path):
+    sample_layouts.write(SAMPLER, 2, tmp_path / "out")
+    data = dataclasses.replace(DATA, test_fraction=0.5)
+    assert not check.check_cases(search_cases(tmp_path / "out", data.modalities), data, allow_incomplete=False)
+
+
+def test_monai_reads_folders_named_like_brats(tmp_path):
+    transforms = pytest.importorskip("monai.transforms", reason="extra 'monai'")
+    sample_layouts.write(SAMPLER, 1, tmp_path / "out")
+    case = tmp_path / "out" / "synthetic_00000"
+    images = [str(case / f"synthetic_00000_{name}.nii.gz") for name in DATA.modalities]
+    paths = {"image": images, "label": str(case / "synthetic_00000_seg.nii.gz")}
+    load = transforms.Compose(
+        [
+            transforms.LoadImaged(tuple(paths)),
+            transforms.EnsureChannelFirstd(tuple(paths)),
+            transforms.Orientationd(tuple(paths), axcodes="LPS"),
+        ]
+    )
+    loaded = load(paths)
+    made = SAMPLER(0)
+    np.testing.assert_array_equal(loaded["label"][0], made.label)
+    np.testing.assert_allclose(loaded["image"], np.stack([made.images[name] for name in DATA.modalities]), atol=1e-6)
 
 
 def test_nnunet_layout(tmp_path):
