@@ -38,7 +38,7 @@ from absl import flags
 from mmsynth_tf import commands, constants, flags_config
 
 if TYPE_CHECKING:
-    from mmsynth_tf import synthesis
+    from mmsynth_tf.generation import synthesis
 
 _BRATS, _PHANTOM, _SYNTHETIC = "brats", "phantom", "synthetic"
 
@@ -93,7 +93,7 @@ def _check() -> int:
     if _SOURCE.value != _BRATS:
         raise commands.UserError(f"--check reads case files; it has no meaning with --source={_SOURCE.value}.")
     from datasets import check
-    from mmsynth_tf.releases import search_cases
+    from mmsynth_tf.reading.releases import search_cases
 
     data = flags_config.config_from_flags().data
     found = search_cases(_required(_INPUT), data.modalities, _RELEASE.value)
@@ -107,7 +107,7 @@ def _check() -> int:
 
 def _build_brats(folder: Path) -> None:
     from datasets import brats
-    from mmsynth_tf.releases import find_cases
+    from mmsynth_tf.reading.releases import find_cases
 
     data = flags_config.config_from_flags().data
     cases = find_cases(_required(_INPUT), data.modalities, _RELEASE.value)
@@ -121,7 +121,7 @@ def _build_brats(folder: Path) -> None:
 
 def _build_phantom(folder: Path) -> None:
     from datasets import brats, phantom
-    from mmsynth_tf.releases import find_cases
+    from mmsynth_tf.reading.releases import find_cases
 
     config = flags_config.config_from_flags()
     cases_dir = Path(_CASES_DIR.value) if _CASES_DIR.value else folder / "cases"
@@ -149,7 +149,7 @@ def _make_share(output: Path) -> None:
 
 
 def _generation() -> "synthesis.Generation":
-    from mmsynth_tf import synthesis
+    from mmsynth_tf.generation import synthesis
 
     synthesis.make_repeatable()
     return synthesis.Generation(_required(_WORKDIR), _required(_LABELS_FROM), flags_config.config_from_flags())

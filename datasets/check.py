@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from mmsynth_tf.cases import inspect_case
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.parallel import map_in_order
-from mmsynth_tf.problems import Problem
-from mmsynth_tf.releases import Found
-from mmsynth_tf.splits import split_by_patient
+from mmsynth_tf.reading.cases import inspect_case
+from mmsynth_tf.reading.problems import Problem
+from mmsynth_tf.reading.releases import Found
+from mmsynth_tf.reading.splits import split_by_patient
 
 
 def check_cases(found: Found, data: DataConfig, allow_incomplete: bool) -> list[Problem]:

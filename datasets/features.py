@@ -7,7 +7,7 @@ from mmsynth_tf.configs import DataConfig
 
 
 def slice_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector]:
-    """Features of one axial slice; see `mmsynth_tf.slicing.slice_examples`."""
+    """Features of one axial slice; see `mmsynth_tf.reading.slicing.slice_examples`."""
     size = (*data.image_size, 1)
     return {
         "image": {modality: _raw(size, np.float16) for modality in data.modalities},

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import commands, records, stage
+from mmsynth_tf import commands, records
 from mmsynth_tf.interruption import Deferral
+from mmsynth_tf.models import stage
 
 LOSSES_FILE = "losses.csv"
 _PREVIEWS = "previews"

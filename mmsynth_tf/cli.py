@@ -1,6 +1,5 @@
 """The console script `mmsynth`: jobs on patients' files. `mmsynth <job> --help` says what a job takes."""
 
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -34,7 +33,6 @@ def _translate() -> None:
         smooth=_FLAGS.smooth,
         blur=_FLAGS.blur,
         largest=_FLAGS.largest,
-        voxel_sizes=_voxel_sizes(),
     )
     _for_each_case(models, job)
 
@@ -64,7 +62,6 @@ def _insert() -> None:
         blur=_FLAGS.blur,
         largest=_FLAGS.largest,
         release=_FLAGS.label_values,
-        voxel_sizes=_voxel_sizes(),
     )
     _for_each_case(models, job)
 
@@ -77,7 +74,7 @@ def _segment() -> None:
     from mmsynth_tf.patients import segment
 
     models = _load_models()
-    _for_each_case(models, segment.Segment(models, release=_FLAGS.label_values, voxel_sizes=_voxel_sizes()))
+    _for_each_case(models, segment.Segment(models, release=_FLAGS.label_values))
 
 
 def _sample() -> None:
@@ -98,7 +95,6 @@ def _sample() -> None:
         correlation=_FLAGS.correlation,
         smooth=_FLAGS.smooth,
         blur=_FLAGS.blur,
-        voxel_sizes=_voxel_sizes(),
     )
     sample_layouts.write(
         sampler,
@@ -139,23 +135,8 @@ def _for_each_case(models: Any, job: Callable) -> None:
     print(f"{len(cases)} cases in {_FLAGS.output}. {constants.DISCLAIMER}")
 
 
-def _voxel_sizes() -> tuple[float, ...]:
-    return tuple(map(float, _FLAGS.voxel_sizes))
-
-
-def _are_sizes(texts: list[str]) -> bool:
-    try:
-        return len(texts) == 3 and all(0 < float(text) < math.inf for text in texts)
-    except ValueError:
-        return False
-
-
 def _define_models() -> None:
     flags.DEFINE_string("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
-    flags.DEFINE_list(
-        "voxel_sizes", ["1", "1", "1"], "Of the volumes that the models were trained on, along x, y and z, mm."
-    )
-    flags.register_validator("voxel_sizes", _are_sizes, "Give three sizes in mm, such as 1,1,1.")
 
 
 def _define_output(what: str) -> None:

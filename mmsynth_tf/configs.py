@@ -34,7 +34,7 @@ class DataConfig:
     height: int = _setting(240, "Slice height after resizing, pixels.")
     width: int = _setting(240, "Slice width after resizing, pixels.")
     voxel_mm: tuple[float, float, float] = _setting(
-        (1.0, 1.0, 1.0), "Size of a voxel of the volumes: between slices, rows and columns, mm; for surface distances."
+        (1.0, 1.0, 1.0), "Size of a voxel of the volumes: between slices, rows and columns, mm."
     )
     percentile_low: float = _setting(0.5, "Percentile of the head's voxels that maps to the bottom of the range.")
     percentile_high: float = _setting(99.5, "Percentile of the head's voxels that maps to 1.")
@@ -52,6 +52,8 @@ class DataConfig:
                 f"A modality must not be called {', '.join(reserved)}: other values go by that name. "
                 "Rename it in data.modalities, and its files."
             )
+        if len(self.voxel_mm) != 3 or min(self.voxel_mm) <= 0:
+            raise commands.UserError(f"data.voxel_mm is {self.voxel_mm}; give three sizes in mm, such as 1,1,1.")
         for region, values in self.regions.items():
             unknown = sorted(set(values) - set(range(len(self.labels))))
             if unknown:

@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
-    from mmsynth_tf import card_writer
+    from mmsynth_tf.generation import card_writer
 
     workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else None
     print(f"Data card: {card_writer.write(pathlib.Path(_DATA.value), workdir)}")

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
             steps.train(constants.SEGMENTATION, workdir, *(folder / part for part in parts))
         demo_steps.run("evaluate.py", experiment="segmentation", workdir=workdir, test_data=real)
 
-    from mmsynth_tf import demo_report
+    from mmsynth_tf.reports import demo_report
 
     page = demo_report.write(folder, MIXTURES)
     print(f"Done. Open {page.resolve()}")

@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
-    from mmsynth_tf import saved_models
+    from mmsynth_tf.exporting import saved_models
 
     # TensorFlow reports on the scratch folder, which means nothing to the user.
     logging.set_verbosity(logging.WARNING)

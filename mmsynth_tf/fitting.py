@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mmsynth_tf import callbacks, interruption
 from mmsynth_tf.checkpoints import Checkpoints
-from mmsynth_tf.stage import StageModel
+from mmsynth_tf.models.stage import StageModel
 
 # Given a step, the batches from that step on.
 Batches = Callable[[int], tf.data.Dataset]

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from mmsynth_tf import commands, fusion, pairs, structure
+from mmsynth_tf import commands
 from mmsynth_tf.configs import AugmentationConfig, Config
-from mmsynth_tf.stage import Batch
+from mmsynth_tf.models import fusion, pairs, structure
+from mmsynth_tf.models.stage import Batch
 
 # Independent random streams of a step.
 _TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _PAIRS, _NOISE, _CODE = range(8)

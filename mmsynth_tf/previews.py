@@ -3,12 +3,13 @@
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import figures, generators
 from mmsynth_tf.configs import Config
-from mmsynth_tf.modality_gan import ModalityGAN
-from mmsynth_tf.segmenter import Segmenter
-from mmsynth_tf.stage import Batch, StageModel
-from mmsynth_tf.structure_gan import StructureGAN
+from mmsynth_tf.generation import generators
+from mmsynth_tf.models.modality_gan import ModalityGAN
+from mmsynth_tf.models.segmenter import Segmenter
+from mmsynth_tf.models.stage import Batch, StageModel
+from mmsynth_tf.models.structure_gan import StructureGAN
+from mmsynth_tf.reports import figures
 
 _ROWS = 8
 

@@ -24,7 +24,8 @@ def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
-    from mmsynth_tf import prepared, remaking, synthesis
+    from mmsynth_tf import prepared
+    from mmsynth_tf.generation import remaking, synthesis
 
     synthesis.make_repeatable()
     remaker = remaking.Remaker(prepared.open_prepared(_DATA.value), _WORKDIR.value, _LABELS_FROM.value)

@@ -19,18 +19,18 @@ from mmsynth_tf import (
     fitting,
     input_pipeline,
     locks,
-    networks,
     prepared,
     previews,
     records,
 )
 from mmsynth_tf.checkpoints import WorkDirError
 from mmsynth_tf.fitting import Batches
-from mmsynth_tf.lesion_processor import LesionProcessor
-from mmsynth_tf.modality_gan import ModalityGAN
-from mmsynth_tf.segmenter import Segmenter
-from mmsynth_tf.stage import StageModel
-from mmsynth_tf.structure_gan import StructureGAN
+from mmsynth_tf.models import networks
+from mmsynth_tf.models.lesion_processor import LesionProcessor
+from mmsynth_tf.models.modality_gan import ModalityGAN
+from mmsynth_tf.models.segmenter import Segmenter
+from mmsynth_tf.models.stage import StageModel
+from mmsynth_tf.models.structure_gan import StructureGAN
 
 CONFIG_FILE = "config.json"
 _TRAINED_ON_FILE = "trained_on.json"

@@ -48,7 +48,8 @@ def real_cases() -> Path:
 def prepared_data(tmp_path_factory):
     """A prepared data set of six tiny cases: 16 x 16 pixels, four modalities, one region called "all"."""
     from datasets import brats
-    from mmsynth_tf import prepared, releases
+    from mmsynth_tf import prepared
+    from mmsynth_tf.reading import releases
     from tests import fakes, fakes_cases
 
     cases, folder = tmp_path_factory.mktemp("cases"), tmp_path_factory.mktemp("prepared")

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from mmsynth_tf import configs, saved_models
+from mmsynth_tf import configs
+from mmsynth_tf.exporting import saved_models
 from mmsynth_tf.patients.slice_models import SliceModels
 
 DATA = configs.DataConfig(slice_start=2, slice_stop=8, crop_rows=(0, 32), crop_columns=(0, 28), height=32, width=28)

@@ -5,14 +5,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import configs, pairs
+from mmsynth_tf import configs
 from mmsynth_tf.configs import Config
 from mmsynth_tf.input_pipeline import SliceSource
-from mmsynth_tf.lesion_processor import LesionProcessor
-from mmsynth_tf.modality_gan import ModalityGAN
-from mmsynth_tf.segmenter import Segmenter
-from mmsynth_tf.stage import Batch
-from mmsynth_tf.structure_gan import StructureGAN
+from mmsynth_tf.models import pairs
+from mmsynth_tf.models.lesion_processor import LesionProcessor
+from mmsynth_tf.models.modality_gan import ModalityGAN
+from mmsynth_tf.models.segmenter import Segmenter
+from mmsynth_tf.models.stage import Batch
+from mmsynth_tf.models.structure_gan import StructureGAN
 
 SIZE = 16
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import structure
-from mmsynth_tf.modality_gan import ModalityGAN
-from mmsynth_tf.stage import Batch
-from mmsynth_tf.structure_gan import StructureGAN
+from mmsynth_tf.models import structure
+from mmsynth_tf.models.modality_gan import ModalityGAN
+from mmsynth_tf.models.stage import Batch
+from mmsynth_tf.models.structure_gan import StructureGAN
 
 
 def norm(a: tf.Tensor, b: tf.Tensor | float = 0.0) -> float:

@@ -7,10 +7,10 @@ import tensorflow_datasets as tfds
 
 from datasets import brats
 from mmsynth_tf import configs, constants
-from mmsynth_tf.cases import CaseError, read_case
+from mmsynth_tf.reading.cases import CaseError, read_case
+from mmsynth_tf.reading.releases import find_cases
+from mmsynth_tf.reading.slicing import slice_examples
 from mmsynth_tf.records import new_folder
-from mmsynth_tf.releases import find_cases
-from mmsynth_tf.slicing import slice_examples
 from tests.fakes_cases import DATA, volumes, write_nifti_case
 
 CASES = ["Brats18_A_1", "Brats18_A_2", "Brats18_B_1", "Brats18_C_1"]

@@ -6,8 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from mmsynth_tf.cases import CaseError, inspect_case, read_case
-from mmsynth_tf.releases import find_cases
+from mmsynth_tf.reading.cases import CaseError, inspect_case, read_case
+from mmsynth_tf.reading.releases import find_cases
 from tests import fakes_cases
 from tests.fakes_cases import BRATS_2023, DATA, LPS_AFFINE, volumes, write_nifti_case
 

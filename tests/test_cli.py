@@ -9,7 +9,8 @@ import nibabel
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, records, saved_models, training
+from mmsynth_tf import configs, constants, records, training
+from mmsynth_tf.exporting import saved_models
 from tests import fakes, fakes_cases
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -63,13 +64,6 @@ def test_translates_a_file_with_exported_models(models, tmp_path):
     assert "Not for clinical use" in result.stdout
     for suffix in ("t2", "t1ce", "flair"):
         assert nibabel.load(tmp_path / "out" / "p1" / f"p1_{suffix}.nii.gz").shape == fakes_cases.SHAPE
-
-
-@pytest.mark.parametrize("sizes", ["1,1", "1,1,x", "1,0,1", "1,1,inf"])
-def test_wrong_voxel_sizes_are_refused(sizes):
-    result = mmsynth("translate", "--models=x", "--input=x", "--output=x", f"--voxel_sizes={sizes}")
-    assert result.returncode == 1
-    assert "Give three sizes in mm" in result.stderr
 
 
 def test_mendable_error_is_one_line(tmp_path):

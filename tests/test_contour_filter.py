@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmsynth_tf.contour_filter import mask_errors, mask_from_contours
+from mmsynth_tf.generation.contour_filter import mask_errors, mask_from_contours
 
 
 def outline(size=24, start=4, stop=20) -> np.ndarray:

@@ -4,8 +4,10 @@ import types
 
 import pytest
 
-from mmsynth_tf import card_writer, commands, prepared, records, report
+from mmsynth_tf import commands, prepared, records
 from mmsynth_tf.experiments import study
+from mmsynth_tf.generation import card_writer
+from mmsynth_tf.reports import report
 from tests.test_synthetic_builder import Generation, build
 
 

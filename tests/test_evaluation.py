@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from mmsynth_tf import evaluation, prepared
+from mmsynth_tf import prepared
+from mmsynth_tf.experiments import evaluation
 from tests import fakes
 
 CONFIG = fakes.tiny_config(num_modalities=2, num_classes=3).data

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, records, saved_models, signatures, training
+from mmsynth_tf import configs, constants, records, training
 from mmsynth_tf.commands import UserError
+from mmsynth_tf.exporting import saved_models, signatures
 from tests import fakes
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]

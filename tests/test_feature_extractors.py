@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import constants, feature_extractors
+from mmsynth_tf import constants
+from mmsynth_tf.measures import feature_extractors
 from tests import fakes
 
 CONFIG = fakes.tiny_config(num_modalities=3)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from mmsynth_tf import commands, evaluation, feature_extractors, records, training
-from mmsynth_tf.experiments import diversity, fidelity, set_distances, slice_statistics, sources
+from mmsynth_tf import commands, records, training
+from mmsynth_tf.experiments import diversity, evaluation, fidelity, set_distances, slice_statistics, sources
+from mmsynth_tf.measures import feature_extractors
 from tests import fakes, fakes_sets
 
 SETTINGS = fakes_sets.CONFIG.structure_map

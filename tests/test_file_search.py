@@ -4,7 +4,7 @@ import os
 import pytest
 
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.file_search import content_key, list_files
+from mmsynth_tf.reading.file_search import content_key, list_files
 
 
 def test_each_folder_is_listed_once_in_order(tmp_path):

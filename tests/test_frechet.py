@@ -5,7 +5,7 @@ import pytest
 from scipy import linalg
 from sklearn import covariance as sklearn_covariance
 
-from mmsynth_tf import frechet
+from mmsynth_tf.measures import frechet
 
 
 def random_features(rng, count=50, dimensions=6):

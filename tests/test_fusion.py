@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, fusion
+from mmsynth_tf import configs
+from mmsynth_tf.models import fusion
 
 SEED = tf.constant([1, 2])
 STILL = configs.AugmentationConfig(scale=0.0, rotation=0.0, translation=0.0, flip=False)

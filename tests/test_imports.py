@@ -13,10 +13,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mmsynth_tf"
 METHOD = (
     {"constants", "compat", "commands"},
     {"configs"},
-    {"structure", "losses", "layers", "pairs", "contour_filter"},
-    {"fusion", "networks"},
-    {"stage", "lesion_processor"},
-    {"structure_gan", "modality_gan", "segmenter"},
+    {"models.structure", "models.losses", "models.layers", "models.pairs", "generation.contour_filter"},
+    {"models.fusion", "models.networks"},
+    {"models.stage", "models.lesion_processor"},
+    {"models.structure_gan", "models.modality_gan", "models.segmenter"},
     {"input_pipeline"},
 )
 LIGHT_MODULES = ("constants", "configs", "presets", "flags_config")
@@ -34,13 +34,22 @@ def imported_names(path: Path) -> set[str]:
     return names
 
 
+def dotted(path: Path) -> str:
+    """A module's name within the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+PATHS = {dotted(path): path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem != "__init__"}
+
+
 def own_imports(path: Path) -> set[str]:
     """Modules of the package that a file imports."""
-    parts = [name.split(".") for name in imported_names(path)]
-    return {rest[0] for package, *rest in parts if package == "mmsynth_tf" and rest}
+    names = {name.removeprefix("mmsynth_tf.") for name in imported_names(path) if name.startswith("mmsynth_tf.")}
+    # A name may be a module, or something in one.
+    return {name if name in PATHS else name.rpartition(".")[0] for name in names} & set(PATHS)
 
 
-IMPORTS = {path.stem: own_imports(path) for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
+IMPORTS = {name: own_imports(path) for name, path in PATHS.items()}
 
 
 def test_there_are_no_cycles():
@@ -54,7 +63,7 @@ def test_the_method_imports_only_what_lies_below(row):
         assert IMPORTS[module] <= below, module
 
 
-@pytest.mark.parametrize("path", PACKAGE.glob("*.py"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 def test_the_library_never_imports_data_set_builders_or_tests(path):
     packages = {name.split(".")[0] for name in imported_names(path)}
     assert not packages & {"datasets", "tests"}
@@ -62,7 +71,7 @@ def test_the_library_never_imports_data_set_builders_or_tests(path):
 
 def test_models_read_no_flags():
     for module in set().union(*METHOD):
-        assert not {name for name in imported_names(PACKAGE / f"{module}.py") if name.startswith("absl.flags")}, module
+        assert not {name for name in imported_names(PATHS[module]) if name.startswith("absl.flags")}, module
 
 
 @pytest.mark.parametrize("module", LIGHT_MODULES)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, input_pipeline, structure
+from mmsynth_tf import configs, input_pipeline
 from mmsynth_tf.input_pipeline import SliceSource
+from mmsynth_tf.models import structure
 from tests import fakes
 
 CONFIG = fakes.tiny_config(3)

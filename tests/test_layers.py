@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf.layers import (
+from mmsynth_tf.models.layers import (
     AppendCondition,
     ConditionalInstanceNormalization,
     DepthToSpace,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import losses
+from mmsynth_tf.models import losses
 
 
 def test_squared_error_is_the_mean_over_all_elements():

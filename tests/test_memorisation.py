@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mmsynth_tf import commands, evaluation, records, training
-from mmsynth_tf.experiments import memorisation, slice_descriptions, sources
+from mmsynth_tf import commands, records, training
+from mmsynth_tf.experiments import evaluation, memorisation, slice_descriptions, sources
 from tests import fakes, fakes_sets
 
 NEW = [f"s{i}" for i in range(4)]

@@ -10,7 +10,8 @@ from scipy import spatial
 from skimage import metrics as skimage_metrics
 from sklearn import metrics as sklearn_metrics
 
-from mmsynth_tf import commands, constants, metrics, surface_distances
+from mmsynth_tf import commands, constants
+from mmsynth_tf.measures import metrics, surface_distances
 
 SHAPES = pytest.mark.parametrize(
     ("shape", "spacing_mm"), [((12, 15), (1.0, 1.0)), ((11, 9), (0.5, 2.0)), ((6, 8, 7), (3.0, 1.0, 0.9))]

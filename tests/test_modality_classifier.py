@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import modality_classifier
+from mmsynth_tf.measures import modality_classifier
 
 SIZE = (16, 16)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmsynth_tf.nearest import Closeness, CopyCheck, Described, distances, nearest
+from mmsynth_tf.measures.nearest import Closeness, CopyCheck, Described, distances, nearest
 
 
 def random_slices(rng, count, channels=2, pixels=10):

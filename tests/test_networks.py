@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import compat, networks
+from mmsynth_tf import compat
+from mmsynth_tf.models import networks
 
 SIZE = (16, 24)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmsynth_tf.cases import Case, CaseError, inspect_case, read_case
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.problems import Problem
-from mmsynth_tf.releases import find_cases, search_cases
-from mmsynth_tf.slicing import slice_examples
-from mmsynth_tf.splits import split_by_patient
-from mmsynth_tf.volumes import VolumeError, read_image
+from mmsynth_tf.reading.cases import Case, CaseError, inspect_case, read_case
+from mmsynth_tf.reading.problems import Problem
+from mmsynth_tf.reading.releases import find_cases, search_cases
+from mmsynth_tf.reading.slicing import slice_examples
+from mmsynth_tf.reading.splits import split_by_patient
+from mmsynth_tf.reading.volumes import VolumeError, read_image
 from tests.fakes_cases import DATA, volumes, write_nifti_case
 from tests.odd_case import Odd, Outcome
 from tests.odd_files import GROUPS, page

@@ -12,8 +12,10 @@ import pytest
 import tensorflow as tf
 
 from datasets import brats, check, synthetic
-from mmsynth_tf import configs, constants, prepared, records, releases, synthesis, training
+from mmsynth_tf import configs, constants, prepared, records, training
 from mmsynth_tf.experiments import segmentation, study
+from mmsynth_tf.generation import synthesis
+from mmsynth_tf.reading import releases
 from tests import fakes
 
 REPOSITORY = Path(__file__).resolve().parents[1]

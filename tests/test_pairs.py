@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import pairs
+from mmsynth_tf.models import pairs
 
 
 @pytest.mark.parametrize("modalities", [2, 3, 4])

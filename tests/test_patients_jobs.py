@@ -8,7 +8,7 @@ import pytest
 
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.patients import batch, consistency, files, insert, lesions, segment, translate
-from mmsynth_tf.release_table import RELEASES
+from mmsynth_tf.reading.release_table import RELEASES
 from tests import fake_slice_models, fakes_cases
 
 MODELS = fake_slice_models.slice_models()

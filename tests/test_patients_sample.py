@@ -10,7 +10,7 @@ import pytest
 from datasets import check
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.patients import sample, sample_layouts
-from mmsynth_tf.releases import find_cases, search_cases
+from mmsynth_tf.reading.releases import find_cases, search_cases
 from tests import fake_slice_models
 
 DATA = dataclasses.replace(

@@ -8,7 +8,7 @@ from datasets import phantom
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.constants import BRATS_MODALITIES
-from mmsynth_tf.releases import find_cases
+from mmsynth_tf.reading.releases import find_cases
 
 SPACING = 3.0
 

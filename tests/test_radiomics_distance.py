@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmsynth_tf import feature_extractors, radiomics_distance
+from mmsynth_tf.measures import feature_extractors, radiomics_distance
 
 # Difference of mean grey values in place of the distance.
 _STAND_IN = """

@@ -4,7 +4,7 @@ import pytest
 
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.constants import BRATS_MODALITIES
-from mmsynth_tf.releases import CaseFiles, find_cases, search_cases
+from mmsynth_tf.reading.releases import CaseFiles, find_cases, search_cases
 
 VSD = "VSD.Brain.XX.O.{}.5/VSD.Brain.XX.O.{}.5.mha"
 LAYOUTS = {

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import losses, training
+from mmsynth_tf import training
+from mmsynth_tf.models import losses
 from tests import fakes, training_checks
 
 CONFIG = fakes.tiny_config(2, synthesis__residual_blocks=0)

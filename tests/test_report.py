@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmsynth_tf import constants, figures, plots, records, report
+from mmsynth_tf import constants, records
+from mmsynth_tf.reports import figures, plots, report
 
 SIZE = 24
 

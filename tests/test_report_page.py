@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, records, report, report_sections, training
+from mmsynth_tf import configs, constants, records, training
 from mmsynth_tf.experiments import report_page, study, translation
+from mmsynth_tf.reports import report, report_sections
 from tests import fakes, fakes_data
 
 FILTERS = {

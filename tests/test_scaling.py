@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmsynth_tf import scaling
+from mmsynth_tf.reading import scaling
 
 
 def head(background=0.0, values=None, shape=(8, 8, 8)):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import constants
-from mmsynth_tf.segmenter import Segmenter
+from mmsynth_tf.models.segmenter import Segmenter
 from tests import fakes, oracle, training_checks
 
 TERMS = ("squared_error", "dice", "cross_entropy")

@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mmsynth_tf.cases import read_case
-from mmsynth_tf.releases import find_cases
-from mmsynth_tf.slicing import resize_image, resize_label, slice_examples
+from mmsynth_tf.reading.cases import read_case
+from mmsynth_tf.reading.releases import find_cases
+from mmsynth_tf.reading.slicing import resize_image, resize_label, slice_examples
 from tests.fakes_cases import DATA, volumes, write_nifti_case
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
-from mmsynth_tf.splits import split_by_patient
+from mmsynth_tf.reading.splits import split_by_patient
 
 PATIENTS = {f"p{patient}_{time}": f"p{patient}" for patient in range(10) for time in range(2)}
 

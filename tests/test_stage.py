@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf.stage import gradients_of
+from mmsynth_tf.models.stage import gradients_of
 from tests import training_checks
 from tests.two_scales import TwoScales
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, structure
+from mmsynth_tf import configs
+from mmsynth_tf.models import structure
 
 CONFIG = configs.StructureMapConfig()
 

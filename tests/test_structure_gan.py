@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import generators
-from mmsynth_tf.structure_gan import StructureGAN
+from mmsynth_tf.generation import generators
+from mmsynth_tf.models.structure_gan import StructureGAN
 from tests import fakes, oracle, training_checks
 
 # Method §3, column "trains".

@@ -8,8 +8,10 @@ import pytest
 import tensorflow as tf
 
 from datasets import synthetic
-from mmsynth_tf import configs, constants, evaluation, fusion, prepared, records, remaking, synthesis, training
-from mmsynth_tf.experiments import segmentation, study
+from mmsynth_tf import configs, constants, prepared, records, training
+from mmsynth_tf.experiments import evaluation, segmentation, study
+from mmsynth_tf.generation import remaking, synthesis
+from mmsynth_tf.models import fusion
 from tests import fakes
 
 CONFIG = fakes.tiny_config(

@@ -6,8 +6,9 @@ import tensorflow_datasets as tfds
 
 from datasets import synthetic
 from datasets.synthetic.statistics import LabelStatistics
-from mmsynth_tf import commands, constants, prepared, synthesis
+from mmsynth_tf import commands, constants, prepared
 from mmsynth_tf.configs import GenerationConfig
+from mmsynth_tf.generation import synthesis
 from mmsynth_tf.records import new_folder
 from tests.fakes_cases import DATA
 

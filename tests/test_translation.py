@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import commands, constants, evaluation, metrics, paired_regressor, records, training
-from mmsynth_tf.experiments import study, translation
+from mmsynth_tf import commands, constants, records, training
+from mmsynth_tf.experiments import evaluation, paired_regressor, study, translation
+from mmsynth_tf.measures import metrics
 from tests import fakes, fakes_data
 
 TWO = fakes_data.CONFIG

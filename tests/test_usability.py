@@ -9,19 +9,8 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from mmsynth_tf import (
-    callbacks,
-    checkpoints,
-    commands,
-    configs,
-    constants,
-    evaluation,
-    input_pipeline,
-    prepared,
-    records,
-    training,
-)
-from mmsynth_tf.experiments import mixtures, usability
+from mmsynth_tf import callbacks, checkpoints, commands, configs, constants, input_pipeline, prepared, records, training
+from mmsynth_tf.experiments import evaluation, mixtures, usability
 from mmsynth_tf.experiments.mixtures import AUGMENTED, REAL, SYNTHETIC, Mixture
 from mmsynth_tf.experiments.study import Request
 from tests import fakes

@@ -10,8 +10,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from mmsynth_tf import constants, figures
+from mmsynth_tf import constants
 from mmsynth_tf.commands import UserError
+from mmsynth_tf.reports import figures
 from mmsynth_tf.viewer import write_page
 from mmsynth_tf.viewer.files import find_images
 from mmsynth_tf.viewer.volume_data import pack_case

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import training
-from mmsynth_tf.stage import Batch, StageModel
+from mmsynth_tf.models.stage import Batch, StageModel
 
 Networks = Mapping[str, Sequence[tf.keras.Model]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from mmsynth_tf import checkpoints, fitting
-from mmsynth_tf.stage import Group, StageModel
+from mmsynth_tf.models.stage import Group, StageModel
 
 STEPS, INTERVAL = 6, 2
 

@@ -52,7 +52,8 @@ def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
     import numpy as np
 
-    from mmsynth_tf import records, report
+    from mmsynth_tf import records
+    from mmsynth_tf.reports import report
 
     rng, rows = np.random.default_rng(_SEED.value), []
     with tempfile.TemporaryDirectory() as scratch:

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
 
     models, scores = SliceModels.load(_MODELS.value), collections.defaultdict(list)
     for case in files.find(Path(_INPUT.value), models.data.modalities):
-        one = patient.read(case, models.data, (1.0, 1.0, 1.0), with_label=True)
+        one = patient.read(case, models.data, with_label=True)
         real = {modality: one.slices(modality) for modality in one.case.images}
         for job, images in make(one, models).items():
             for modality, setting in itertools.product(images, itertools.product(_LEVELS_MM, _BLURS_MM)):

@@ -21,8 +21,8 @@ from mmsynth_tf import commands
 
 if TYPE_CHECKING:
     from mmsynth_tf.patients.translate import Translate
+    from mmsynth_tf.reading.releases import CaseFiles
     from mmsynth_tf.records import Record
-    from mmsynth_tf.releases import CaseFiles
 
 _MODELS = flags.DEFINE_string("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
 _INPUT = flags.DEFINE_string("input", None, "Folder with whole cases that were not trained on.", required=True)
@@ -45,8 +45,8 @@ def main(argv: list[str]) -> None:
 
 def measure(case: "CaseFiles", job: "Translate") -> list["Record"]:
     """A record for each target of a case."""
-    from mmsynth_tf import volumes
     from mmsynth_tf.patients import files, patient
+    from mmsynth_tf.reading import volumes
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
@@ -54,14 +54,14 @@ def measure(case: "CaseFiles", job: "Translate") -> list["Record"]:
         seconds = time.monotonic() - began
         paths = {target: Path(folder) / files.image_name(case, target) for target in job.targets}
         made = {target: volumes.read_image(path).array for target, path in paths.items()}
-    one = patient.read(case, job.models.data, job.voxel_sizes)
+    one = patient.read(case, job.models.data)
     common = {"case": case.case_id, "source": job.source, "seconds": round(seconds, 1)}
     return [{**common, "target": target, **scores(volume, one.scaled(target))} for target, volume in made.items()]
 
 
 def scores(made: np.ndarray, real: np.ndarray) -> dict[str, float]:
     """Scores of a volume [x, y, z] over the head of the real one."""
-    from mmsynth_tf import metrics
+    from mmsynth_tf.measures import metrics
     from mmsynth_tf.patients import consistency
 
     # Metrics and roughness take axial slices.

@@ -1,4 +1,4 @@
-"""TFDS builder for real cases in any release that `mmsynth_tf.releases` knows."""
+"""TFDS builder for real cases in any release that `mmsynth_tf.reading.releases` knows."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 from datasets.features import slice_features
 from datasets.prepare import data_set_record, require_space, write_data_set
-from mmsynth_tf.cases import read_case
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.parallel import map_in_order
-from mmsynth_tf.releases import CaseFiles
-from mmsynth_tf.slicing import slice_examples
-from mmsynth_tf.splits import split_by_patient
+from mmsynth_tf.reading.cases import read_case
+from mmsynth_tf.reading.releases import CaseFiles
+from mmsynth_tf.reading.slicing import slice_examples
+from mmsynth_tf.reading.splits import split_by_patient
 
 _DESCRIPTION = "Axial slices of multimodal volumes with lesion labels. Research software. Not for clinical use."
 _CITATION = """
@@ -36,7 +36,7 @@ class BratsConfig(tfds.core.BuilderConfig):
 
     Attributes:
       data: slice geometry, modalities, classes and split.
-      cases: the files of the cases, from `mmsynth_tf.releases.find_cases`.
+      cases: the files of the cases, from `mmsynth_tf.reading.releases.find_cases`.
       allow_incomplete: accept cases that lack modalities or the label.
     """
 

@@ -14,9 +14,10 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from datasets.features import synthetic_features
-from mmsynth_tf import records, synthesis
+from mmsynth_tf import records
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig, GenerationConfig
+from mmsynth_tf.generation import synthesis
 
 _IDENTITY_FILE = "generation.json"
 # What may change when a build goes on: it decides when to give up, not what is made.
@@ -24,7 +25,7 @@ _IRRELEVANT = "settings.max_tries"
 
 
 class Generation(Protocol):
-    """A run of the generators, see `mmsynth_tf.synthesis.Generation`."""
+    """A run of the generators, see `mmsynth_tf.generation.synthesis.Generation`."""
 
     data: DataConfig
     settings: GenerationConfig

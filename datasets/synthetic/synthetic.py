@@ -15,9 +15,10 @@ from datasets.features import synthetic_features
 from datasets.prepare import data_set_record, require_space
 from datasets.synthetic.blocks import Block, Blocks, Generation
 from datasets.synthetic.statistics import LabelStatistics
-from mmsynth_tf import card_writer, constants, records, synthesis
+from mmsynth_tf import constants, records
 from mmsynth_tf.configs import DataConfig
-from mmsynth_tf.splits import TEST, TRAIN, VALIDATION
+from mmsynth_tf.generation import card_writer, synthesis
+from mmsynth_tf.reading.splits import TEST, TRAIN, VALIDATION
 
 _NAME, _VERSION = "synthetic", "1.0.0"
 _DESCRIPTION = f"Synthetic registered slices with lesion labels. {constants.DISCLAIMER}"

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mmsynth_tf import configs, metrics
+from mmsynth_tf import configs
 from mmsynth_tf.experiments import sources
+from mmsynth_tf.measures import metrics
 from mmsynth_tf.records import Record
 
 MS_SSIM = "ms-ssim"

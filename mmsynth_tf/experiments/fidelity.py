@@ -9,20 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from mmsynth_tf import (
-    commands,
-    constants,
-    feature_extractors,
-    metrics,
-    modality_classifier,
-    radiomics_distance,
-    report,
-    training,
-)
+from mmsynth_tf import commands, constants, training
 from mmsynth_tf.experiments import diversity, fidelity_tables, set_distances, slice_statistics
 from mmsynth_tf.experiments.sources import Source, sources
 from mmsynth_tf.experiments.study import Request, Study, data_name
+from mmsynth_tf.measures import feature_extractors, metrics, modality_classifier, radiomics_distance
 from mmsynth_tf.records import Record
+from mmsynth_tf.reports import report
 
 _SLICES = 5_000
 _SLICES_RADIOMICS = 100  # Half a second each, in each comparison.

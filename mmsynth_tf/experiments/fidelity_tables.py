@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mmsynth_tf import report
 from mmsynth_tf.experiments import diversity, set_distances, slice_statistics
 from mmsynth_tf.experiments.sources import STRUCTURE_MAP, name_of
 from mmsynth_tf.records import Record
+from mmsynth_tf.reports import report
 
 ACCURACY = "classifier accuracy"
 # From the record of a synthetic data set.

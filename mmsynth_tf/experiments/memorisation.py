@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mmsynth_tf import commands, evaluation, prepared, report
-from mmsynth_tf.experiments import slice_descriptions
+from mmsynth_tf import commands, prepared
+from mmsynth_tf.experiments import evaluation, slice_descriptions
 from mmsynth_tf.experiments.slice_descriptions import Describe
 from mmsynth_tf.experiments.sources import Source, name_of, sources
 from mmsynth_tf.experiments.study import Request, Study, data_name
-from mmsynth_tf.nearest import COPY_RULE, Closeness, CopyCheck, Described, nearest
+from mmsynth_tf.measures.nearest import COPY_RULE, Closeness, CopyCheck, Described, nearest
 from mmsynth_tf.records import Record
+from mmsynth_tf.reports import report
 
 NEAREST_DISTANCE = "nearest distance"
 SHARE_CLOSE = "share below 1st percentile of unseen"

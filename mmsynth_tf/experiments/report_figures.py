@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmsynth_tf import constants, figures, metrics, plots, prepared, report, report_sections, training
+from mmsynth_tf import constants, prepared, training
 from mmsynth_tf.experiments import study, translation
 from mmsynth_tf.experiments.memorisation import NEAREST_DISTANCE
 from mmsynth_tf.experiments.mixtures import BASELINE
 from mmsynth_tf.experiments.sources import name_of
+from mmsynth_tf.measures import metrics
+from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.records import Record
-from mmsynth_tf.segmenter import Segmenter
+from mmsynth_tf.reports import figures, plots, report, report_sections
 
 _SEGMENTED = 6
 

@@ -7,17 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import (
-    __version__,
-    constants,
-    prepared,
-    records,
-    report,
-    report_sections,
-    training,
-)
+from mmsynth_tf import __version__, constants, prepared, records, training
 from mmsynth_tf.experiments import report_figures, study
 from mmsynth_tf.records import Record
+from mmsynth_tf.reports import report, report_sections
 
 REPORT_FILE = "report.html"
 

@@ -1,7 +1,9 @@
 """Trained segmenters on real patients, and on unfiltered synthetic slices (the paper's Table 1)."""
 
-from mmsynth_tf import constants, evaluation, prepared, report, training
+from mmsynth_tf import constants, prepared, training
+from mmsynth_tf.experiments import evaluation
 from mmsynth_tf.experiments.study import Request, Study, data_name
+from mmsynth_tf.reports import report
 
 
 def run(request: Request) -> dict[str, report.Table]:

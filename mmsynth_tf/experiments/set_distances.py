@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from mmsynth_tf import frechet
 from mmsynth_tf.experiments.sources import Source, name_of
-from mmsynth_tf.radiomics_distance import frechet_radiomics_distance
+from mmsynth_tf.measures import frechet
+from mmsynth_tf.measures.radiomics_distance import frechet_radiomics_distance
 from mmsynth_tf.records import Record
 
 FRECHET_DISTANCE = "frechet distance"

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, feature_extractors, training
+from mmsynth_tf import configs, constants, training
 from mmsynth_tf.experiments.sources import STRUCTURE_MAP, Source, maps_of
 from mmsynth_tf.experiments.study import Request
-from mmsynth_tf.nearest import Described
+from mmsynth_tf.measures import feature_extractors
+from mmsynth_tf.measures.nearest import Described
 from mmsynth_tf.records import Record
 
 IMAGE, FEATURES = "image", "features"

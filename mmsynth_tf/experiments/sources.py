@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, evaluation, input_pipeline, prepared, structure, training
+from mmsynth_tf import configs, constants, input_pipeline, prepared, training
+from mmsynth_tf.experiments import evaluation
 from mmsynth_tf.experiments.study import Request, data_name
+from mmsynth_tf.models import structure
 
 BATCH = 32
 STRUCTURE_MAP = "structure map"  # Stands in for the modality where maps themselves are measured.

@@ -7,8 +7,10 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from mmsynth_tf import commands, prepared, records, report, synthesis
+from mmsynth_tf import commands, prepared, records
+from mmsynth_tf.generation import synthesis
 from mmsynth_tf.records import Record
+from mmsynth_tf.reports import report
 
 EVALUATION = "evaluation"  # Folder in the work directory.
 RECORDS_FILE = "records.json"

@@ -8,22 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import (
-    commands,
-    configs,
-    constants,
-    evaluation,
-    figures,
-    metrics,
-    paired_regressor,
-    prepared,
-    records,
-    report,
-    training,
-)
+from mmsynth_tf import commands, configs, constants, prepared, records, training
+from mmsynth_tf.experiments import evaluation, paired_regressor
 from mmsynth_tf.experiments.study import Request, Study, data_name
+from mmsynth_tf.measures import metrics
+from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.records import Record
-from mmsynth_tf.segmenter import Segmenter
+from mmsynth_tf.reports import figures, report
 
 # float32 [D, H, W, 1] in [0, 1] of any modality, and the index of the wanted one, to slices of the same shape.
 Translator = Callable[[np.ndarray, int], np.ndarray]

@@ -15,11 +15,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy import stats
 
-from mmsynth_tf import checkpoints, configs, constants, evaluation, metrics, prepared, report, training
-from mmsynth_tf.experiments import mixtures
+from mmsynth_tf import checkpoints, configs, constants, prepared, training
+from mmsynth_tf.experiments import evaluation, mixtures
 from mmsynth_tf.experiments.mixtures import Mixture
 from mmsynth_tf.experiments.study import Request, Study, data_name
+from mmsynth_tf.measures import metrics
 from mmsynth_tf.records import Record
+from mmsynth_tf.reports import report
 
 _AUTHORS_METRICS = ("authors' dice", "authors' mse")
 

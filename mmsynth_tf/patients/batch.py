@@ -10,7 +10,7 @@ from typing import Any
 import tqdm
 
 from mmsynth_tf import __version__, commands, constants, records
-from mmsynth_tf.releases import CaseFiles
+from mmsynth_tf.reading.releases import CaseFiles
 
 _log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.ndimage
 
-from mmsynth_tf import slicing
 from mmsynth_tf.configs import DataConfig
-from mmsynth_tf.scaling import FOREGROUND_MIN
+from mmsynth_tf.reading import slicing
+from mmsynth_tf.reading.scaling import FOREGROUND_MIN
 
 # Voxels of two sizes that differ by less than this, relatively, lie within half a voxel over a whole slice.
 _SAME_SIZE = 2e-3
@@ -137,18 +137,16 @@ class FieldOfView:
         return self.rows.to_crop @ slices @ self.columns.to_crop.T
 
 
-def find(
-    head: np.ndarray, voxel_sizes: Sequence[float], data: DataConfig, training_sizes: Sequence[float]
-) -> FieldOfView:
+def find(head: np.ndarray, voxel_sizes: Sequence[float], data: DataConfig) -> FieldOfView:
     """The field of view for a volume.
 
     Args:
       head: bool [x, y, z].
       voxel_sizes: of the volume along x and y, mm.
-      data: crop and size of the slices that the models were trained on.
-      training_sizes: voxel sizes of the volumes that the models were trained on, along x and y, mm.
+      data: crop, size and voxel size of the slices that the models were trained on.
     """
-    steps = [there / here for there, here in zip(training_sizes, voxel_sizes, strict=True)]
+    _, row, column = data.voxel_mm
+    steps = [there / here for there, here in zip((column, row), voxel_sizes, strict=True)]
     if all(abs(step - 1.0) < _SAME_SIZE for step in steps):
         steps = [1.0, 1.0]
         view = training_view(head.shape, data)

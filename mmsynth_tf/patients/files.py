@@ -8,10 +8,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from mmsynth_tf import __version__, constants, releases, volumes
+from mmsynth_tf import __version__, constants
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.release_table import RELEASES
-from mmsynth_tf.releases import CaseFiles, Volume
+from mmsynth_tf.reading import releases, volumes
+from mmsynth_tf.reading.release_table import RELEASES
+from mmsynth_tf.reading.releases import CaseFiles, Volume
 
 _ENDINGS = (".nii.gz", ".nii", ".mha")
 # One of the two classes that some releases do not tell apart stands for the other.

@@ -9,13 +9,13 @@ import nibabel
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import fusion, structure
 from mmsynth_tf.commands import UserError
+from mmsynth_tf.models import fusion, structure
 from mmsynth_tf.patients import batch, consistency, files, lesions, patient, segment
 from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
-from mmsynth_tf.release_table import Release
-from mmsynth_tf.releases import CaseFiles
+from mmsynth_tf.reading.release_table import Release
+from mmsynth_tf.reading.releases import CaseFiles
 
 # A lesion that lies further outside the head than this was drawn for another head.
 _LARGEST_SHARE_OUTSIDE = 0.05
@@ -36,7 +36,6 @@ class Insert:
       blur: standard deviation of a Gaussian across slices, mm; used with `smooth`.
       largest: value of the brightest voxel; 1 writes float32, more int16.
       release: whose label values to write.
-      voxel_sizes: of the volumes that the models were trained on, along x, y and z, mm.
 
     Raises:
       UserError: the models cannot synthesise, or the release has no codes for their classes.
@@ -52,7 +51,6 @@ class Insert:
     blur: float = consistency.SYNTHESISED_BLUR
     largest: int = 1
     release: str = files.CANONICAL
-    voxel_sizes: Sequence[float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self):
         self.models.require("synthesize")
@@ -60,7 +58,7 @@ class Insert:
 
     def __call__(self, case: CaseFiles, folder: Path) -> batch.Record:
         rng = np.random.default_rng([self.seed, *case.case_id.encode()])
-        one = patient.read(case, self.models.data, self.voxel_sizes, with_label=self.remove_lesion)
+        one = patient.read(case, self.models.data, with_label=self.remove_lesion)
         source = one.choose(self.source)
         label, placement = self._choose_label(one, one.head(source), rng)
         images = self.synthesize(one, source, label, rng)

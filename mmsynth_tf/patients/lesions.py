@@ -9,9 +9,10 @@ import nibabel
 import numpy as np
 import scipy.ndimage
 
-from mmsynth_tf import constants, file_search, volumes
+from mmsynth_tf import constants
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.release_table import RELEASES, Release
+from mmsynth_tf.reading import file_search, volumes
+from mmsynth_tf.reading.release_table import RELEASES, Release
 
 # Places tried before a lesion is given up, each a little smaller than the one before.
 _TRIES = 200

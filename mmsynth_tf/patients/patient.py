@@ -2,18 +2,17 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 
 import nibabel
 import numpy as np
 
-from mmsynth_tf import cases, scaling
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.patients import field_of_view
 from mmsynth_tf.patients.field_of_view import FieldOfView
 from mmsynth_tf.patients.files import FileGrid
-from mmsynth_tf.releases import CaseFiles
+from mmsynth_tf.reading import cases, scaling
+from mmsynth_tf.reading.releases import CaseFiles
 
 _log = logging.getLogger(__name__)
 
@@ -61,13 +60,12 @@ class Patient:
         return modality or present[0]
 
 
-def read(files: CaseFiles, data: DataConfig, training_sizes: Sequence[float], with_label: bool = False) -> Patient:
+def read(files: CaseFiles, data: DataConfig, with_label: bool = False) -> Patient:
     """Reads the files of a case.
 
     Args:
       files: at least one modality.
-      data: modalities, classes, crop and scaling of the models.
-      training_sizes: voxel sizes of the volumes that the models were trained on, along x, y and z, mm.
+      data: modalities, classes, crop, scaling and voxel size of what the models were trained on.
       with_label: read the label too, if there is one.
 
     Raises:
@@ -81,7 +79,7 @@ def read(files: CaseFiles, data: DataConfig, training_sizes: Sequence[float], wi
     heads = [scaling.foreground(image, case.ranges[name]) for name, image in case.images.items()]
     sizes = nibabel.affines.voxel_sizes(case.affine)[:2]
     head = np.logical_or.reduce(heads)
-    view = field_of_view.find(head, sizes, data, training_sizes[:2])
+    view = field_of_view.find(head, sizes, data)
     if view.share_cut_off(head) > field_of_view.LARGEST_SHARE_CUT_OFF:
         share = view.share_cut_off(head)
         _log.warning("Case %s: %.0f%% of the head lies outside the models' field of view.", case.case_id, 100 * share)

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import scipy.ndimage
 
-from mmsynth_tf import constants, contour_filter
+from mmsynth_tf import constants
+from mmsynth_tf.generation import contour_filter
 from mmsynth_tf.patients import consistency, field_of_view, lesions
 from mmsynth_tf.patients.files import FileGrid
 from mmsynth_tf.patients.slice_models import SliceModels
-from mmsynth_tf.release_table import Release
+from mmsynth_tf.reading.release_table import Release
 
 # Grid of BraTS volumes [x, y, z].
 _BRATS_SHAPE = (240, 240, 155)
@@ -45,7 +46,6 @@ class Sampler:
       correlation: standard deviation of the smoothing of latent codes along the axis of slices, in slices.
       smooth: make neighbouring slices agree.
       blur: standard deviation of a Gaussian across slices, mm; used with `smooth`.
-      voxel_sizes: of the volumes that the models were trained on, along x, y and z, mm.
 
     Raises:
       UserError: the models cannot sample or synthesise.
@@ -57,7 +57,6 @@ class Sampler:
     correlation: float = 12.0
     smooth: bool = True
     blur: float = consistency.SYNTHESISED_BLUR
-    voxel_sizes: Sequence[float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self):
         self.models.require("sample_structure", "synthesize")
@@ -69,7 +68,7 @@ class Sampler:
         shape = data.crop_columns[1], data.crop_rows[1], data.slice_stop
         if data.labels == constants.BRATS_LABELS:
             shape = tuple(max(sizes) for sizes in zip(shape, _BRATS_SHAPE, strict=True))
-        x, y, z = self.voxel_sizes
+        z, y, x = data.voxel_mm
         affine = np.diag([-x, -y, z, 1.0])
         affine[1, 3] = y * (shape[1] - 1)
         return FileGrid(shape, affine)
@@ -113,7 +112,7 @@ class Sampler:
             lesion = lesions.read(path, release, self.models.data.num_classes)
         else:
             lesion = lesions.grow(self.models.data.labels, rng)
-        return lesions.place(lesion, head, np.array(self.voxel_sizes), rng)
+        return lesions.place(lesion, head, np.array(self.models.data.voxel_mm[::-1]), rng)
 
     def _synthesize(self, structure, background, label, rng: np.random.Generator) -> dict[str, np.ndarray]:
         # One slice of noise for all: what differs between slices should come from the path.
@@ -121,7 +120,8 @@ class Sampler:
         made = self.models.synthesize(structure, background, label, noise)
         if not self.smooth:
             return made
-        return {name: consistency.smooth(slices, self.voxel_sizes[2], self.blur) for name, slices in made.items()}
+        spacing = self.models.data.voxel_mm[0]
+        return {name: consistency.smooth(slices, spacing, self.blur) for name, slices in made.items()}
 
     def _embed(self, slices: np.ndarray, grid: FileGrid) -> np.ndarray:
         """The models' slices [x, y, count] in a whole volume."""

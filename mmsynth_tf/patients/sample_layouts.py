@@ -6,11 +6,12 @@ from pathlib import Path
 
 import tqdm
 
-from mmsynth_tf import constants, figures, records
+from mmsynth_tf import constants, records
 from mmsynth_tf.patients import batch, files
 from mmsynth_tf.patients.files import FileGrid
 from mmsynth_tf.patients.sample import Sample, Sampler
-from mmsynth_tf.release_table import RELEASES
+from mmsynth_tf.reading.release_table import RELEASES
+from mmsynth_tf.reports import figures
 
 MANIFEST_FILE = "manifest.json"
 BRATS, NNUNET = "brats", "nnunet"

@@ -9,7 +9,7 @@ import numpy as np
 from mmsynth_tf.patients import batch, files, patient
 from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
-from mmsynth_tf.releases import CaseFiles
+from mmsynth_tf.reading.releases import CaseFiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,6 @@ class Segment:
     Attributes:
       models: with a segmentation stage.
       release: whose label values to write; canonical classes if not given.
-      voxel_sizes: of the volumes that the models were trained on, along x, y and z, mm.
 
     Raises:
       UserError: the models cannot segment, or the release has no codes for their classes.
@@ -29,14 +28,13 @@ class Segment:
 
     models: SliceModels
     release: str = files.CANONICAL
-    voxel_sizes: Sequence[float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self):
         self.models.require(*(f"segment_{name}" for name in self.models.data.modalities))
         files.label_codes(self.release, self.models.data.labels)
 
     def __call__(self, case: CaseFiles, folder: Path) -> batch.Record:
-        one = patient.read(case, self.models.data, self.voxel_sizes)
+        one = patient.read(case, self.models.data)
         labels = {modality: find_lesion(one, self.models, modality) for modality in one.case.images}
         result = vote(list(labels.values()), self.models.data.num_classes)
         name, codes = files.label_name(case), files.label_codes(self.release, self.models.data.labels)

@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from mmsynth_tf import configs, constants, saved_models
+from mmsynth_tf import configs, constants
 from mmsynth_tf.commands import UserError
+from mmsynth_tf.exporting import saved_models
 
 _BATCH_SIZE = 32
 

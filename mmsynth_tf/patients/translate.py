@@ -13,7 +13,7 @@ import numpy as np
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.patients import batch, consistency, files, patient
 from mmsynth_tf.patients.slice_models import SliceModels
-from mmsynth_tf.releases import CaseFiles
+from mmsynth_tf.reading.releases import CaseFiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Translate:
       smooth: make neighbouring slices agree.
       blur: standard deviation of a Gaussian across slices, mm; used with `smooth`.
       largest: value of the brightest voxel; 1 writes float32, more int16.
-      voxel_sizes: of the volumes that the models were trained on, along x, y and z, mm.
 
     Raises:
       UserError: the models cannot translate.
@@ -39,14 +38,13 @@ class Translate:
     smooth: bool = True
     blur: float = consistency.TRANSLATED_BLUR
     largest: int = 1
-    voxel_sizes: Sequence[float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self):
         self.models.require("translate")
 
     def __call__(self, case: CaseFiles, folder: Path) -> batch.Record:
         targets = self._choose_targets(case)
-        one = patient.read(case, self.models.data, self.voxel_sizes)
+        one = patient.read(case, self.models.data)
         source = one.choose(self.source)
         if source in targets:
             raise UserError(f"Case {case.case_id}: {source} is source and target. Name another with --source.")

@@ -1,6 +1,6 @@
 """Finds what there is to see: images of any modality, grouped by case, without asking what they should be.
 
-Unlike `mmsynth_tf.releases`, which looks for the files that training needs,
+Unlike `mmsynth_tf.reading.releases`, which looks for the files that training needs,
 this takes every NIfTI file, named as its file is.
 """
 
@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from mmsynth_tf import file_search
 from mmsynth_tf.commands import UserError
+from mmsynth_tf.reading import file_search
 
 _NIFTI = re.compile(r"(?P<stem>[^.].*?)\.nii(?:\.gz)?")
 _LABEL = re.compile(r"(?P<case>.+)[_-](?:seg|label|labels|mask)", re.IGNORECASE)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmsynth_tf import commands, constants, figures, records
+from mmsynth_tf import commands, constants, records
+from mmsynth_tf.reports import figures
 from mmsynth_tf.viewer.files import find_images
 from mmsynth_tf.viewer.volume_data import pack_case
 

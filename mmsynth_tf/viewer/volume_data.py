@@ -9,7 +9,8 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from mmsynth_tf import commands, grids, problems, scaling, volumes
+from mmsynth_tf import commands
+from mmsynth_tf.reading import grids, problems, scaling, volumes
 from mmsynth_tf.viewer.files import CaseImages
 
 # Wider than those of training: a viewer should not cut off what is bright.

@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 from scipy import ndimage
 
-from mmsynth_tf import commands, surface_distances
+from mmsynth_tf import commands
+from mmsynth_tf.measures import surface_distances
 
 DICE = "dice"
 SENSITIVITY = "sensitivity"

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmsynth_tf.figures import FONT_POINTS, LABEL_COLOURS, png
+from mmsynth_tf.reports.figures import FONT_POINTS, LABEL_COLOURS, png
 
 LINE_STYLES = ("-", "--", ":", "-.")
 

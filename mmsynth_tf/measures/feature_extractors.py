@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import commands
-from mmsynth_tf.segmenter import Segmenter
+from mmsynth_tf.models.segmenter import Segmenter
 
 INCEPTION_WEIGHTS_VARIABLE = "MMSYNTH_INCEPTION_WEIGHTS"
 # Where Keras itself keeps them once an application has asked for them.

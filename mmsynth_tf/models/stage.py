@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from mmsynth_tf import compat, losses
+from mmsynth_tf import compat
+from mmsynth_tf.models import losses
 
 Batch = Mapping[str, tf.Tensor]
 

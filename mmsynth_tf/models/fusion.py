@@ -4,8 +4,8 @@ import math
 
 import tensorflow as tf
 
-from mmsynth_tf import structure
 from mmsynth_tf.configs import AugmentationConfig
+from mmsynth_tf.models import structure
 
 
 def fuse(

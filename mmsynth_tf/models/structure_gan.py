@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from mmsynth_tf import losses, networks
 from mmsynth_tf.configs import StructureConfig
-from mmsynth_tf.stage import Batch, Group, StageModel
+from mmsynth_tf.models import losses, networks
+from mmsynth_tf.models.stage import Batch, Group, StageModel
 
 _STATISTICS_DECAY = 0.99
 

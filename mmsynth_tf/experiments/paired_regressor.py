@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import checkpoints, commands, configs, figures, fitting, input_pipeline, networks, prepared, structure
-from mmsynth_tf.stage import Batch, Group, StageModel
+from mmsynth_tf import checkpoints, commands, configs, fitting, input_pipeline, prepared
+from mmsynth_tf.models import networks, structure
+from mmsynth_tf.models.stage import Batch, Group, StageModel
+from mmsynth_tf.reports import figures
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mmsynth_tf import commands, configs, figures, prepared, records, synthesis
+from mmsynth_tf import commands, configs, prepared, records
+from mmsynth_tf.generation import synthesis
+from mmsynth_tf.reports import figures
 
 
 class RemakeError(commands.UserError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmsynth_tf import commands, constants, prepared, records
 from mmsynth_tf.experiments import study
-from mmsynth_tf.report import Table
+from mmsynth_tf.reports.report import Table
 
 CARD_FILE = "README.md"
 _MEASURED = ("fidelity", "memorisation")

@@ -17,7 +17,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from mmsynth_tf.grids import corner_offset
+from mmsynth_tf.reading.grids import corner_offset
 
 _log = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mmsynth_tf import scaling
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
-from mmsynth_tf.grids import ALIGNED, MISALIGNED, Grid, commonest_grid
-from mmsynth_tf.problems import Problem
-from mmsynth_tf.releases import LABEL, CaseFiles, Volume
-from mmsynth_tf.volumes import Image, VolumeError, read_image
+from mmsynth_tf.reading import scaling
+from mmsynth_tf.reading.grids import ALIGNED, MISALIGNED, Grid, commonest_grid
+from mmsynth_tf.reading.problems import Problem
+from mmsynth_tf.reading.releases import LABEL, CaseFiles, Volume
+from mmsynth_tf.reading.volumes import Image, VolumeError, read_image
 
 _log = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from mmsynth_tf import fusion
-from mmsynth_tf.modality_gan import ModalityGAN
-from mmsynth_tf.structure_gan import StructureGAN
+from mmsynth_tf.models import fusion
+from mmsynth_tf.models.modality_gan import ModalityGAN
+from mmsynth_tf.models.structure_gan import StructureGAN
 
 BACKGROUND_THRESHOLD = 0.5
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from mmsynth_tf.feature_extractors import UnavailableError
+from mmsynth_tf.measures.feature_extractors import UnavailableError
 
 _PACKAGES = ("frd_score", "radiomics")
 # In a process of its own, for the package forks, which TensorFlow's threads may not survive.

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmsynth_tf import figures, prepared, report
+from mmsynth_tf import prepared
+from mmsynth_tf.reports import figures, report
 
 Example = Mapping[str, np.ndarray]
 Key = tuple[bytes, int]  # Case id and slice index.

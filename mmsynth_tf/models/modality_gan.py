@@ -6,10 +6,10 @@ Everything that goes through one network in a round goes as one batch.
 
 import tensorflow as tf
 
-from mmsynth_tf import fusion, losses, networks, pairs, structure
 from mmsynth_tf.configs import DataConfig, StructureMapConfig, SynthesisConfig
-from mmsynth_tf.lesion_processor import LesionProcessor
-from mmsynth_tf.stage import Batch, Group, StageModel
+from mmsynth_tf.models import fusion, losses, networks, pairs, structure
+from mmsynth_tf.models.lesion_processor import LesionProcessor
+from mmsynth_tf.models.stage import Batch, Group, StageModel
 
 
 class ModalityGAN(StageModel):

@@ -6,9 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from mmsynth_tf import constants, generators
+from mmsynth_tf import constants
 from mmsynth_tf.configs import DataConfig
-from mmsynth_tf.stage import StageModel
+from mmsynth_tf.generation import generators
+from mmsynth_tf.models.stage import StageModel
 
 Outputs = dict[str, tf.Tensor]
 

@@ -11,20 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import (
-    __version__,
-    checkpoints,
-    commands,
-    configs,
-    constants,
-    contour_filter,
-    fusion,
-    generators,
-    metrics,
-    prepared,
-    training,
-)
-from mmsynth_tf.label_pool import LabelPool
+from mmsynth_tf import __version__, checkpoints, commands, configs, constants, prepared, training
+from mmsynth_tf.generation import contour_filter, generators
+from mmsynth_tf.generation.label_pool import LabelPool
+from mmsynth_tf.measures import metrics
+from mmsynth_tf.models import fusion
 from mmsynth_tf.parallel import map_in_order
 
 # Labels tried for each map, and transforms drawn with them, before the map is given up.

@@ -1,4 +1,4 @@
-"""Finds the files of each case in a folder, for every release in `mmsynth_tf.release_table`."""
+"""Finds the files of each case in a folder, for every release in `mmsynth_tf.reading.release_table`."""
 
 import collections
 import dataclasses
@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from mmsynth_tf import file_search, patient_list
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.problems import Problem
-from mmsynth_tf.release_table import RELEASES, Release
+from mmsynth_tf.reading import file_search, patient_list
+from mmsynth_tf.reading.problems import Problem
+from mmsynth_tf.reading.release_table import RELEASES, Release
 
 _log = logging.getLogger(__name__)
 

@@ -3,18 +3,10 @@
 import pathlib
 from collections.abc import Iterable
 
-from mmsynth_tf import (
-    __version__,
-    constants,
-    evaluation,
-    plots,
-    prepared,
-    records,
-    report,
-    report_sections,
-    training,
-)
+from mmsynth_tf import __version__, constants, prepared, records, training
 from mmsynth_tf.callbacks import LOSSES_FILE
+from mmsynth_tf.experiments import evaluation
+from mmsynth_tf.reports import plots, report, report_sections
 
 _MAPS, _SAMPLES = 24, 8
 # Loss terms worth a look, by stage and panel.

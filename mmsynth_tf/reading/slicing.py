@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmsynth_tf.cases import Case
 from mmsynth_tf.configs import DataConfig
-from mmsynth_tf.scaling import FOREGROUND_MIN, scale
+from mmsynth_tf.reading.cases import Case
+from mmsynth_tf.reading.scaling import FOREGROUND_MIN, scale
 
 
 def slice_examples(case: Case, data: DataConfig) -> Iterator[dict[str, Any]]:

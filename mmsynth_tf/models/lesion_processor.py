@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from mmsynth_tf import commands, constants, networks
+from mmsynth_tf import commands, constants
+from mmsynth_tf.models import networks
 
 
 class LesionProcessor(tf.keras.Model):

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from mmsynth_tf import commands, input_pipeline, metrics, prepared, report
+from mmsynth_tf import commands, input_pipeline, prepared
+from mmsynth_tf.measures import metrics
+from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.records import Record
-from mmsynth_tf.segmenter import Segmenter
+from mmsynth_tf.reports import report
 
 VOLUME, SLICE = "volume", "slice"
 LABEL_MAP = "label map"  # Stands in for the region where a metric takes the whole label map.

@@ -7,7 +7,7 @@ dimension. Probabilities and images leave in float32.
 import tensorflow as tf
 
 from mmsynth_tf import commands, compat
-from mmsynth_tf.layers import (
+from mmsynth_tf.models.layers import (
     AppendCondition,
     ConditionalInstanceNormalization,
     DepthToSpace,

@@ -14,20 +14,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from mmsynth_tf import (
-    __version__,
-    commands,
-    configs,
-    constants,
-    generators,
-    prepared,
-    records,
-    scaling,
-    signatures,
-    synthesis,
-    training,
-)
-from mmsynth_tf.stage import StageModel
+from mmsynth_tf import __version__, commands, configs, constants, prepared, records, training
+from mmsynth_tf.exporting import signatures
+from mmsynth_tf.generation import generators, synthesis
+from mmsynth_tf.models.stage import StageModel
+from mmsynth_tf.reading import scaling
 
 METADATA_FILE = "metadata.json"
 # Grows when a reader of the format before would misunderstand the folder.
@@ -169,6 +160,7 @@ def _describe_format(data: configs.DataConfig, structure_threshold: float) -> di
         "thresholds": {"structure": structure_threshold, "background": generators.BACKGROUND_THRESHOLD},
         "preprocessing": {
             "orientation": "axial slices; row 0 is anterior, column 0 is the patient's right",
+            "voxel_mm": data.voxel_mm,
             "crop_rows": data.crop_rows,
             "crop_columns": data.crop_columns,
             "resized_to": data.image_size,

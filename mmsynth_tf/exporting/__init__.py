@@ -1,0 +1,1 @@
+"""SavedModels: signatures, metadata, loading."""

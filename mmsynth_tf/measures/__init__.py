@@ -1,0 +1,1 @@
+"""Metrics and distances, on arrays."""

@@ -1,0 +1,1 @@
+"""The method's algorithms, networks, losses and training stages (method §2, §3, §5, §6)."""

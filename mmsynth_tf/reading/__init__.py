@@ -1,0 +1,1 @@
+"""Reads patient files: finds cases of any release, checks volumes, cuts slices."""
