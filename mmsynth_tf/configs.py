@@ -106,14 +106,15 @@ class StructureLossWeights:
     code_discriminator: float = _setting(1.0, "|FD(z_g)-1|^2 + |FD(z)|^2; authors 0.1.")
     map_discriminator: float = _setting(1.0, "|D(f)-1|^2 + |D(f_g)|^2; authors 0.01.")
     code_adversarial: float = _setting(0.1, "|FD(z)-1|^2; authors 0.1.")
-    map_adversarial: float = _setting(1.0, "|D(f_g)-1|^2; authors 100 (without effect in their code).")
+    map_adversarial: float = _setting(3.0, "|D(f_g)-1|^2; authors 100 (without effect in their code).")
     moments: float = _setting(0.1, "|mean(z_mean)|^2 + |mean(exp(0.5 logvar))-1|^2; authors 0.1.")
     divergence: float = _setting(
         0.0, "Kullback-Leibler divergence of the code from N(0, I), per dimension; beyond the paper."
     )
-    reconstruction: float = _setting(50.0, "|f-f_r|^2; authors 50.")
+    reconstruction: float = _setting(100.0, "|f-f_r|^2, both blurred; authors 50, not blurred.")
     reconstruction_outside: float = _setting(5.0, "|f_r m|^2; authors 5.")
     mask: float = _setting(25.0, "|m-m_r|^2; authors 25.")
+    flow: float = _setting(1.0, "-log p of the codes of real maps under the flow; beyond the paper.")
     mask_structure: float = _setting(5.0, "|f m_r|^2 + |f_r m_r|^2 + |f_g m_g|^2; authors 5 each.")
 
 
@@ -127,9 +128,23 @@ class StructureConfig:
     learning_rate: float = _setting(1e-4, "Adam's learning rate.")
     discriminator_learning_rate: float = _setting(1e-4, "Learning rate of the discriminators.")
     beta_1: float = _setting(0.5, "Adam's beta_1.")
+    cosine_decay: bool = _setting(False, "Decay the learning rates by half a cosine; paper: constant.")
     match_codes: bool = _setting(
         True, "Give the noise the mean and covariance of real maps' codes before it is decoded; paper: no."
     )
+    flow_couplings: int = _setting(
+        6, "Couplings of the normalising flow that gives matched noise the distribution of those codes; 0 is none."
+    )
+    flow_learning_rate: float = _setting(1e-3, "Learning rate of the flow.")
+    detail: bool = _setting(
+        True, "Give the decoder noise on a grid besides the code, for edges finer than a code can say; paper: no."
+    )
+    reconstruction_blur: float = _setting(
+        3.0,
+        "Sigma of a Gaussian blur of both maps before they are compared, pixels, which leaves the finest edges to "
+        "the discriminator; paper 0, none.",
+    )
+    match_edges: bool = _setting(True, "Give generated maps as many edges as real ones; paper: no.")
     latent_dim: int = _setting(512, "Dimensions of the latent code z; authors 4096.")
     base_filters: int = _setting(32, "Filters of the first layer of encoder and decoder.")
     max_filters: int = _setting(512, "Most filters of any layer.")
@@ -140,6 +155,10 @@ class StructureConfig:
     mean_filter_init: bool = _setting(False, "Generators start as mean filters (paper §3.1).")
     discriminator_init_stddev: float = _setting(0.02, "Standard deviation of the discriminators' weights; paper 0.2.")
     weights: StructureLossWeights = dataclasses.field(default_factory=StructureLossWeights)
+
+    @property
+    def has_flow(self) -> bool:
+        return self.match_codes and self.flow_couplings > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +224,9 @@ class SynthesisLossWeights:
     code: float = _setting(0.1, "|code_g-code_g,i|^2, authors 1.")
     code_pairs: float = _setting(0.02, "sum_ij |code_g,i-code_g,j|^2; authors 0.2.")
     background: float = _setting(10.0, "sum_i |x_g,i m|^2; authors 1.5.")
-    # Beyond the draft; the authors' later pre-training loss.
+    # Beyond the draft.
+    contrast: float = _setting(50.0, "|contrast of x_g,i - wanted contrast|^2, where contrast is a condition.")
+    # The authors' later pre-training loss.
     self_reconstruction: float = _setting(
         50.0,
         "sum_i |x_i-x_g,i|^2 from the map and label of x_i itself; authors' later version 5 + 5; 0 skips its pass.",
@@ -227,6 +248,7 @@ class SynthesisConfig:
         constants.SEGMENTER_PER_MODALITY,
         "What the lesion processors share: 1seg, 1ecl_4dcl or 4seg (paper §2.7); their size is that of the segmenters.",
     )
+    cosine_decay: bool = _setting(True, "Decay the learning rates by half a cosine; paper: constant.")
     pretrained_lesion: bool = _setting(
         True,
         "Take the lesion processors, frozen, from the segmentation stage of the same workdir (the authors' later "
@@ -254,6 +276,11 @@ class SynthesisConfig:
     discriminator_filters: int = _setting(64, "Filters of the first layer of the discriminators.")
     conditional_normalization: bool = _setting(
         True, "The modality also sets scale and shift of the decoder's normalisation; paper: it is only concatenated."
+    )
+    contrast_condition: bool = _setting(
+        True,
+        "The decoder is told the contrast to give a slice: that of a real slice in training, a drawn one in sampling; "
+        "paper: no.",
     )
     residual_blocks: int = _setting(2, "Residual blocks at the code's resolution, in each encoder and the decoder.")
     dropout: float = _setting(0.0, "Dropout rate at the encoders' input; paper 0.1.")

@@ -34,4 +34,4 @@ LESION_DESIGNS = (ONE_SEGMENTER, SHARED_ENCODER, SEGMENTER_PER_MODALITY)
 DATA_SET_RECORD = "data_set.json"
 
 # Values of examples and exported functions, whose names no modality can have.
-RESERVED_NAMES = ("code", "structure", "background", "label", "noise", "image", "target", "probabilities")
+RESERVED_NAMES = ("code", "structure", "background", "label", "noise", "contrast", "image", "target", "probabilities")

@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from mmsynth_tf import commands
 from mmsynth_tf.configs import AugmentationConfig, Config
-from mmsynth_tf.models import fusion, pairs, structure
+from mmsynth_tf.models import contrast, fusion, pairs, structure, structure_gan
 from mmsynth_tf.models.stage import Batch
 
 # Independent random streams of a step.
-_TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _PAIRS, _NOISE, _CODE = range(8)
+_TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _PAIRS, _NOISE, _CODE, _CONTRAST = range(9)
 
 
 class SliceSource:
@@ -92,12 +92,12 @@ def mixed_batches(source: SliceSource, config: Config, start_step: int = 0) -> t
 
 def structure_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
     """Batches for `StructureGAN` from step `start_step` on."""
-    size, latent_dim = config.structure.batch_size, config.structure.latent_dim
+    size, code_dim = config.structure.batch_size, structure_gan.code_dim(config.data.image_size, config.structure)
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
         image = tf.gather(batch["image"], _draw_modality(size, config, step), batch_dims=1)
         background = _background(image, config)
-        codes = tf.random.stateless_normal([2, size, latent_dim], _seed(config, step, _CODE))
+        codes = tf.random.stateless_normal([2, size, code_dim], _seed(config, step, _CODE))
         return {
             "structure": structure.structure_map(image, config.structure_map, background),
             "background": background,
@@ -147,6 +147,9 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
             "pair_source": pair_source,
             "pair_target": pair_target,
             "noise": tf.random.stateless_uniform(background.shape, _seed(config, step, _NOISE)),
+            "contrast": contrast.draw(
+                [size, n, contrast.size(config.data.num_classes)], _seed(config, step, _CONTRAST)
+            ),
         }
 
     return _batches(source, config, size, start_step, finish)

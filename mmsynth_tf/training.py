@@ -104,15 +104,18 @@ def strategy() -> tf.distribute.Strategy:
 def optimizers(stage: str, config: configs.Config) -> dict[str, tf.keras.optimizers.Optimizer]:
     """One Adam for each group of the stage's model."""
     settings = STAGES[stage].settings(config)
-    rate = settings.learning_rate
     if stage == constants.SEGMENTATION:
-        if settings.cosine_decay:
-            rate = tf.keras.optimizers.schedules.CosineDecay(rate, settings.steps)
-        rates = {"lesion": rate}
+        rates = {"lesion": settings.learning_rate}
     else:
-        rates = {"generator": rate, "discriminator": settings.discriminator_learning_rate}
+        rates = {"generator": settings.learning_rate, "discriminator": settings.discriminator_learning_rate}
         if stage == constants.SYNTHESIS and not settings.pretrained_lesion:
             rates["lesion"] = settings.lesion_learning_rate
+        if stage == constants.STRUCTURE and settings.has_flow:
+            rates["flow"] = settings.flow_learning_rate
+    if settings.cosine_decay:
+        rates = {
+            group: tf.keras.optimizers.schedules.CosineDecay(rate, settings.steps) for group, rate in rates.items()
+        }
     return {group: _adam(rate, settings.beta_1, config) for group, rate in rates.items()}
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from mmsynth_tf import configs
 from mmsynth_tf.configs import Config
 from mmsynth_tf.input_pipeline import SliceSource
-from mmsynth_tf.models import pairs
+from mmsynth_tf.models import contrast, pairs
 from mmsynth_tf.models.lesion_processor import LesionProcessor
 from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.segmenter import Segmenter
@@ -24,6 +24,9 @@ _TINY = {
     "structure.batch_size": 2,
     "structure.latent_dim": 4,
     "structure.match_codes": False,
+    "structure.match_edges": False,
+    "structure.detail": False,
+    "structure.reconstruction_blur": 0.0,
     "structure.base_filters": 2,
     "structure.max_filters": 4,
     "structure.mask_filters": 2,
@@ -38,6 +41,7 @@ _TINY = {
     "synthesis.discriminator_init_stddev": 0.2,
     "synthesis.residual_blocks": 1,
     "synthesis.pretrained_lesion": False,
+    "synthesis.contrast_condition": False,
     # Of the size of the others, so that a step moves weights by far less than their size.
     "synthesis.weights.self_reconstruction": 5.0,
     "synthesis.weights.self_reconstruction_lesion": 5.0,
@@ -168,6 +172,9 @@ def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 
         "pair_source": source,
         "pair_target": target,
         "noise": tf.constant(rng.uniform(size=shape), tf.float32),
+        "contrast": tf.constant(
+            rng.standard_normal((batch_size, n, contrast.size(config.data.num_classes))), tf.float32
+        ),
     }
 
 

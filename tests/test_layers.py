@@ -99,6 +99,6 @@ def test_conditional_normalisation_scales_and_shifts_by_condition(rng):
 
 def test_space_to_depth_and_back_changes_nothing(rng):
     images = tf.constant(rng.normal(size=(2, 4, 6, 3)), tf.float32)
-    blocks = SpaceToDepth()(images)
+    blocks = SpaceToDepth(2)(images)
     assert blocks.shape == (2, 2, 3, 12)
-    np.testing.assert_array_equal(DepthToSpace()(blocks), images)
+    np.testing.assert_array_equal(DepthToSpace(2)(blocks), images)

@@ -1,35 +1,58 @@
 #!/usr/bin/env bash
-# The whole pipeline on real cases with the `cpu` preset; leaves its records beside this file.
+# The whole study on real cases with the `cpu` preset; leaves its records beside this file.
 #
 #   docs/results/cpu_17_cases.sh <folder with BraTS cases> <work folder>
 #
 # A step that is done is not done again, so the script can be stopped and started.
+# ROWS and SEEDS choose the rows and seeds of the usability experiment, DESIGNS the further lesion designs.
 set -euo pipefail
 cases=$1 work=$2
 results=$(dirname "$0")/cpu_17_cases
 python=${PYTHON:-python}
+seeds=${SEEDS:-0,1}
+designs=${DESIGNS-1seg 1ecl_4dcl}
+rows=${ROWS:-real_1,real_1_synthetic_1,real_1_augmented_1,synthetic_1,real_0.1_synthetic_1,real_1_synthetic_0.5,real_1_augmented_0.5,real_0.5,real_0.5_synthetic_0.5,real_1_synthetic_1_synthetic_first,real_1_synthetic_1_real_first}
 mkdir -p "$work" "$results"
 
 step() { echo "$(date -u +%FT%TZ) $*" | sed "s#$work#work#g; s#$cases#cases#g" | tee -a "$work/steps.log"; "$python" "$@"; }
 build() { [ -e "$1" ] || step datasets/build.py --preset=cpu --output="$1" "${@:2}"; }
-train() { step train.py --preset=cpu --workdir="$1" --stage="$2" --data_dir="$3"; }
+train() { step train.py --preset=cpu --workdir="$1" --stage="$2" --data_dir="$work/real" "${@:3}"; }
+unfiltered() { build "$2" --source=synthetic --workdir="$1" --labels_from="$work/real" --count=200 --config.generation.dice_threshold=0; }
+# Experiment and test data follow; what it prints and records goes to the results.
+evaluate() { step evaluate.py --experiment="$1" --workdir="$work/models" --test_data="$work/real" "${@:2}"; }
+keep() { cp "$work/models/evaluation/$1/$2" "$results/$1${3:-.${2##*.}}"; }
 
 build "$work/real" --source=brats --input="$cases"
-for stage in structure segmentation synthesis; do train "$work/models" $stage "$work/real"; done
-generated=(--source=synthetic --workdir="$work/models" --labels_from="$work/real")
-build "$work/synthetic" "${generated[@]}" --count=600
-build "$work/unfiltered" "${generated[@]}" --count=200 --config.generation.dice_threshold=0
-train "$work/on_synthetic" segmentation "$work/synthetic"
-train "$work/on_both" segmentation "$work/real,$work/synthetic"
-for models in models on_synthetic on_both; do
-  step evaluate.py --experiment=segmentation --workdir="$work/$models" --test_data="$work/real"
-  cp "$work/$models/evaluation/segmentation/records.csv" "$results/segmentation_$models.csv"
-  cp "$work/$models/evaluation/segmentation/table.md" "$results/segmentation_$models.md"
+for stage in structure segmentation synthesis; do train "$work/models" $stage; done
+# As many as the training slices, which usability calls 1, and some more.
+build "$work/synthetic" --source=synthetic --workdir="$work/models" --labels_from="$work/real" --count=640
+unfiltered "$work/models" "$work/unfiltered_4seg"
+sets=$work/unfiltered_4seg
+for design in $designs; do
+  other=$work/models_$design
+  mkdir -p "$other"
+  [ -e "$other/structure" ] || ln -s ../models/structure "$other/structure"
+  train "$other" segmentation --config.segmentation.design="$design"
+  train "$other" synthesis --config.segmentation.design="$design" --config.synthesis.lesion_design="$design"
+  unfiltered "$other" "$work/unfiltered_$design"
+  sets=$sets,$work/unfiltered_$design
 done
-step evaluate.py --experiment=lesion_check --workdir="$work/models" --test_data="$work/real" --synthetic_data="$work/unfiltered"
+evaluate segmentation
+keep segmentation records.csv; keep segmentation table.md
+evaluate lesion_check --synthetic_data="$sets"
 # A value a slice: Dice alone, or the file would hold megabytes.
 grep -E '^experiment,|,dice,' "$work/models/evaluation/lesion_check/records.csv" > "$results/lesion_check.csv"
-cp "$work/models/evaluation/lesion_check/table.md" "$results/lesion_check.md"
+keep lesion_check table.md
+evaluate fidelity --synthetic_data="$work/unfiltered_4seg"
+evaluate memorisation --synthetic_data="$work/synthetic"
+evaluate translation
+for experiment in fidelity memorisation translation; do
+  for table in "$work/models/evaluation/$experiment"/*.md; do keep $experiment "$(basename "$table")" "_$(basename "$table")"; done
+done
+keep translation records.csv
+evaluate usability --synthetic_data="$work/synthetic" --rows="$rows" --seeds="$seeds"
+keep usability records.csv
+for table in table by_modality comparison; do keep usability $table.md _$table.md; done
 for stage in structure segmentation synthesis; do cp "$work/models/$stage/losses.csv" "$results/losses_$stage.csv"; done
 cp "$work/synthetic/data_set.json" "$results/synthetic_data_set.json"
 cp "$work/steps.log" "$results/steps.log"

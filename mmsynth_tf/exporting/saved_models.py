@@ -76,7 +76,7 @@ def export(workdir: str | pathlib.Path, output: str | pathlib.Path, overwrite: b
         tf.saved_model.save(module, str(folder), signatures=functions)
         metadata = {
             **_describe_format(config.data, threshold),
-            "latent_dim": config.structure.latent_dim if constants.STRUCTURE in models else None,
+            "latent_dim": models[constants.STRUCTURE].code_dim if constants.STRUCTURE in models else None,
             "signatures": {name: signatures.describe(function) for name, function in functions.items()},
             "stages": _provenance(workdir, settings, hashes),
         }

@@ -9,6 +9,7 @@ import tensorflow as tf
 from mmsynth_tf import constants
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.generation import generators
+from mmsynth_tf.models import contrast
 from mmsynth_tf.models.stage import StageModel
 
 Outputs = dict[str, tf.Tensor]
@@ -20,6 +21,8 @@ VALUES = {
     "background": "1 OUTSIDE the head, 0 inside; sample_structure gives probabilities",
     "label": "class of each pixel, an index of label_classes; the lesion lies where background is 0",
     "noise": "uniform in [0, 1)",
+    "contrast": "wanted contrast of each modality, in standard deviations from the mean of real slices: mean and "
+    "standard deviation of the head without lesion, then how much brighter than it each lesion class is",
     "image": "slice in [0, 1], 0 outside the head and at least foreground_min inside",
     "target": "the wanted modality of each slice, an index of modalities",
     "probabilities": "probability of each of label_classes, summing to 1 over the last axis",
@@ -49,13 +52,13 @@ class Signatures:
         return {"structure": structure, "background": background}
 
     def synthesize(
-        self, structure: tf.Tensor, background: tf.Tensor, label: tf.Tensor, noise: tf.Tensor | None = None
+        self, structure: tf.Tensor, background: tf.Tensor, label: tf.Tensor, **appearance: tf.Tensor
     ) -> Outputs:
         _require_index(label, self._data.num_classes, "label")
-        images = generators.synthesize(self._modality_gan, structure, background, label, noise)
+        images = generators.synthesize(self._modality_gan, structure, background, label, **appearance)
         return dict(zip(self._data.modalities, tf.unstack(images, axis=1), strict=True))
 
-    def generate(self, code: tf.Tensor, label: tf.Tensor, noise: tf.Tensor | None = None) -> Outputs:
+    def generate(self, code: tf.Tensor, label: tf.Tensor, **appearance: tf.Tensor) -> Outputs:
         maps = generators.sample_maps(self._structure_gan, code, self._structure_threshold)
         structure, background = generators.binary_maps(*maps, self._structure_threshold)
         # Edges outside the head would be drawn into the empty background.
@@ -63,7 +66,7 @@ class Signatures:
         return {
             "structure": structure,
             "background": background,
-            **self.synthesize(structure, background, label, noise),
+            **self.synthesize(structure, background, label, **appearance),
         }
 
     def translate(self, image: tf.Tensor, target: tf.Tensor) -> Outputs:
@@ -80,18 +83,28 @@ class Signatures:
         label = tf.TensorSpec([None, height, width, 1], tf.uint8)
         traced = {}
         if self._structure_gan:
-            code = tf.TensorSpec([None, self._structure_gan.latent_dim], tf.float32)
+            code = tf.TensorSpec([None, self._structure_gan.code_dim], tf.float32)
             traced["sample_structure"] = _trace(self.sample_structure, code=code)
         if self._modality_gan:
-            noise = {"noise": image} if self._modality_gan.config.fusion_noise else {}
-            traced["synthesize"] = _trace(self.synthesize, structure=image, background=image, label=label, **noise)
+            appearance = self._appearance(image)
+            traced["synthesize"] = _trace(self.synthesize, structure=image, background=image, label=label, **appearance)
             traced["translate"] = _trace(self.translate, image=image, target=tf.TensorSpec([None], tf.int32))
         if self._structure_gan and self._modality_gan:
-            traced["generate"] = _trace(self.generate, code=code, label=label, **noise)
+            traced["generate"] = _trace(self.generate, code=code, label=label, **appearance)
         if self._segmenter:
             for index, name in enumerate(self._data.modalities):
                 traced[f"segment_{name}"] = _trace(functools.partial(self.segment, modality=index), image=image)
         return traced
+
+    def _appearance(self, image: tf.TensorSpec) -> dict[str, tf.TensorSpec]:
+        """What maps and labels leave open, as far as the model can be told."""
+        inputs = {}
+        if self._modality_gan.config.fusion_noise:
+            inputs["noise"] = image
+        if self._modality_gan.config.contrast_condition:
+            shape = [None, self._data.num_modalities, contrast.size(self._data.num_classes)]
+            inputs["contrast"] = tf.TensorSpec(shape, tf.float32)
+        return inputs
 
 
 def describe(function: Any) -> dict[str, dict[str, dict[str, Any]]]:

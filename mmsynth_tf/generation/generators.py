@@ -35,6 +35,7 @@ def synthesize(
     background: tf.Tensor,
     label: tf.Tensor,
     noise: tf.Tensor | None = None,
+    contrast: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Map and label to all modalities.
 
@@ -44,13 +45,15 @@ def synthesize(
       background: float32 [B, H, W, 1], binary, 1 outside the head.
       label: integer [B, H, W, 1], classes; its lesion lies inside the head.
       noise: float32 [B, H, W, 1], uniform in [0, 1); needed where the configuration fuses noise.
+      contrast: float32 [B, n, S], standard normal (`models.contrast`); needed where contrast is a condition.
 
     Returns:
       float32 [B, n, H, W, 1] in [0, 1], 0 outside the head.
     """
     if modality_gan.config.erase_under_label:
         structure = fusion.remove_lesion_edges(structure, label)
-    batch = {"structure": structure, "background": background, "fusion_label": label, "noise": noise}
+    batch = {"structure": structure, "background": background, "fusion_label": label}
+    batch |= {"noise": noise, "contrast": contrast}
     return modality_gan.synthesize(batch)
 
 

@@ -15,7 +15,7 @@ from mmsynth_tf import __version__, checkpoints, commands, configs, constants, p
 from mmsynth_tf.generation import contour_filter, generators
 from mmsynth_tf.generation.label_pool import LabelPool
 from mmsynth_tf.measures import metrics
-from mmsynth_tf.models import fusion
+from mmsynth_tf.models import contrast, fusion
 from mmsynth_tf.parallel import map_in_order
 
 # Labels tried for each map, and transforms drawn with them, before the map is given up.
@@ -132,7 +132,7 @@ class Generation:
     @tf.function
     def _sample_maps(self, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         codes = tf.map_fn(
-            lambda d: tf.random.stateless_normal([self._structure_gan.latent_dim], [self._seed, d]),
+            lambda d: tf.random.stateless_normal([self._structure_gan.code_dim], [self._seed, d]),
             numbers,
             fn_output_signature=tf.float32,
         )
@@ -186,7 +186,13 @@ class Generation:
         noise = tf.map_fn(
             lambda d: tf.random.stateless_uniform(shape, [self._seed + 3, d]), numbers, fn_output_signature=tf.float32
         )
-        return generators.synthesize(self._modality_gan, structure, background, label, noise)
+        contrasts = None
+        if self._modality_gan.contrast_scale:
+            shape = [self.data.num_modalities, contrast.size(self.data.num_classes)]
+            contrasts = tf.map_fn(
+                lambda d: contrast.draw(shape, [self._seed + 4, d]), numbers, fn_output_signature=tf.float32
+            )
+        return generators.synthesize(self._modality_gan, structure, background, label, noise, contrasts)
 
     def _agreement(self, images: tf.Tensor, labels: np.ndarray) -> np.ndarray:
         """Whole-lesion Dice of the real-trained segmenters against the input label: [B, n], NaN without filter."""

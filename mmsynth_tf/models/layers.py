@@ -101,23 +101,48 @@ class AppendCondition(tf.keras.layers.Layer):
         return batch, height, width, channels + size
 
 
-class SpaceToDepth(tf.keras.layers.Layer):
-    """Blocks of 2 x 2 pixels to channels: [B, H, W, C] to [B, H/2, W/2, 4C]."""
+class OuterCondition(tf.keras.layers.Layer):
+    """A one-hot choice [B, N] and its attributes [B, S], given a place of their own for each choice: [B, N (1 + S)]."""
 
     def call(self, inputs):
-        return tf.nn.space_to_depth(inputs, 2)
+        choice, attributes = inputs
+        ones = tf.ones_like(attributes[:, :1])
+        product = choice[:, :, None] * tf.concat([ones, attributes], axis=1)[:, None]
+        return tf.reshape(product, [-1, product.shape[1] * product.shape[2]])
+
+    def compute_output_shape(self, input_shape):
+        (batch, choices), (_, size) = input_shape
+        return batch, choices * (1 + size)
+
+
+class _Blocks(tf.keras.layers.Layer):
+    """Rearranges blocks of `size` x `size` pixels."""
+
+    def __init__(self, size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+class SpaceToDepth(_Blocks):
+    """Blocks of s x s pixels to channels: [B, H, W, C] to [B, H/s, W/s, s²C]."""
+
+    def call(self, inputs):
+        return tf.nn.space_to_depth(inputs, self.size)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
-        return batch, height // 2, width // 2, 4 * channels
+        return batch, height // self.size, width // self.size, channels * self.size**2
 
 
-class DepthToSpace(tf.keras.layers.Layer):
-    """Channels to blocks of 2 x 2 pixels: [B, H, W, 4C] to [B, 2H, 2W, C]."""
+class DepthToSpace(_Blocks):
+    """Channels to blocks of s x s pixels: [B, H, W, s²C] to [B, sH, sW, C]."""
 
     def call(self, inputs):
-        return tf.nn.depth_to_space(inputs, 2)
+        return tf.nn.depth_to_space(inputs, self.size)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
-        return batch, 2 * height, 2 * width, channels // 4
+        return batch, height * self.size, width * self.size, channels // self.size**2

@@ -7,7 +7,7 @@ Everything that goes through one network in a round goes as one batch.
 import tensorflow as tf
 
 from mmsynth_tf.configs import DataConfig, StructureMapConfig, SynthesisConfig
-from mmsynth_tf.models import fusion, losses, networks, pairs, structure
+from mmsynth_tf.models import contrast, fusion, losses, networks, pairs, structure
 from mmsynth_tf.models.lesion_processor import LesionProcessor
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 
@@ -26,6 +26,8 @@ class ModalityGAN(StageModel):
       `pair_source` and `pair_target`: int32 [B, P], the ordered modality pairs of the step; runs of
         `pairs.run_length` share their source.
       `noise`: float32 [B, H, W, 1] uniform in [0, 1), where the configuration fuses noise.
+      `contrast`: float32 [B, n, S] standard normal, where contrast is a condition: what synthesis is to have, in
+        standard deviations from the mean of real slices; see `contrast.py`.
     """
 
     GENERATOR_TERMS = (
@@ -45,6 +47,7 @@ class ModalityGAN(StageModel):
         "code_pairs",
         "background",
     )
+    CONTRAST_TERMS = ("contrast",)
     SELF_TERMS = ("self_reconstruction", "self_reconstruction_lesion")
     DISCRIMINATOR_TERMS = (
         "discriminator_real",
@@ -86,9 +89,14 @@ class ModalityGAN(StageModel):
         self.decoder = networks.image_decoder(
             code_shape,
             self.num_modalities,
+            contrast_size=contrast.size(self.num_classes) if config.contrast_condition else 0,
             conditional_normalization=config.conditional_normalization,
             **generator,
         )
+        self.contrast_scale = None
+        if config.contrast_condition:
+            self.contrast_scale = contrast.ContrastScale(self.num_modalities, self.num_classes)
+            self.statistics = self.contrast_scale.averages
         self.discriminator = networks.patch_discriminator(
             size, class_outputs=self.num_modalities if config.softmax_class else 1, **adversary
         )
@@ -97,6 +105,7 @@ class ModalityGAN(StageModel):
         # A pass of its own, which the paper does without.
         self.reconstructs_itself = config.weights.self_reconstruction > 0
         generator_terms = self.GENERATOR_TERMS + (self.SELF_TERMS if self.reconstructs_itself else ())
+        generator_terms += self.CONTRAST_TERMS if config.contrast_condition else ()
         self.groups = {
             "generator": Group((self.fusion_encoder, self.image_encoder, self.decoder), generator_terms),
             "discriminator": Group(
@@ -141,13 +150,14 @@ class ModalityGAN(StageModel):
         """Map and label to all modalities.
 
         Args:
-          batch: `structure`, `background`, `fusion_label` and, if noise is fused, `noise`.
+          batch: `structure`, `background`, `fusion_label`, if noise is fused `noise`, and if contrast is a condition
+            `contrast`.
 
         Returns:
           float32 [B, n, H, W, 1] in [0, 1], 0 outside the head.
         """
         code = self.fusion_encoder(self.fused_input(batch), training=False)
-        request = self._for_each_modality(code), self._modalities(code)
+        request = self._for_each_modality(code), self._modalities(code), self._asked_contrast(batch)
         (images,) = self._decode([request], training=False)
         return images * (1.0 - batch["background"][:, None])
 
@@ -162,8 +172,10 @@ class ModalityGAN(StageModel):
           float32 [B, H, W, 1] in [0, 1], 0 where the head of `images` ends.
         """
         code = self.image_encoder(images, training=False)
-        translated = self.decoder([code, tf.one_hot(target, self.num_modalities)], training=False)
-        return translated * (1.0 - structure.background_mask(images))
+        # Nothing tells the contrast of the patient's other modalities: the mean one.
+        mean_contrast = self._mean_contrast(tf.shape(images)[0])
+        (translated,) = self._decode([(code[:, None], target[:, None], mean_contrast)], training=False)
+        return translated[:, 0] * (1.0 - structure.background_mask(images))
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         real, source, target = batch["image"], batch["pair_source"], batch["pair_target"]
@@ -177,14 +189,25 @@ class ModalityGAN(StageModel):
 
         # First round: reconstruct, translate, synthesise.
         source_code = tf.gather(code, source, batch_dims=1)
-        requests = [(code, modalities), (source_code, target), (self._for_each_modality(fusion_code), modalities)]
-        requests += [(own, modalities) for own in own_code]
+        real_contrast, asked_contrast = self._real_contrast(batch, training), self._asked_contrast(batch)
+        contrast_of_source, contrast_of_target = (_gather(real_contrast, pair) for pair in (source, target))
+        requests = [
+            (code, modalities, real_contrast),
+            # Slices are unregistered, so a translation has the contrast of another slice of the target modality.
+            (source_code, target, contrast_of_target),
+            (self._for_each_modality(fusion_code), modalities, asked_contrast),
+        ]
+        requests += [(own, modalities, real_contrast) for own in own_code]
         reconstructed, translated, fake, *self_reconstructed = self._decode(requests, training)
         translated_code, fake_code = one_pass(self.image_encoder, [translated, fake], training)
 
         # Second round: translate back (cycle), translate what was synthesised.
         fake_source_code = tf.gather(fake_code, source, batch_dims=1)
-        cycled, fake_translated = self._decode([(translated_code, source), (fake_source_code, target)], training)
+        requests = [
+            (translated_code, source, contrast_of_source),
+            (fake_source_code, target, _gather(asked_contrast, target)),
+        ]
+        cycled, fake_translated = self._decode(requests, training)
 
         judged = one_pass(self.discriminator, [real, translated, fake], training)
         codes_judged = one_pass(self.feature_discriminator, [code, fusion_code[:, None]], training)
@@ -274,8 +297,18 @@ class ModalityGAN(StageModel):
             "code": n * losses.squared_error(t["fusion_code"][:, None], t["fake_code"]),
             "code_pairs": losses.pairwise_squared_error(t["fake_code"][:, None]),
             "background": n * losses.squared_error(fake * background[:, None]),
+            **self._contrast_term(batch, fake),
             **self._self_reconstruction_terms(batch, t),
         }
+
+    def _contrast_term(self, batch, fake):
+        if not self.contrast_scale:
+            return {}
+        n = self.num_modalities
+        label, background = (tf.repeat(batch[name], n, axis=0) for name in ("fusion_label", "background"))
+        values, present = contrast.describe(_merge(fake), label, background, self.num_classes)
+        asked = _merge(self.contrast_scale.values(batch["contrast"]))
+        return {"contrast": n * losses.squared_error(present * values, present * asked)}
 
     def _self_reconstruction_terms(self, batch, t):
         if not self.reconstructs_itself:
@@ -326,10 +359,34 @@ class ModalityGAN(StageModel):
         """Repeats codes [B, h, w, C] to [B, n, h, w, C]."""
         return tf.repeat(code[:, None], self.num_modalities, axis=1)
 
+    def _real_contrast(self, batch: Batch, training: bool) -> tf.Tensor | None:
+        """The contrast of the batch's slices, [B, n, S]; observed while training."""
+        if not self.contrast_scale:
+            return None
+        slices = (_merge(batch[name]) for name in ("image", "label", "own_background"))
+        measured = contrast.describe(*slices, self.num_classes)
+        values, present = (tf.reshape(m, [-1, self.num_modalities, m.shape[-1]]) for m in measured)
+        if training:
+            self.contrast_scale.observe(values, present)
+        return self.contrast_scale.normalise(values, present)
+
+    def _asked_contrast(self, batch: Batch) -> tf.Tensor | None:
+        return batch["contrast"] if self.contrast_scale else None
+
+    def _mean_contrast(self, count: tf.Tensor) -> tf.Tensor | None:
+        return tf.zeros([count, 1, contrast.size(self.num_classes)]) if self.contrast_scale else None
+
     def _decode(self, requests, training: bool) -> list[tf.Tensor]:
-        """Decodes requests (code [B, k, h, w, C], modality int32 [B, k]) to slices [B, k, H, W, 1]."""
-        parts = [(code, tf.one_hot(modality, self.num_modalities)) for code, modality in requests]
+        """Decodes requests to slices [B, k, H, W, 1].
+
+        A request is a code [B, k, h, w, C], a modality int32 [B, k], and a contrast [B, k, S] where it is a condition.
+        """
+        parts = [(code, *self._condition(modality, contrasts)) for code, modality, contrasts in requests]
         return one_pass(self.decoder, parts, training)
+
+    def _condition(self, modality: tf.Tensor, contrasts: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
+        modality = tf.one_hot(modality, self.num_modalities)
+        return (modality,) if contrasts is None else (modality, contrasts)
 
 
 def one_pass(network: tf.keras.Model, parts: list, training: bool) -> list:
@@ -358,3 +415,8 @@ def one_pass(network: tf.keras.Model, parts: list, training: bool) -> list:
 def _merge(tensor: tf.Tensor) -> tf.Tensor:
     """[B, k, ...] to [B k, ...]."""
     return tf.reshape(tensor, [-1, *tensor.shape[2:]])
+
+
+def _gather(values: tf.Tensor | None, indices: tf.Tensor) -> tf.Tensor | None:
+    """Rows [B, p, ...] of values [B, k, ...], which there may not be."""
+    return None if values is None else tf.gather(values, indices, batch_dims=1)

@@ -13,6 +13,7 @@ from mmsynth_tf.models.layers import (
     DepthToSpace,
     InstanceNormalization,
     LeakyReLU,
+    OuterCondition,
     SpaceToDepth,
     Upsample,
 )
@@ -75,21 +76,34 @@ def structure_decoder(
     image_size: tuple[int, int],
     *,
     latent_dim: int,
+    detail: bool = False,
     base_filters: int,
     max_filters: int,
     initializer: Initializer | None = None,
 ) -> keras.Model:
-    """DC_f: code [B, latent_dim] to the probability of an edge [B, H, W, 1]."""
+    """DC_f: code [B, latent_dim] to the probability of an edge [B, H, W, 1].
+
+    With `detail` there is a second input, noise [B, h, w, 1] at twice the coarsest resolution.
+    """
     pyramid = _pyramid(image_size, base_filters, max_filters)
     height, width = image_size[0] >> len(pyramid), image_size[1] >> len(pyramid)
-    inputs = keras.Input((latent_dim,))
-    x = keras.layers.Dense(height * width * _CODE_CHANNELS)(inputs)
+    code = keras.Input((latent_dim,))
+    noise = [keras.Input(detail_shape(image_size))] if detail else []
+    x = keras.layers.Dense(height * width * _CODE_CHANNELS)(code)
     x = keras.layers.Reshape((height, width, _CODE_CHANNELS))(x)
     x = _plain_block(x, pyramid[-1], initializer=initializer)
-    for filters in [*pyramid[-2::-1], base_filters]:
-        x = _plain_block(Upsample()(x), filters, initializer=initializer)
+    for level, filters in enumerate([*pyramid[-2::-1], base_filters]):
+        x = Upsample()(x)
+        x = keras.layers.Concatenate()([x, *noise]) if detail and not level else x
         x = _plain_block(x, filters, initializer=initializer)
-    return keras.Model(inputs, _probability(x, 1), name="structure_decoder")
+        x = _plain_block(x, filters, initializer=initializer)
+    return keras.Model([code, *noise] if detail else code, _probability(x, 1), name="structure_decoder")
+
+
+def detail_shape(image_size: tuple[int, int]) -> tuple[int, int, int]:
+    """Of the noise that `structure_decoder` takes for detail: [h, w, 1], twice the coarsest resolution."""
+    coarser = _halvings(image_size) - 1
+    return image_size[0] >> coarser, image_size[1] >> coarser, 1
 
 
 def mask_generator(
@@ -97,16 +111,14 @@ def mask_generator(
 ) -> keras.Model:
     """MASK: structure map [B, H, W, 1] to the probability of background [B, H, W, 1].
 
-    A U-Net over blocks of 2 x 2 pixels, which costs a quarter and still decides about each pixel.
+    A U-Net over blocks of 2 x 2 pixels.
     """
-    _require_halvings(image_size, 1, "mask_generator")
-    blocks = image_size[0] // 2, image_size[1] // 2
     # Whether a pixel is inside can depend on edges far away, so the coarsest level sees most of the image.
-    shape = {"base_filters": base_filters, "levels": min(4, _halvings(blocks) + 1), "initializer": initializer}
-    inputs = keras.Input((*image_size, 1))
-    features = unet_encoder(blocks, 4, **shape)(SpaceToDepth()(inputs))
-    x = unet_decoder(blocks, 4, activation="sigmoid", **shape)(features)
-    return keras.Model(inputs, DepthToSpace(dtype="float32")(x), name="mask_generator")
+    levels = min(4, _halvings((image_size[0] // 2, image_size[1] // 2)) + 1)
+    shape = {"base_filters": base_filters, "levels": levels, "block": 2, "initializer": initializer}
+    encoder = unet_encoder(image_size, 1, **shape)
+    decoder = unet_decoder(image_size, 1, activation="sigmoid", **shape)
+    return keras.Model(encoder.inputs, decoder(encoder.outputs), name="mask_generator")
 
 
 def patch_discriminator(
@@ -174,7 +186,7 @@ def image_encoder(
     name: str = "image_encoder",
 ) -> keras.Model:
     """EC_R and EC_M: fused map or slice [B, H, W, channels] to a code [B, H/4, W/4, 4 base_filters]."""
-    _require_halvings(image_size, 2, name)
+    _require_multiple(image_size, 4, name)
     inputs = keras.Input((*image_size, channels))
     x = keras.layers.Dropout(dropout)(inputs) if dropout else inputs
     x = _block(x, base_filters, initializer=initializer)
@@ -191,14 +203,21 @@ def image_decoder(
     *,
     base_filters: int,
     residual_blocks: int,
+    contrast_size: int = 0,
     conditional_normalization: bool,
     initializer: Initializer | None = None,
 ) -> keras.Model:
     """DC_M: [code [B, h, w, C], one-hot modality [B, n]] to a slice [B, 4h, 4w, 1] in [0, 1].
 
     With `conditional_normalization` the modality also sets the scale and shift of every normalisation.
+    With `contrast_size` S there is a third input, the wanted contrast [B, S].
     """
     code, modality = keras.Input(code_shape), keras.Input((num_modalities,))
+    inputs = [code, modality]
+    if contrast_size:
+        inputs.append(keras.Input((contrast_size,)))
+        # What a number means depends on the modality.
+        modality = OuterCondition()(inputs[1:])
     condition = modality if conditional_normalization else None
     # Instance normalisation would erase a condition that is the same at every pixel, so here is none.
     x = keras.layers.Conv2D(4 * base_filters, 3, padding="same", kernel_initializer=initializer or "he_normal")(
@@ -210,7 +229,7 @@ def image_decoder(
     for filters in (2 * base_filters, base_filters):
         x = _block(Upsample()(x), filters, initializer=initializer, condition=condition)
         x = _block(x, filters, initializer=initializer, condition=condition)
-    return keras.Model([code, modality], _probability(x, 1), name="image_decoder")
+    return keras.Model(inputs, _probability(x, 1), name="image_decoder")
 
 
 def unet_encoder(
@@ -219,13 +238,18 @@ def unet_encoder(
     *,
     base_filters: int,
     levels: int,
+    block: int = 1,
     dropout: float = 0.0,
     initializer: Initializer | None = None,
 ) -> keras.Model:
-    """First half of a U-Net: slice [B, H, W, channels] to one feature map a level, finest first."""
-    _require_halvings(image_size, levels - 1, "unet")
+    """First half of a U-Net: slice [B, H, W, channels] to one feature map a level, finest first.
+
+    A U-Net over blocks of `block` x `block` pixels costs that many times less and still decides about each pixel.
+    """
+    _require_multiple(image_size, block << (levels - 1), "unet")
     inputs = keras.Input((*image_size, channels))
     x = keras.layers.Dropout(dropout)(inputs) if dropout else inputs
+    x = SpaceToDepth(block)(x) if block > 1 else x
     features = []
     for level in range(levels):
         x = _block(x, base_filters << level, strides=2 if level else 1, initializer=initializer)
@@ -240,11 +264,12 @@ def unet_decoder(
     *,
     base_filters: int,
     levels: int,
+    block: int = 1,
     activation: str = "softmax",
     initializer: Initializer | None = None,
 ) -> keras.Model:
     """Second half of a U-Net: feature maps, finest first, to probabilities [B, H, W, num_classes]."""
-    height, width = image_size
+    height, width = image_size[0] // block, image_size[1] // block
     inputs = [keras.Input((height >> level, width >> level, base_filters << level)) for level in range(levels)]
     x = inputs[-1]
     for level in reversed(range(levels - 1)):
@@ -254,12 +279,13 @@ def unet_decoder(
         x = keras.layers.Concatenate()([inputs[level], Upsample()(x)])
         x = _block(x, filters, initializer=initializer)
         x = _block(x, filters, initializer=initializer)
-    return keras.Model(inputs, _probability(x, num_classes, activation), name="unet_decoder")
+    return keras.Model(inputs, _probability(x, num_classes, activation, block), name="unet_decoder")
 
 
-def _probability(x: tf.Tensor, channels: int, activation: str = "sigmoid") -> tf.Tensor:
+def _probability(x: tf.Tensor, channels: int, activation: str = "sigmoid", block: int = 1) -> tf.Tensor:
     # No normalisation here: it would fix every image's brightness, and every label's area.
-    x = _float32(keras.layers.Conv2D(channels, 3, padding="same")(x))
+    x = _float32(keras.layers.Conv2D(channels * block**2, 3, padding="same")(x))
+    x = DepthToSpace(block, dtype="float32")(x) if block > 1 else x
     return keras.layers.Activation(activation, dtype="float32")(x)
 
 
@@ -331,7 +357,6 @@ def _halvings(image_size: tuple[int, int]) -> int:
     return count
 
 
-def _require_halvings(image_size: tuple[int, int], count: int, name: str) -> None:
-    divisor = 1 << count
+def _require_multiple(image_size: tuple[int, int], divisor: int, name: str) -> None:
     if any(extent % divisor for extent in image_size):
         raise commands.UserError(f"{name}: height and width {image_size} must be divisible by {divisor}.")

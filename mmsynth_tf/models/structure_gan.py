@@ -1,19 +1,32 @@
 """Structure generation: an autoencoder with two discriminators and a mask generator (paper §2.3, method §3)."""
 
+import math
+
 import tensorflow as tf
 
 from mmsynth_tf.configs import StructureConfig
-from mmsynth_tf.models import losses, networks
+from mmsynth_tf.models import losses, networks, structure
+from mmsynth_tf.models.code_flow import CodeFlow
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 
-_STATISTICS_DECAY = 0.99
+_STATISTICS_DECAY = 0.998
+# Codes that the flow learns from for each encoded map.
+_FLOW_DRAWS = 8
+# Of the edge offset, for a difference of 1 in density: settles within some hundred steps.
+_EDGE_OFFSET_RATE = 0.2
+
+
+def code_dim(image_size: tuple[int, int], config: StructureConfig) -> int:
+    """Random numbers that make a map: those of the code, and those of the decoder's noise."""
+    return config.latent_dim + (math.prod(networks.detail_shape(image_size)) if config.detail else 0)
 
 
 class StructureGAN(StageModel):
-    """EC_f, DC_f, MASK, D_f and FD_f, trained together.
+    """EC_f, DC_f, MASK, D_f and FD_f, trained together, and the flow of their codes.
 
     Batches hold `structure` (f) and `background` (m), float32 [B, H, W, 1], binary; and
-    `noise` (eps) and `code` (z_g), float32 [B, L], standard normal.
+    `noise` (eps) and `code` (z_g), float32 [B, code_dim], standard normal: L numbers for the code, the rest for the
+    decoder's noise.
     """
 
     GENERATOR_TERMS = (
@@ -29,7 +42,7 @@ class StructureGAN(StageModel):
 
     def __init__(self, image_size: tuple[int, int], config: StructureConfig):
         super().__init__(name="structure_gan")
-        self.latent_dim = config.latent_dim
+        self.latent_dim, self.reconstruction_blur = config.latent_dim, config.reconstruction_blur
         shape = {
             "latent_dim": config.latent_dim,
             "base_filters": config.base_filters,
@@ -41,7 +54,9 @@ class StructureGAN(StageModel):
             "init_stddev": config.discriminator_init_stddev,
         }
         self.encoder = networks.structure_encoder(image_size, **shape, dropout=config.dropout, initializer=initializer)
-        self.decoder = networks.structure_decoder(image_size, **shape, initializer=initializer)
+        self.decoder = networks.structure_decoder(image_size, **shape, detail=config.detail, initializer=initializer)
+        self._detail_shape = networks.detail_shape(image_size) if config.detail else None
+        self.code_dim = code_dim(image_size, config)
         self.mask_generator = networks.mask_generator(
             image_size, base_filters=config.mask_filters, initializer=initializer
         )
@@ -49,12 +64,14 @@ class StructureGAN(StageModel):
             image_size, base_filters=config.discriminator_filters, **adversary
         )
         self.code_discriminator = networks.code_discriminator(config.latent_dim, **adversary)
-        self.match_codes = config.match_codes
+        self.match_codes, self.match_edges = config.match_codes, config.match_edges
         # Mean and covariance of the codes of real maps, as moving averages.
         replicated = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}
         self.code_mean = tf.Variable(tf.zeros([config.latent_dim]), name="code_mean", **replicated)
         self.code_covariance = tf.Variable(tf.eye(config.latent_dim), name="code_covariance", **replicated)
-        self.statistics = (self.code_mean, self.code_covariance)
+        # Added to the log odds of generated edges, so that there are as many as in real maps.
+        self.edge_offset = tf.Variable(0.0, name="edge_offset", **replicated)
+        self.statistics = (self.code_mean, self.code_covariance, self.edge_offset)
         self.term_weights = config.weights
         self.groups = {
             "generator": Group((self.encoder, self.decoder, self.mask_generator), self.GENERATOR_TERMS),
@@ -63,23 +80,37 @@ class StructureGAN(StageModel):
                 ("code_discriminator", "map_discriminator"),
             ),
         }
+        self.code_flow = None
+        if config.has_flow:
+            self.code_flow = CodeFlow(config.latent_dim, couplings=config.flow_couplings)
+            self.groups["flow"] = Group((self.code_flow,), ("flow",))
 
     def decode(self, code: tf.Tensor) -> tf.Tensor:
         """Standard normal noise to the probability of an edge.
 
         Args:
-          code: float32 [B, L], standard normal.
+          code: float32 [B, code_dim], standard normal.
 
         Returns:
           float32 [B, H, W, 1].
         """
-        return self.decoder(self.latent(code), training=False)
+        edges = self._decode(self.latent(code[:, : self.latent_dim]), code, training=False)
+        odds = tf.exp(self.edge_offset)
+        return edges * odds / (1.0 - edges + edges * odds)
+
+    def _decode(self, z: tf.Tensor, noise: tf.Tensor, training: bool) -> tf.Tensor:
+        """DC_f of codes [B, L], with the end of noise [B, code_dim] for detail."""
+        if not self._detail_shape:
+            return self.decoder(z, training=training)
+        detail = tf.reshape(noise[:, self.latent_dim :], [-1, *self._detail_shape])
+        return self.decoder([z, detail], training=training)
 
     def latent(self, code: tf.Tensor) -> tf.Tensor:
-        """z_g: standard normal noise, with the mean and covariance of the codes of real maps if `match_codes`.
+        """z_g: standard normal noise, distributed as the codes of real maps if `match_codes`.
 
         The code discriminator alone brings those codes near N(0, I), but not near enough for maps that look
-        real (BUILD_NOTES.md, "Tried").
+        real (BUILD_NOTES.md, "Tried"). Mean and covariance are those of the codes; the flow, if there is one, gives
+        what is not normal about them.
 
         Args:
           code: float32 [B, L], standard normal.
@@ -89,8 +120,31 @@ class StructureGAN(StageModel):
         """
         if not self.match_codes:
             return code
-        factor = tf.linalg.cholesky(self.code_covariance + 1e-4 * tf.eye(self.latent_dim))
-        return self.code_mean + tf.matmul(code, factor, transpose_b=True)
+        if self.code_flow:
+            code = self.code_flow.inverse(code)
+        return self.code_mean + tf.matmul(code, self._code_factor(), transpose_b=True)
+
+    def _code_factor(self) -> tf.Tensor:
+        return tf.linalg.cholesky(self.code_covariance + 1e-4 * tf.eye(self.latent_dim))
+
+    def _whitened(self, z: tf.Tensor) -> tf.Tensor:
+        """What `latent` makes with mean and covariance alone of z, undone."""
+        deviation = tf.transpose(tf.stop_gradient(z) - self.code_mean)
+        return tf.transpose(tf.linalg.triangular_solve(self._code_factor(), deviation))
+
+    def _flow_term(self, batch: Batch, t: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        if not self.code_flow:
+            return {}
+        # The same numbers in other dimensions are other noise.
+        noise = tf.concat(
+            [tf.roll(batch["noise"][:, : self.latent_dim], shift, axis=1) for shift in range(_FLOW_DRAWS)], axis=0
+        )
+        mean, log_var = (tf.tile(t[name], [_FLOW_DRAWS, 1]) for name in ("z_mean", "z_log_var"))
+        codes = mean + tf.exp(0.5 * log_var) * noise
+        return {"flow": self.code_flow.negative_log_likelihood(self._whitened(codes))}
+
+    def _blurred(self, maps: tf.Tensor) -> tf.Tensor:
+        return structure.gaussian_blur(maps, self.reconstruction_blur) if self.reconstruction_blur else maps
 
     def observe(self, z: tf.Tensor) -> None:
         """Moves the code statistics towards those of a batch of codes of real maps, float32 [B, L]."""
@@ -101,20 +155,28 @@ class StructureGAN(StageModel):
         for average, value in ((self.code_mean, mean), (self.code_covariance, covariance)):
             average.assign(average + (1.0 - _STATISTICS_DECAY) * (tf.stop_gradient(value) - average))
 
+    def observe_edges(self, real: tf.Tensor, fake: tf.Tensor) -> None:
+        """Moves the edge offset towards as many edges in generated maps as in real ones, both [B, H, W, 1]."""
+        lacking = tf.reduce_mean(real) - tf.reduce_mean(tf.cast(fake >= tf.sigmoid(-self.edge_offset), tf.float32))
+        lacking = losses.across_replicas(tf.distribute.ReduceOp.MEAN, lacking)
+        self.edge_offset.assign_add(_EDGE_OFFSET_RATE * lacking)
+
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         real = batch["structure"]
         z_mean, z_log_var = self.encoder(real, training=training)
-        z = z_mean + tf.exp(0.5 * z_log_var) * batch["noise"]
-        z_g = self.latent(batch["code"])
+        noise, code = (batch[name][:, : self.latent_dim] for name in ("noise", "code"))
+        z = z_mean + tf.exp(0.5 * z_log_var) * noise
+        z_g = self.latent(code)
         if training and self.match_codes:
             self.observe(z)
-        decoded = self.decoder(tf.concat([z, z_g], 0), training=training)
+        both = tf.concat([batch["noise"], batch["code"]], 0)
+        decoded = self._decode(tf.concat([z, z_g], 0), both, training)
         reconstructed, fake = tf.split(decoded, 2)
+        if training and self.match_edges:
+            self.observe_edges(real, fake)
         mask, mask_of_fake = tf.split(self.mask_generator(tf.concat([real, fake], 0), training=training), 2)
         real_scores, fake_scores = tf.split(self.map_discriminator(tf.concat([real, fake], 0), training=training), 2)
-        code_scores, z_scores = tf.split(
-            self.code_discriminator(tf.concat([batch["code"], z], 0), training=training), 2
-        )
+        code_scores, z_scores = tf.split(self.code_discriminator(tf.concat([code, z], 0), training=training), 2)
         return {
             "z_mean": z_mean,
             "z_log_var": z_log_var,
@@ -141,10 +203,11 @@ class StructureGAN(StageModel):
             "map_adversarial": losses.least_squares_real_loss(t["fake_scores"]),
             "moments": losses.moments_loss(t["z_mean"], t["z_log_var"]),
             "divergence": losses.divergence_loss(t["z_mean"], t["z_log_var"]),
-            "reconstruction": losses.squared_error(f, f_r),
+            "reconstruction": losses.squared_error(self._blurred(f), self._blurred(f_r)),
             "reconstruction_outside": losses.squared_error(f_r * m),
             "mask": losses.squared_error(m, t["mask"]),
             "mask_structure": losses.squared_error(f * t["mask"])
             + losses.squared_error(f_r * t["mask"])
             + losses.squared_error(f_g * t["mask_of_fake"]),
+            **self._flow_term(batch, t),
         }

@@ -109,7 +109,7 @@ class Insert:
           one: the patient.
           source: modality that the structure map is taken from.
           label: uint8 [x, y, z], classes; inside the head.
-          rng: for the noise that some models fuse.
+          rng: for the noise and the contrast that some models want.
 
         Returns:
           float32 [z, H, W] by modality.
@@ -121,9 +121,7 @@ class Insert:
             own = one.view.label_slices(self._own_lesion(one), self.models.data.num_classes)
             edges = fusion.remove_lesion_edges(edges, own[..., None])
         fitted = one.view.label_slices(label, self.models.data.num_classes)
-        # One slice of noise for all: what differs between slices should come from the patient.
-        noise = np.repeat(rng.random((1, *fitted.shape[1:]), np.float32), len(fitted), axis=0)
-        made = self.models.synthesize(edges.numpy()[..., 0], background.numpy()[..., 0], fitted, noise)
+        made = self.models.synthesize(edges.numpy()[..., 0], background.numpy()[..., 0], fitted, rng)
         # To the models the head is a little wider than it is.
         head = slices.numpy()[..., 0] > 0
         return {modality: np.where(head, images, 0.0) for modality, images in made.items()}

@@ -115,9 +115,7 @@ class Sampler:
         return lesions.place(lesion, head, np.array(self.models.data.voxel_mm[::-1]), rng)
 
     def _synthesize(self, structure, background, label, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        # One slice of noise for all: what differs between slices should come from the path.
-        noise = np.repeat(rng.random((1, *structure.shape[1:]), np.float32), len(structure), axis=0)
-        made = self.models.synthesize(structure, background, label, noise)
+        made = self.models.synthesize(structure, background, label, rng)
         if not self.smooth:
             return made
         spacing = self.models.data.voxel_mm[0]

@@ -82,23 +82,29 @@ class SliceModels:
         return maps["structure"][..., 0], maps["background"][..., 0]
 
     def synthesize(
-        self, structure: np.ndarray, background: np.ndarray, label: np.ndarray, noise: np.ndarray
+        self, structure: np.ndarray, background: np.ndarray, label: np.ndarray, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        """Maps and labels to all modalities.
+        """Maps and labels of one volume to all modalities.
 
         Args:
           structure: binary.
           background: binary, 1 outside the head.
           label: uint8, classes.
-          noise: uniform in [0, 1); used by models that fuse noise.
+          rng: for the noise and the contrast that some models want.
 
         Returns:
           [N, H, W] in [0, 1] by modality, 0 outside the head.
         """
         inputs = {"structure": structure, "background": background, "label": label}
-        if "noise" in self._metadata["signatures"]["synthesize"]["inputs"]:
-            inputs["noise"] = noise
-        made = self._run("synthesize", {name: value[..., None] for name, value in inputs.items()})
+        inputs = {name: value[..., None] for name, value in inputs.items()}
+        wanted = self._metadata["signatures"]["synthesize"]["inputs"]
+        # One draw for all slices: what differs between them should come from the maps.
+        if "noise" in wanted:
+            inputs["noise"] = _for_all(rng.random(structure.shape[1:], np.float32)[..., None], len(structure))
+        if "contrast" in wanted:
+            contrast = rng.standard_normal(wanted["contrast"]["shape"][1:], np.float32)
+            inputs["contrast"] = _for_all(np.clip(contrast, -2.0, 2.0), len(structure))
+        made = self._run("synthesize", inputs)
         return {modality: made[modality][..., 0] for modality in self.data.modalities}
 
     def _run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -108,3 +114,7 @@ class SliceModels:
             batch = {key: tf.constant(value[start : start + _BATCH_SIZE]) for key, value in inputs.items()}
             parts.append({key: np.asarray(value) for key, value in self._functions[name](**batch).items()})
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _for_all(value: np.ndarray, count: int) -> np.ndarray:
+    return np.repeat(value[None], count, axis=0)

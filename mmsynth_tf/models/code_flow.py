@@ -1,0 +1,69 @@
+"""A normalising flow between structure codes and standard normal noise (Dinh et al., 2017); beyond the paper."""
+
+import math
+
+import tensorflow as tf
+
+_LARGEST_LOG_SCALE = 2.0
+
+
+class CodeFlow(tf.keras.Model):
+    """Affine couplings, each followed by a reversal of the dimensions. Starts as a reordering of the dimensions.
+
+    Args:
+      latent_dim: L, at least 2.
+      couplings: their number.
+      units: width of the two hidden layers of each coupling.
+    """
+
+    def __init__(self, latent_dim: int, *, couplings: int, units: int = 128):
+        super().__init__(name="code_flow")
+        self.latent_dim, self._kept = latent_dim, latent_dim // 2
+        self.couplings = [self._coupling(units) for _ in range(couplings)]
+        self.built = True  # As in `StageModel.compile`.
+
+    def call(self, code, training=False):
+        """Codes to noise.
+
+        Args:
+          code: float32 [B, L].
+
+        Returns:
+          noise: float32 [B, L].
+          log_determinant: float32 [B], of the derivative of the noise by the code.
+        """
+        x, log_determinant = code, tf.zeros(tf.shape(code)[:1])
+        for coupling in self.couplings:
+            kept, moved, log_scale, shift = self._split(coupling, x)
+            moved = (moved - shift) * tf.exp(-log_scale)
+            log_determinant -= tf.reduce_sum(log_scale, axis=1)
+            x = tf.reverse(tf.concat([kept, moved], axis=1), [1])
+        return x, log_determinant
+
+    def inverse(self, noise: tf.Tensor) -> tf.Tensor:
+        """Noise to codes, both float32 [B, L]."""
+        x = noise
+        for coupling in reversed(self.couplings):
+            kept, moved, log_scale, shift = self._split(coupling, tf.reverse(x, [1]))
+            x = tf.concat([kept, moved * tf.exp(log_scale) + shift], axis=1)
+        return x
+
+    def negative_log_likelihood(self, code: tf.Tensor) -> tf.Tensor:
+        """Of codes float32 [B, L]: mean over batch and dimensions, nats."""
+        noise, log_determinant = self(code)
+        squares = tf.reduce_sum(tf.square(noise), axis=1)
+        return tf.reduce_mean(0.5 * squares - log_determinant) / self.latent_dim + 0.5 * math.log(2.0 * math.pi)
+
+    def _coupling(self, units: int) -> tf.keras.Model:
+        """What is kept [B, L // 2] to scale and shift of the rest [B, 2 (L - L // 2)]."""
+        # As without a flow in the beginning: scales of 1, shifts of 0.
+        last = tf.keras.layers.Dense(2 * (self.latent_dim - self._kept), kernel_initializer="zeros", dtype="float32")
+        hidden = [tf.keras.layers.Dense(units, activation="relu") for _ in range(2)]
+        return tf.keras.Sequential([tf.keras.Input((self._kept,)), *hidden, last])
+
+    def _split(self, coupling: tf.keras.Model, x: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        kept, moved = x[:, : self._kept], x[:, self._kept :]
+        log_scale, shift = tf.split(coupling(kept), 2, axis=1)
+        # Bounded, or a code far from all others is thrown to infinity.
+        log_scale = _LARGEST_LOG_SCALE * tf.tanh(log_scale / _LARGEST_LOG_SCALE)
+        return kept, moved, log_scale, shift

@@ -1,0 +1,103 @@
+"""The contrast of a slice in a few numbers, which synthesis is told to reproduce; beyond the paper.
+
+Scanners and patients differ in contrast, and a structure map says nothing of it. Without a condition a map has one
+likeliest contrast; with it synthesis gives many.
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from mmsynth_tf.models import losses
+
+_DECAY = 0.99
+_SMALLEST_DEVIATION = 0.02
+
+
+def size(num_classes: int) -> int:
+    """S: the numbers that describe a slice's contrast."""
+    return num_classes + 1
+
+
+def draw(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+    """Draws contrasts as `ContrastScale.normalise` gives them: float32, standard normal, but none beyond 2.
+
+    Args:
+      shape: of the result.
+      seed: int [2], stateless seed.
+    """
+    return tf.random.stateless_truncated_normal(shape, seed)
+
+
+def describe(
+    image: tf.Tensor, label: tf.Tensor, background: tf.Tensor, num_classes: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Measures contrasts.
+
+    Args:
+      image: float32 [N, H, W, 1].
+      label: integer [N, H, W, 1], classes 0..num_classes-1.
+      background: float32 [N, H, W, 1], 1 outside the head.
+      num_classes: K.
+
+    Returns:
+      values: float32 [N, K + 1]: mean and standard deviation of the head without its lesion, then the mean of each
+        lesion class less the first mean.
+      present: float32 [N, K + 1], 1 where a slice has what is measured; elsewhere the value is 0.
+    """
+    one_hot = tf.cast(tf.equal(tf.cast(label, tf.int32), tf.range(num_classes)), tf.float32)
+    inside = one_hot * (1.0 - background)  # [N, H, W, K]
+    area = tf.reduce_sum(inside, axis=(1, 2))
+    present = tf.cast(area > 0, tf.float32)
+    means = tf.math.divide_no_nan(tf.reduce_sum(inside * image, axis=(1, 2)), area)
+    healthy = means[:, :1]
+    squares = tf.square(image - healthy[:, None, None]) * inside[..., :1]
+    variance = tf.math.divide_no_nan(tf.reduce_sum(squares, axis=(1, 2)), area[:, :1])
+    # The root's slope is infinite at 0.
+    deviation = tf.sqrt(variance + 1e-6)
+    values = tf.concat([healthy, deviation, means[:, 1:] - healthy], axis=1)
+    present = tf.concat([present[:, :1], present], axis=1)
+    return values * present, present
+
+
+class ContrastScale(tf.Module):
+    """Mean and variance of the contrasts of real slices by modality, as moving averages.
+
+    Args:
+      num_modalities: n.
+      num_classes: K.
+    """
+
+    def __init__(self, num_modalities: int, num_classes: int):
+        super().__init__(name="contrast_scale")
+        shape = [num_modalities, size(num_classes)]
+        replicated = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}
+        self.mean = tf.Variable(tf.zeros(shape), name="contrast_mean", **replicated)
+        self.square = tf.Variable(tf.zeros(shape), name="contrast_square", **replicated)
+        self.presence = tf.Variable(tf.zeros(shape), name="contrast_presence", **replicated)
+        self.averages = (self.mean, self.square, self.presence)
+
+    def observe(self, values: tf.Tensor, present: tf.Tensor) -> None:
+        """Moves the averages towards those of contrasts [B, n, S] and their presence."""
+        sums = tf.reduce_mean(tf.stack([values, tf.square(values), present]), axis=1)
+        sums = losses.across_replicas(tf.distribute.ReduceOp.MEAN, sums)
+        for average, value in zip(self.averages, tf.unstack(sums), strict=True):
+            average.assign(average + (1.0 - _DECAY) * (value - average))
+
+    def normalise(self, values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+        """Contrasts [B, n, S] in standard deviations from the mean of their modality, within [-3, 3].
+
+        The mean, 0, stands for what is not present, too.
+        """
+        mean, deviation = self._moments()
+        return tf.clip_by_value((values - mean) / deviation, -3.0, 3.0) * present
+
+    def values(self, normalised: tf.Tensor) -> tf.Tensor:
+        """What `normalise` makes of contrasts, undone: [B, n, S]."""
+        mean, deviation = self._moments()
+        return mean + deviation * normalised
+
+    def _moments(self) -> tuple[tf.Tensor, tf.Tensor]:
+        mean = tf.math.divide_no_nan(self.mean, self.presence)
+        variance = tf.math.divide_no_nan(self.square, self.presence) - tf.square(mean)
+        return mean, tf.maximum(tf.sqrt(tf.maximum(variance, 0.0)), _SMALLEST_DEVIATION)

@@ -1,0 +1,113 @@
+"""What describes a slice's contrast, and synthesis on condition of it."""
+
+import fakes
+import numpy as np
+import pytest
+import tensorflow as tf
+import training_checks
+
+from mmsynth_tf.models import contrast
+
+
+def slice_of(healthy, lesion, size=8):
+    """Image, label and background of a head of value `healthy` with a lesion of class 2 and value `lesion`."""
+    image, label, background = np.zeros([size, size, 1]), np.zeros([size, size, 1], int), np.ones([size, size, 1])
+    image[1:-1, 1:-1], background[1:-1, 1:-1] = healthy, 0
+    image[2:4, 2:4], label[2:4, 2:4] = lesion, 2
+    return image, label, background
+
+
+def measure(*slices, num_classes=3):
+    image, label, background = (np.stack(parts) for parts in zip(*slices, strict=True))
+    tensors = tf.constant(image, tf.float32), tf.constant(label), tf.constant(background, tf.float32)
+    return [t.numpy() for t in contrast.describe(*tensors, num_classes)]
+
+
+def test_means_and_deviation_of_the_head_and_of_each_lesion_class():
+    values, present = measure(slice_of(0.5, 0.9), slice_of(0.25, 0.125))
+    np.testing.assert_allclose(values, [[0.5, 1e-3, 0.0, 0.4], [0.25, 1e-3, 0.0, -0.125]], atol=1e-6)
+    np.testing.assert_array_equal(present, [[1, 1, 0, 1], [1, 1, 0, 1]])
+
+
+def test_the_deviation_leaves_lesion_and_background_out():
+    image, label, background = slice_of(0.5, 0.9)
+    image[1, 1], image[1, 2] = 0.3, 0.7
+    values, _ = measure((image, label, background))
+    healthy = image[(label == 0) & (background == 0)]
+    np.testing.assert_allclose(values[0, :2], [healthy.mean(), healthy.std()], atol=1e-4)
+
+
+def test_an_empty_head_has_no_contrast():
+    image, label, background = slice_of(0.0, 0.0)
+    values, present = measure((image, 0 * label, np.ones_like(background)))
+    assert not values.any() and not present.any()
+
+
+def test_the_scale_learns_moments_from_what_is_present(rng):
+    scale = contrast.ContrastScale(1, 2)
+    values = rng.normal(0.5, 0.1, [4000, 1, 3]).astype(np.float32)
+    present = (rng.uniform(size=values.shape) < [1.0, 1.0, 0.3]).astype(np.float32)
+    for part, there in zip(np.split(values * present, 400), np.split(present, 400), strict=True):
+        scale.observe(tf.constant(part), tf.constant(there))
+    asked = tf.constant([[[0.0, 1.0, -1.0]]])
+    np.testing.assert_allclose(scale.values(asked)[0, 0], [0.5, 0.6, 0.4], atol=0.02)
+    restored = scale.normalise(scale.values(asked), tf.constant([[[1.0, 1.0, 0.0]]]))
+    np.testing.assert_allclose(restored[0, 0], [0.0, 1.0, 0.0], atol=1e-5)
+    far = scale.normalise(tf.constant([[[9.0, -9.0, 0.5]]]), tf.ones([1, 1, 3]))
+    np.testing.assert_allclose(far[0, 0, :2], [3.0, -3.0])
+
+
+def test_drawn_contrasts_repeat_and_stay_near_the_mean():
+    drawn = contrast.draw([2000, 3], tf.constant([1, 2])).numpy()
+    np.testing.assert_array_equal(drawn, contrast.draw([2000, 3], tf.constant([1, 2])))
+    assert np.abs(drawn).max() <= 2.0 and 0.8 < drawn.std() < 1.0
+
+
+CONDITIONED = fakes.tiny_config(synthesis__contrast_condition=True)
+
+
+@pytest.fixture
+def batch(rng):
+    return fakes.synthesis_batch(rng, CONDITIONED)
+
+
+def test_every_variable_has_a_gradient(batch):
+    training_checks.assert_no_idle_variable(fakes.modality_gan(CONDITIONED), batch)
+
+
+def test_compiled_with_xla_a_step_is_the_same(batch):
+    training_checks.assert_xla_agrees(lambda: fakes.modality_gan(CONDITIONED), batch)
+
+
+def test_the_condition_changes_what_is_synthesised_of_its_modality_alone(batch):
+    model = fakes.modality_gan(CONDITIONED)
+    model.forward(batch, training=True)
+    for variable in model.decoder.trainable_variables:
+        variable.assign_add(0.1 * tf.random.stateless_normal(variable.shape, [0, 1]))
+    other = batch["contrast"].numpy()
+    other[0, 1] += 1.0
+    before, after = (model.synthesize({**batch, "contrast": c}).numpy() for c in (batch["contrast"], other))
+    changed = np.abs(after - before).max(axis=(2, 3, 4)) > 1e-6
+    np.testing.assert_array_equal(changed, [[False, True, False], [False, False, False]])
+
+
+def test_the_contrast_term_is_zero_where_the_wish_is_met(batch):
+    model = fakes.modality_gan(CONDITIONED)
+    model.forward(batch, training=True)
+    fake = batch["image"]
+    n = CONDITIONED.data.num_modalities
+    label, background = (tf.repeat(batch[name], n, axis=0) for name in ("fusion_label", "background"))
+    flat = tf.reshape(fake, [-1, *fake.shape[2:]])
+    values, _ = contrast.describe(flat, label, background, CONDITIONED.data.num_classes)
+    mean, unit = model.contrast_scale.values(0.0), model.contrast_scale.values(1.0)
+    met = (tf.reshape(values, [-1, n, values.shape[-1]]) - mean) / (unit - mean)
+    term = lambda asked: float(model._contrast_term({**batch, "contrast": asked}, fake)["contrast"])  # noqa: E731
+    assert term(met) < 1e-9 < term(met + 1.0)
+
+
+def test_training_moves_the_scale_and_evaluation_does_not(batch):
+    model = fakes.modality_gan(CONDITIONED)
+    model.forward(batch, training=False)
+    assert not model.contrast_scale.presence.numpy().any()
+    model.forward(batch, training=True)
+    assert model.contrast_scale.presence.numpy()[:, 0].all()
