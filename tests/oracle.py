@@ -1,42 +1,56 @@
 """The method's losses written out literally: one modality after the other, pair by pair, triple by triple.
 
 Slow and plain on purpose. It calls a model's networks one image set at a time,
-never its `forward` or `loss_terms`, and follows the tables of method §3 and §6.
+never its `forward` or `loss_terms`, and follows the tables of method §3, §6 and
+§8. The tests compare values with it; the benchmarks train with it.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf.models import structure
 from mmsynth_tf.models.modality_gan import ModalityGAN
+from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.models.structure_gan import StructureGAN
 
+Pairs = list[tuple[int, int]]
 
-def norm(a: tf.Tensor, b: tf.Tensor | float = 0.0) -> float:
+
+def norm(a: tf.Tensor, b: tf.Tensor | float = 0.0) -> tf.Tensor:
     """‖a - b‖²: the mean over all elements of (a - b)²."""
-    return float(np.mean((np.asarray(a, np.float64) - np.asarray(b, np.float64)) ** 2))
+    return tf.reduce_mean((a - b) ** 2)
 
 
-def structure_terms(model: StructureGAN, batch: Batch) -> dict[str, float]:
-    """Method §3 for a batch of `StructureGAN`."""
+class Discriminator:
+    """A discriminator that trains at its first call alone: spectral normalisation rescales it once a step."""
+
+    def __init__(self, network: tf.keras.Model, training: bool):
+        self._network, self._training = network, training
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        training, self._training = self._training, False
+        return self._network(x, training=training)
+
+
+def structure_terms(model: StructureGAN, batch: Batch, training: bool = False) -> dict[str, tf.Tensor]:
+    """Method §3 for a batch of `StructureGAN`, whose codes are not matched."""
     f, m = batch["structure"], batch["background"]
-    mean, log_var = (np.asarray(x, np.float64) for x in model.encoder(f))
-    z = tf.constant(mean + np.exp(0.5 * log_var) * batch["noise"].numpy(), tf.float32)
+    mean, log_var = model.encoder(f, training=training)
+    z = mean + tf.exp(0.5 * log_var) * batch["noise"]
     z_g = batch["code"]
-    f_r, f_g = model.decoder(z), model.decoder(z_g)
-    m_r, m_g = model.mask_generator(f), model.mask_generator(f_g)
-    d, fd = model.map_discriminator, model.code_discriminator
+    f_r, f_g = (model.decoder(code, training=training) for code in (z, z_g))
+    m_r, m_g = (model.mask_generator(x, training=training) for x in (f, f_g))
+    d, fd = (Discriminator(net, training) for net in (model.map_discriminator, model.code_discriminator))
     return {
         "code_discriminator": norm(fd(z_g), 1) + norm(fd(z)),
         "map_discriminator": norm(d(f), 1) + norm(d(f_g)),
         "code_adversarial": norm(fd(z), 1),
         "map_adversarial": norm(d(f_g), 1),
-        "moments": np.mean(mean) ** 2 + (np.mean(np.exp(0.5 * log_var)) - 1) ** 2,
-        "divergence": 0.5 * np.mean(mean**2 + np.exp(log_var) - 1 - log_var),
+        "moments": tf.reduce_mean(mean) ** 2 + (tf.reduce_mean(tf.exp(0.5 * log_var)) - 1) ** 2,
+        "divergence": 0.5 * tf.reduce_mean(mean**2 + tf.exp(log_var) - 1 - log_var),
         "reconstruction": norm(f, f_r),
         "reconstruction_outside": norm(f_r * m),
         "mask": norm(m, m_r),
@@ -44,49 +58,66 @@ def structure_terms(model: StructureGAN, batch: Batch) -> dict[str, float]:
     }
 
 
+def segmentation_terms(model: Segmenter, batch: Batch) -> dict[str, tf.Tensor]:
+    """Method §8 for a batch of `Segmenter`."""
+    terms = dict.fromkeys(("squared_error", "dice", "cross_entropy"), tf.constant(0.0))
+    classes = model.num_classes
+    for i in range(model.num_modalities):
+        label, dice, present = batch["label"][:, i, ..., 0], 0.0, 0.0
+        predicted = model.lesion_processor.segment(batch["image"][:, i], i)
+        for c in range(classes):
+            truth, p = tf.cast(label == c, tf.float32), predicted[..., c]
+            terms["squared_error"] += (
+                model.class_weights[min(c, len(model.class_weights) - 1)] * norm(truth, p) / classes
+            )
+            terms["cross_entropy"] -= tf.reduce_mean(truth * tf.math.log(p + 1e-7))
+            if c:
+                there = tf.cast(tf.reduce_any(label == c), tf.float32)
+                overlap, areas = tf.reduce_sum(truth * p), tf.reduce_sum(truth) + tf.reduce_sum(p)
+                dice, present = dice + there * 2 * overlap / areas, present + there
+        terms["dice"] += 1 - dice / present
+    return terms
+
+
 class ModalityOracle:
-    """Method §6 for one row of a batch of `ModalityGAN`."""
+    """Method §6 for a batch of `ModalityGAN`.
 
-    def __init__(self, model: ModalityGAN, row: Batch):
-        self._model, self._row = model, row
+    Args:
+      model: the networks.
+      batch: its own pairs are not looked at.
+      pairs: what the sums are estimated from, in runs of two of the same source; all pairs if not given.
+      training: what the networks are told.
+    """
+
+    def __init__(self, model: ModalityGAN, batch: Batch, pairs: Pairs | None = None, training: bool = False):
+        self._model, self._batch, self._training = model, batch, training
         self._n, self._classes = model.num_modalities, model.num_classes
-        self._f, self._m, self._l = row["structure"], row["background"], row["fusion_label"]
-        self._x = [row["image"][:, i] for i in range(self._n)]
-        self._labels = [row["label"][:, i] for i in range(self._n)]
-        self._code = [model.image_encoder(x) for x in self._x]
-        self._code_g = model.fusion_encoder(self._fused(self._f, self._m, self._l))
+        self._pairs = pairs or all_pairs(self._n)
+        self._triples = _runs_of_two(pairs) if pairs else list(itertools.permutations(range(self._n), 3))
+        self._f, self._m, self._l = batch["structure"], batch["background"], batch["fusion_label"]
+        self._discriminator = Discriminator(model.discriminator, training)
+        self._feature_discriminator = Discriminator(model.feature_discriminator, training)
+        self._x = [batch["image"][:, i] for i in range(self._n)]
+        self._labels = [batch["label"][:, i] for i in range(self._n)]
+        self._code = [self._encode(x) for x in self._x]
+        self._code_g = self._fuse(self._f, self._m, self._l)
         self._x_g = [self._decode(self._code_g, i) for i in range(self._n)]
-        self._code_of_x_g = [model.image_encoder(x) for x in self._x_g]
-        pairs = list(itertools.permutations(range(self._n), 2))
-        self._x_t = {(i, j): self._decode(self._code[i], j) for i, j in pairs}
-        self._code_t = {(i, j): model.image_encoder(self._x_t[i, j]) for i, j in pairs}
-        self._x_cr = {(j, i): self._decode(self._code_t[i, j], i) for i, j in pairs}
+        self._code_of_x_g = [self._encode(x) for x in self._x_g]
+        self._x_t = {(i, j): self._decode(self._code[i], j) for i, j in self._pairs}
+        self._code_t = {(i, j): self._encode(self._x_t[i, j]) for i, j in self._pairs}
+        self._x_cr = {(j, i): self._decode(self._code_t[i, j], i) for i, j in self._pairs}
 
-    def exact_terms(self) -> dict[str, float]:
-        """Every term, its sums over all pairs and triples."""
-        everything = range(self._n)
-        ordered_pairs = list(itertools.permutations(everything, 2))
-        triples = list(itertools.permutations(everything, 3))
-        return self._terms(ordered_pairs, 1, triples, 1)
-
-    def sampled_terms(self) -> dict[str, float]:
-        """Every term, its sums over the pairs of the row, scaled up to all pairs and all triples."""
-        pairs = list(zip(*(self._row[name][0].numpy() for name in ("pair_source", "pair_target")), strict=True))
-        drawn = [(i, j, k) for (i, j), (same, k) in zip(pairs[::2], pairs[1::2], strict=True) if same == i]
-        # ‖x_j - x_k‖² counts once as (i; j, k) and once as (i; k, j).
-        triples = drawn + [(i, k, j) for i, j, k in drawn]
+    def terms(self) -> dict[str, tf.Tensor]:
+        """Every term; sums over pairs and triples are scaled up to all pairs and all triples."""
+        pairs, triples = self._pairs, self._triples
         count = self._n * (self._n - 1)
-        return self._terms(pairs, count / len(pairs), triples, count * (self._n - 2) / max(1, len(triples)))
+        pair_scale, triple_scale = count / len(pairs), count * (self._n - 2) / max(1, len(triples))
 
-    def _terms(
-        self, pairs: Sequence[tuple[int, int]], pair_scale: float, triples: Sequence, triple_scale: float
-    ) -> dict[str, float]:
-        def over_pairs(term: Callable[[int, int], float]) -> float:
+        def over_pairs(term: Callable[[int, int], tf.Tensor]) -> tf.Tensor:
             return pair_scale * sum(term(i, j) for i, j in pairs)
 
-        x, x_g, code_of_x_g = self._x, self._x_g, self._code_of_x_g
-        each = range(self._n)
-        fd = self._model.feature_discriminator
+        x, x_g, code_of_x_g, x_cr = self._x, self._x_g, self._code_of_x_g, self._x_cr
+        each, fd = range(self._n), self._feature_discriminator
         return {
             "discriminator_real": sum(norm(self._d(x[i]), 1) for i in each),
             "discriminator_synthetic": sum(norm(self._d(x_g[i])) for i in each),
@@ -97,10 +128,9 @@ class ModalityOracle:
             "translation_adversarial": over_pairs(lambda i, j: norm(self._d(self._x_t[i, j]), 1)),
             "translation_class": over_pairs(lambda i, j: self._class(self._x_t[i, j], j)),
             "reconstruction": sum(norm(x[i], self._decode(self._code[i], i)) for i in each),
-            "cycle": over_pairs(lambda i, j: norm(x[i], self._x_cr[j, i])),
-            "cycle_consistency": triple_scale * sum(norm(self._x_cr[j, i], self._x_cr[k, i]) for i, j, k in triples),
+            "cycle": over_pairs(lambda i, j: norm(x[i], x_cr[j, i])),
+            "cycle_consistency": triple_scale * sum(norm(x_cr[j, i], x_cr[k, i]) for i, j, k in triples),
             "code_consistency": over_pairs(lambda i, j: norm(self._code[i], self._code_t[i, j])),
-            "lesion_supervised": sum(self._lesion(self._labels[i], x[i], i) for i in each),
             "adversarial": sum(norm(self._d(x_g[i]), 1) for i in each),
             "adversarial_class": sum(self._class(x_g[i], i) for i in each),
             "code_adversarial": norm(fd(self._code_g), 1) + sum(norm(fd(self._code[i])) for i in each),
@@ -108,60 +138,86 @@ class ModalityOracle:
             "lesion": sum(self._lesion(self._l, x_g[i], i) for i in each),
             "translation": over_pairs(lambda i, j: norm(x_g[j], self._decode(code_of_x_g[i], j))),
             "code": sum(norm(self._code_g, code_of_x_g[i]) for i in each),
-            "code_pairs": sum(norm(code_of_x_g[i], code_of_x_g[j]) for i, j in itertools.permutations(each, 2)),
+            "code_pairs": sum(norm(code_of_x_g[i], code_of_x_g[j]) for i, j in all_pairs(self._n)),
             "background": sum(norm(x_g[i] * self._m) for i in each),
-            "self_reconstruction": sum(norm(x[i], self._decode(self._own_code(i), i)) for i in each),
-            "self_reconstruction_lesion": sum(
-                norm(
-                    (self._labels[i].numpy() > 0) * x[i],
-                    (self._labels[i].numpy() > 0) * self._decode(self._own_code(i), i),
-                )
-                for i in each
-            ),
+            **self._optional_terms(),
         }
 
+    def _optional_terms(self) -> dict[str, tf.Tensor]:
+        """Those that a configuration may do without."""
+        each, terms = range(self._n), {}
+        if not self._model.config.pretrained_lesion:
+            terms["lesion_supervised"] = sum(self._lesion(self._labels[i], self._x[i], i) for i in each)
+        if self._model.reconstructs_itself:
+            made = [self._decode(self._own_code(i), i) for i in each]
+            inside = [tf.cast(label > 0, tf.float32) for label in self._labels]
+            terms["self_reconstruction"] = sum(norm(self._x[i], made[i]) for i in each)
+            terms["self_reconstruction_lesion"] = sum(norm(inside[i] * self._x[i], inside[i] * made[i]) for i in each)
+        return terms
+
+    def _encode(self, image: tf.Tensor) -> tf.Tensor:
+        return self._model.image_encoder(image, training=self._training)
+
     def _decode(self, code: tf.Tensor, modality: int) -> tf.Tensor:
-        condition = np.zeros((1, self._n), np.float32)
-        condition[0, modality] = 1
-        return self._model.decoder([code, tf.constant(condition)])
+        condition = tf.one_hot([modality] * code.shape[0], self._n)
+        return self._model.decoder([code, condition], training=self._training)
 
     def _d(self, image: tf.Tensor) -> tf.Tensor:
-        return self._model.discriminator(image)[0]
+        return self._discriminator(image)[0]
 
-    def _class(self, image: tf.Tensor, modality: int) -> float:
-        scores = self._model.discriminator(image)[1].numpy().astype(np.float64)
+    def _class(self, image: tf.Tensor, modality: int) -> tf.Tensor:
+        scores = self._discriminator(image)[1]
         if not self._model.config.softmax_class:
             return norm(scores, modality)
-        scores = scores.mean(axis=(0, 1, 2))
-        return float(-np.log(np.exp(scores[modality]) / np.exp(scores).sum()))
+        exponentials = tf.exp(tf.reduce_mean(scores, axis=(1, 2)))
+        return -tf.reduce_mean(tf.math.log(exponentials[:, modality] / tf.reduce_sum(exponentials, axis=-1)))
 
-    def _one_hot(self, label: tf.Tensor) -> np.ndarray:
-        return np.concatenate([label.numpy() == c for c in range(self._classes)], axis=-1).astype(np.float32)
+    def _one_hot(self, label: tf.Tensor) -> tf.Tensor:
+        return tf.concat([tf.cast(label == c, tf.float32) for c in range(self._classes)], axis=-1)
 
     def _own_code(self, i: int) -> tf.Tensor:
         """EC_R of the map and label of x_i itself."""
-        f, m = (self._row[name][:, i] for name in ("own_structure", "own_background"))
-        return self._model.fusion_encoder(self._fused(f, m, self._labels[i]))
+        f, m = (self._batch[name][:, i] for name in ("own_structure", "own_background"))
+        return self._fuse(f, m, self._labels[i])
 
-    def _fused(self, f: tf.Tensor, m: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        """Method §5: channel c is w_f f + w_l [l = c]."""
-        config = self._model.config
-        f = f.numpy()
+    def _fuse(self, f: tf.Tensor, m: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        """EC_R of method §5's input: channel c is w_f f + w_l [l = c]."""
+        config, one_hot = self._model.config, self._one_hot(label)
         if config.fusion_noise:
-            f = f + (0.5 + 0.1 * self._row["noise"].numpy()) * (1 - m.numpy()) * (1 - f)
-        one_hot = self._one_hot(label)
+            f = f + (0.5 + 0.1 * self._batch["noise"]) * (1 - m) * (1 - f)
         if config.fusion_concatenate:
-            return tf.constant(np.concatenate([f, one_hot], axis=-1))
-        return tf.constant(config.fusion_structure * f + config.fusion_label * one_hot)
+            fused = tf.concat([f, one_hot], axis=-1)
+        else:
+            fused = config.fusion_structure * f + config.fusion_label * one_hot
+        return self._model.fusion_encoder(fused, training=self._training)
 
-    def _lesion(self, label: tf.Tensor, image: tf.Tensor, modality: int) -> float:
-        probabilities = self._model.lesion_processor.segment(image, modality).numpy()
-        squared = (self._one_hot(label) - probabilities) ** 2
-        weighted = [w * squared[..., c] for c, w in enumerate(self._model.config.class_weights)]
-        return float(np.mean(weighted))
+    def _lesion(self, label: tf.Tensor, image: tf.Tensor, modality: int) -> tf.Tensor:
+        squared = (self._one_hot(label) - self._model.lesion_processor.segment(image, modality)) ** 2
+        return sum(tf.reduce_mean(self._weight(c) * squared[..., c]) for c in range(self._classes)) / self._classes
 
-    def _structure(self, image: tf.Tensor) -> float:
+    def _weight(self, label_class: int) -> float:
+        weights = self._model.config.class_weights
+        return weights[min(label_class, len(weights) - 1)]
+
+    def _structure(self, image: tf.Tensor) -> tf.Tensor:
         """‖f - f_g,i‖² outside the chosen lesion, whose edges f does not have."""
-        outside = (self._l.numpy() == 0).astype(np.float32)
+        outside = tf.cast(self._l == 0, tf.float32)
         f_g = structure.soft_structure_map(image, self._model.structure_map_config, self._m)
-        return norm(outside * self._f.numpy(), outside * f_g.numpy())
+        return norm(outside * self._f, outside * f_g)
+
+
+def all_pairs(count: int) -> Pairs:
+    """All ordered pairs of modalities."""
+    return list(itertools.permutations(range(count), 2))
+
+
+def drawn_pairs(batch: Batch) -> Pairs:
+    """The ordered pairs of a batch's first row."""
+    source, target = (batch[name][0].numpy().tolist() for name in ("pair_source", "pair_target"))
+    return list(zip(source, target, strict=True))
+
+
+def _runs_of_two(pairs: Pairs) -> list[tuple[int, int, int]]:
+    """The triples (i; j, k) and (i; k, j) of pairs (i, j), (i, k) that follow each other."""
+    drawn = [(i, j, k) for (i, j), (same, k) in zip(pairs[::2], pairs[1::2], strict=True) if same == i]
+    return drawn + [(i, k, j) for i, j, k in drawn]

@@ -43,6 +43,33 @@ def test_instance_normalisation_of_half_precision_keeps_its_statistics_in_float3
     assert float(tf.math.reduce_std(tf.cast(result, tf.float32))) == pytest.approx(1.0, abs=1e-2)
 
 
+def test_gradients_of_instance_normalisation_are_those_of_its_formula(rng):
+    images, upstream = (tf.constant(rng.normal(2.0, 3.0, (2, 4, 6, 3)), tf.float32) for _ in range(2))
+    layer = InstanceNormalization()
+    layer.build(images.shape)
+    layer.gamma.assign([1.0, 2.0, -3.0])
+    layer.beta.assign([0.0, 5.0, 1.0])
+    gamma, beta = (tf.convert_to_tensor(weight) for weight in (layer.gamma, layer.beta))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([images, gamma, beta])
+        result = layer(images)
+        mean, variance = tf.nn.moments(images, (1, 2), keepdims=True)
+        expected = gamma * (images - mean) / tf.sqrt(variance + layer.epsilon) + beta
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    actual = tape.gradient(result, [images, *layer.trainable_variables], upstream)
+    for a, b in zip(actual, tape.gradient(expected, [images, gamma, beta], upstream), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_the_gradient_of_upsampling_is_the_sum_of_each_block():
+    images = tf.zeros([1, 1, 2, 1])
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        result = Upsample()(images)
+    upstream = tf.constant([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])[None, :, :, None]
+    np.testing.assert_allclose(tape.gradient(result, images, upstream)[0, 0, :, 0], [14.0, 22.0])
+
+
 def test_upsampling_repeats_pixels():
     images = tf.constant([[1.0, 2.0], [3.0, 4.0]])[None, :, :, None]
     expected = [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]

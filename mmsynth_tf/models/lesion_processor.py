@@ -50,26 +50,27 @@ class LesionProcessor(tf.keras.Model):
         Returns:
           float32 [B, n, H, W, K], probabilities of the classes.
         """
-        features = self._per_modality(self.encoders, [images], training)
-        return self._per_modality(self.decoders, features, training)[0]
+        if len(self.encoders) > 1:
+            slices = tf.unstack(images, axis=1)
+            features = [net(own, training=training) for net, own in zip(self.encoders, slices, strict=True)]
+            return self._decode_each(features, training)
+        shared = self.encoders[0](tf.reshape(images, [-1, *images.shape[2:]]), training=training)
+        if len(self.decoders) > 1:
+            levels = [tf.unstack(self._split(level), axis=1) for level in tf.nest.flatten(shared)]
+            features = [tf.nest.pack_sequence_as(shared, own) for own in zip(*levels, strict=True)]
+            return self._decode_each(features, training)
+        return self._split(self.decoders[0](shared, training=training))
 
     def segment(self, slices: tf.Tensor, modality: int) -> tf.Tensor:
         """Segments slices [B, H, W, 1] of one modality: float32 [B, H, W, K]."""
         features = self.encoders[modality % len(self.encoders)](slices, training=False)
         return self.decoders[modality % len(self.decoders)](features, training=False)
 
-    def _per_modality(self, nets, tensors, training):
-        """Runs a shared network on all modalities as one batch, or each modality's network on its own."""
-        if len(nets) == 1:
-            flat = [tf.reshape(t, [-1, *t.shape[2:]]) for t in tensors]
-            outputs = _as_list(nets[0](flat if len(flat) > 1 else flat[0], training=training))
-            return [tf.reshape(o, [-1, self.num_modalities, *o.shape[1:]]) for o in outputs]
-        outputs = []
-        for index, net in enumerate(nets):
-            own = [t[:, index] for t in tensors]
-            outputs.append(_as_list(net(own if len(own) > 1 else own[0], training=training)))
-        return [tf.stack(parts, axis=1) for parts in zip(*outputs, strict=True)]
+    def _decode_each(self, features, training: bool) -> tf.Tensor:
+        """Each modality's features by its own decoder: float32 [B, n, H, W, K]."""
+        made = [net(own, training=training) for net, own in zip(self.decoders, features, strict=True)]
+        return tf.stack(made, axis=1)
 
-
-def _as_list(outputs):
-    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    def _split(self, tensor: tf.Tensor) -> tf.Tensor:
+        """[B n, ...] to [B, n, ...]."""
+        return tf.reshape(tensor, [-1, self.num_modalities, *tensor.shape[1:]])
