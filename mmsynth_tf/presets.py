@@ -135,8 +135,9 @@ _CPU = {
     "structure.steps_per_checkpoint": 250,
     "segmentation.steps": 1_500,
     "segmentation.steps_per_checkpoint": 250,
-    "synthesis.steps": 1_500,
+    "synthesis.steps": 2_000,
     "synthesis.steps_per_checkpoint": 250,
+    "synthesis.batch_size": 2,
 }
 
 PRESETS = {"default": {}, "paper": _PAPER, "cpu": _CPU, "demo": _DEMO}
