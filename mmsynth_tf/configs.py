@@ -277,6 +277,9 @@ class SynthesisConfig:
     conditional_normalization: bool = _setting(
         True, "The modality also sets scale and shift of the decoder's normalisation; paper: it is only concatenated."
     )
+    skips: bool = _setting(
+        True, "Features of the encoders' finer levels go to the decoder besides the code, as in a U-Net; paper: no."
+    )
     contrast_condition: bool = _setting(
         True,
         "The decoder is told the contrast to give a slice: that of a real slice in training, a drawn one in sampling; "

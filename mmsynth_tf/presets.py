@@ -52,6 +52,7 @@ _PAPER = {
     "synthesis.residual_blocks": 0,
     "synthesis.conditional_normalization": False,
     "synthesis.contrast_condition": False,
+    "synthesis.skips": False,
     "synthesis.pretrained_lesion": False,
     "synthesis.dropout": 0.1,
     "synthesis.spectral_normalization": False,

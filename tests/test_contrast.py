@@ -63,7 +63,7 @@ def test_drawn_contrasts_repeat_and_stay_near_the_mean():
     assert np.abs(drawn).max() <= 2.0 and 0.8 < drawn.std() < 1.0
 
 
-CONDITIONED = fakes.tiny_config(synthesis__contrast_condition=True)
+CONDITIONED = fakes.tiny_config(synthesis__contrast_condition=True, synthesis__skips=True)
 
 
 @pytest.fixture

@@ -19,6 +19,11 @@ def size(num_classes: int) -> int:
     return num_classes + 1
 
 
+def means(num_classes: int) -> tf.Tensor:
+    """1 for the numbers that are means, 0 for the deviation: float32 [S]."""
+    return tf.constant([1.0, 0.0] + [1.0] * (num_classes - 1))
+
+
 def draw(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
     """Draws contrasts as `ContrastScale.normalise` gives them: float32, standard normal, but none beyond 2.
 

@@ -73,6 +73,7 @@ class ModalityGAN(StageModel):
         generator = {
             "base_filters": config.base_filters,
             "residual_blocks": config.residual_blocks,
+            "skips": config.skips,
             "initializer": networks.generator_initializer(config.mean_filter_init),
         }
         adversary = {
@@ -85,7 +86,7 @@ class ModalityGAN(StageModel):
             size, channels, dropout=config.dropout, name="fusion_encoder", **generator
         )
         self.image_encoder = networks.image_encoder(size, 1, dropout=config.dropout, **generator)
-        code_shape = self.image_encoder.output_shape[1:]
+        code_shape = tuple(tf.nest.flatten(self.image_encoder.outputs)[0].shape[1:])
         self.decoder = networks.image_decoder(
             code_shape,
             self.num_modalities,
@@ -156,8 +157,9 @@ class ModalityGAN(StageModel):
         Returns:
           float32 [B, n, H, W, 1] in [0, 1], 0 outside the head.
         """
-        code = self.fusion_encoder(self.fused_input(batch), training=False)
-        request = self._for_each_modality(code), self._modalities(code), self._asked_contrast(batch)
+        (features,) = self._encode(self.fusion_encoder, [self.fused_input(batch)[:, None]], training=False)
+        features = self._for_each_modality(features)
+        request = features, self._modalities(features[0]), self._asked_contrast(batch)
         (images,) = self._decode([request], training=False)
         return images * (1.0 - batch["background"][:, None])
 
@@ -171,53 +173,52 @@ class ModalityGAN(StageModel):
         Returns:
           float32 [B, H, W, 1] in [0, 1], 0 where the head of `images` ends.
         """
-        code = self.image_encoder(images, training=False)
+        (features,) = self._encode(self.image_encoder, [images[:, None]], training=False)
         # Nothing tells the contrast of the patient's other modalities: the mean one.
         mean_contrast = self._mean_contrast(tf.shape(images)[0])
-        (translated,) = self._decode([(code[:, None], target[:, None], mean_contrast)], training=False)
+        (translated,) = self._decode([(features, target[:, None], mean_contrast)], training=False)
         return translated[:, 0] * (1.0 - structure.background_mask(images))
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         real, source, target = batch["image"], batch["pair_source"], batch["pair_target"]
         modalities = self._modalities(real)
-        (code,) = one_pass(self.image_encoder, [real], training)  # [B, n, h, w, C]
+        (features,) = self._encode(self.image_encoder, [real], training)
         fused = [self.fused_input(batch)[:, None]]
         if self.reconstructs_itself:
             fused.append(self._own_fused_input(batch))
-        fusion_code, *own_code = one_pass(self.fusion_encoder, fused, training)
-        fusion_code = fusion_code[:, 0]  # [B, h, w, C]
+        fusion_features, *own_features = self._encode(self.fusion_encoder, fused, training)
+        code, fusion_code = features[0], fusion_features[0]  # [B, n, h, w, C] and [B, 1, h, w, C]
 
         # First round: reconstruct, translate, synthesise.
-        source_code = tf.gather(code, source, batch_dims=1)
+        source_features = _gather(features, source)
         real_contrast, asked_contrast = self._real_contrast(batch, training), self._asked_contrast(batch)
         contrast_of_source, contrast_of_target = (_gather(real_contrast, pair) for pair in (source, target))
         requests = [
-            (code, modalities, real_contrast),
+            (features, modalities, real_contrast),
             # Slices are unregistered, so a translation has the contrast of another slice of the target modality.
-            (source_code, target, contrast_of_target),
-            (self._for_each_modality(fusion_code), modalities, asked_contrast),
+            (source_features, target, contrast_of_target),
+            (self._for_each_modality(fusion_features), modalities, asked_contrast),
         ]
-        requests += [(own, modalities, real_contrast) for own in own_code]
+        requests += [(own, modalities, real_contrast) for own in own_features]
         reconstructed, translated, fake, *self_reconstructed = self._decode(requests, training)
-        translated_code, fake_code = one_pass(self.image_encoder, [translated, fake], training)
+        translated_features, fake_features = self._encode(self.image_encoder, [translated, fake], training)
 
         # Second round: translate back (cycle), translate what was synthesised.
-        fake_source_code = tf.gather(fake_code, source, batch_dims=1)
         requests = [
-            (translated_code, source, contrast_of_source),
-            (fake_source_code, target, _gather(asked_contrast, target)),
+            (translated_features, source, contrast_of_source),
+            (_gather(fake_features, source), target, _gather(asked_contrast, target)),
         ]
         cycled, fake_translated = self._decode(requests, training)
 
         judged = one_pass(self.discriminator, [real, translated, fake], training)
-        codes_judged = one_pass(self.feature_discriminator, [code, fusion_code[:, None]], training)
+        codes_judged = one_pass(self.feature_discriminator, [code, fusion_code], training)
         return {
             **self._find_lesions(real, fake, training),
             "code": code,
-            "fusion_code": fusion_code,
-            "source_code": source_code,
-            "translated_code": translated_code,
-            "fake_code": fake_code,
+            "fusion_code": fusion_code[:, 0],
+            "source_code": source_features[0],
+            "translated_code": translated_features[0],
+            "fake_code": fake_features[0],
             "reconstructed": reconstructed,
             "translated": translated,
             "fake": fake,
@@ -308,6 +309,8 @@ class ModalityGAN(StageModel):
         label, background = (tf.repeat(batch[name], n, axis=0) for name in ("fusion_label", "background"))
         values, present = contrast.describe(_merge(fake), label, background, self.num_classes)
         asked = _merge(self.contrast_scale.values(batch["contrast"]))
+        # Means alone: to reach a deviation, texture would be drawn that is not in the map.
+        present *= contrast.means(self.num_classes)
         return {"contrast": n * losses.squared_error(present * values, present * asked)}
 
     def _self_reconstruction_terms(self, batch, t):
@@ -355,9 +358,13 @@ class ModalityGAN(StageModel):
         """int32 [B, n]: 0..n-1 for each of the B rows of `like`."""
         return tf.tile(tf.range(self.num_modalities)[None], [tf.shape(like)[0], 1])
 
-    def _for_each_modality(self, code: tf.Tensor) -> tf.Tensor:
-        """Repeats codes [B, h, w, C] to [B, n, h, w, C]."""
-        return tf.repeat(code[:, None], self.num_modalities, axis=1)
+    def _for_each_modality(self, features: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        """Repeats features [B, 1, ...] to [B, n, ...]."""
+        return tuple(tf.repeat(level, self.num_modalities, axis=1) for level in features)
+
+    def _encode(self, encoder: tf.keras.Model, parts: list[tf.Tensor], training: bool) -> list[tuple[tf.Tensor, ...]]:
+        """Features of each part [B, k, H, W, c]: the code [B, k, h, w, C], then what skips it, from coarse to fine."""
+        return [level if isinstance(level, tuple) else (level,) for level in one_pass(encoder, parts, training)]
 
     def _real_contrast(self, batch: Batch, training: bool) -> tf.Tensor | None:
         """The contrast of the batch's slices, [B, n, S]; observed while training."""
@@ -379,9 +386,9 @@ class ModalityGAN(StageModel):
     def _decode(self, requests, training: bool) -> list[tf.Tensor]:
         """Decodes requests to slices [B, k, H, W, 1].
 
-        A request is a code [B, k, h, w, C], a modality int32 [B, k], and a contrast [B, k, S] where it is a condition.
+        A request is features as of `_encode`, a modality int32 [B, k], and a contrast [B, k, S] where one is asked for.
         """
-        parts = [(code, *self._condition(modality, contrasts)) for code, modality, contrasts in requests]
+        parts = [(*features, *self._condition(modality, contrasts)) for features, modality, contrasts in requests]
         return one_pass(self.decoder, parts, training)
 
     def _condition(self, modality: tf.Tensor, contrasts: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
@@ -417,6 +424,6 @@ def _merge(tensor: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tensor, [-1, *tensor.shape[2:]])
 
 
-def _gather(values: tf.Tensor | None, indices: tf.Tensor) -> tf.Tensor | None:
-    """Rows [B, p, ...] of values [B, k, ...], which there may not be."""
-    return None if values is None else tf.gather(values, indices, batch_dims=1)
+def _gather(values, indices: tf.Tensor):
+    """Rows [B, p, ...] of values [B, k, ...]: a tensor, a tuple of them, or None."""
+    return tf.nest.map_structure(lambda v: v if v is None else tf.gather(v, indices, batch_dims=1), values)

@@ -181,20 +181,26 @@ def image_encoder(
     *,
     base_filters: int,
     residual_blocks: int,
+    skips: bool = False,
     dropout: float = 0.0,
     initializer: Initializer | None = None,
     name: str = "image_encoder",
 ) -> keras.Model:
-    """EC_R and EC_M: fused map or slice [B, H, W, channels] to a code [B, H/4, W/4, 4 base_filters]."""
+    """EC_R and EC_M: fused map or slice [B, H, W, channels] to a code [B, H/4, W/4, 4 base_filters].
+
+    With `skips` the features of the finer levels come too: [code, [B, H/2, W/2, 2 base_filters],
+    [B, H, W, base_filters]].
+    """
     _require_multiple(image_size, 4, name)
     inputs = keras.Input((*image_size, channels))
     x = keras.layers.Dropout(dropout)(inputs) if dropout else inputs
-    x = _block(x, base_filters, initializer=initializer)
+    levels = [_block(x, base_filters, initializer=initializer)]
     for filters in (2 * base_filters, 4 * base_filters):
-        x = _block(x, filters, strides=2, initializer=initializer)
+        levels.append(_block(levels[-1], filters, strides=2, initializer=initializer))
+    x = levels.pop()
     for _ in range(residual_blocks):
         x = _residual(x, initializer)
-    return keras.Model(inputs, x, name=name)
+    return keras.Model(inputs, [x, *reversed(levels)] if skips else x, name=name)
 
 
 def image_decoder(
@@ -203,6 +209,7 @@ def image_decoder(
     *,
     base_filters: int,
     residual_blocks: int,
+    skips: bool = False,
     contrast_size: int = 0,
     conditional_normalization: bool,
     initializer: Initializer | None = None,
@@ -210,14 +217,19 @@ def image_decoder(
     """DC_M: [code [B, h, w, C], one-hot modality [B, n]] to a slice [B, 4h, 4w, 1] in [0, 1].
 
     With `conditional_normalization` the modality also sets the scale and shift of every normalisation.
-    With `contrast_size` S there is a third input, the wanted contrast [B, S].
+    With `skips` the finer features of `image_encoder` follow the code as inputs.
+    With `contrast_size` S there is a last input, the wanted contrast [B, S].
     """
+    height, width, _ = code_shape
+    # From coarse to fine.
+    levels = [(2 * height, 2 * width, 2 * base_filters), (4 * height, 4 * width, base_filters)]
     code, modality = keras.Input(code_shape), keras.Input((num_modalities,))
-    inputs = [code, modality]
+    finer = [keras.Input(shape) for shape in levels] if skips else []
+    inputs = [code, *finer, modality]
     if contrast_size:
         inputs.append(keras.Input((contrast_size,)))
         # What a number means depends on the modality.
-        modality = OuterCondition()(inputs[1:])
+        modality = OuterCondition()([modality, inputs[-1]])
     condition = modality if conditional_normalization else None
     # Instance normalisation would erase a condition that is the same at every pixel, so here is none.
     x = keras.layers.Conv2D(4 * base_filters, 3, padding="same", kernel_initializer=initializer or "he_normal")(
@@ -226,8 +238,10 @@ def image_decoder(
     x = keras.layers.ReLU()(x)
     for _ in range(residual_blocks):
         x = _residual(x, initializer, condition)
-    for filters in (2 * base_filters, base_filters):
-        x = _block(Upsample()(x), filters, initializer=initializer, condition=condition)
+    for index, (*_, filters) in enumerate(levels):
+        x = Upsample()(x)
+        x = keras.layers.Concatenate()([x, finer[index]]) if skips else x
+        x = _block(x, filters, initializer=initializer, condition=condition)
         x = _block(x, filters, initializer=initializer, condition=condition)
     return keras.Model(inputs, _probability(x, 1), name="image_decoder")
 
