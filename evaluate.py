@@ -33,7 +33,7 @@ import pathlib
 
 from absl import app, flags
 
-from mmsynth_tf import commands
+from mmsynth_tf import commands, prepared
 
 # What runs each experiment, and whether it takes --synthetic_data (None: it may be given).
 _EXPERIMENTS = {
@@ -72,14 +72,14 @@ def main(argv: list[str]) -> None:
         verb = "needs" if takes_synthetic else "does not take"
         raise app.UsageError(f"--experiment={_EXPERIMENT.value} {verb} --synthetic_data.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    real, synthetic = prepared.open_prepared(_TEST_DATA.value), map(prepared.open_prepared, _SYNTHETIC_DATA.value)
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
-    from mmsynth_tf import prepared
     from mmsynth_tf.experiments import study
 
     request = study.Request(
         workdir=pathlib.Path(_WORKDIR.value),
-        real=prepared.open_prepared(_TEST_DATA.value),
-        synthetic=tuple(prepared.open_prepared(path) for path in _SYNTHETIC_DATA.value),
+        real=real,
+        synthetic=tuple(synthetic),
         split=_SPLIT.value,
         seeds=_seeds(),
         rows=tuple(_ROWS.value),

@@ -52,6 +52,7 @@ MHA = ["SimpleITK>=2.2"]
 NOTEBOOK = ["ipykernel", "nbclient"]
 PHANTOM = ["nilearn>=0.10"]
 EXTRAS_REQUIRE = {
+    "beam": ["apache-beam>=2.77,<3"],
     "gpu": [
         *on(OLD_PYTHON, "tensorflow[and-cuda]>=2.15.1,<2.16"),
         *on(NEW_PYTHON, "tensorflow[and-cuda]>=2.21,<2.22"),

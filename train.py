@@ -15,7 +15,7 @@ import os
 
 from absl import flags
 
-from mmsynth_tf import commands, constants, flags_config
+from mmsynth_tf import commands, constants, flags_config, prepared
 
 _STAGE = flags.DEFINE_enum("stage", None, constants.STAGES, "What to train.", required=True)
 _DATA_DIR = flags.DEFINE_list(
@@ -36,15 +36,15 @@ flags_config.define_config_flags()
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    config = flags_config.config_from_flags()
+    data = [prepared.open_prepared(path) for path in _DATA_DIR.value]
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     import tensorflow as tf
 
-    from mmsynth_tf import anomaly, prepared, training
+    from mmsynth_tf import anomaly, training
 
     if _DETERMINISTIC.value:
         tf.config.experimental.enable_op_determinism()
-    config = flags_config.config_from_flags()
-    data = [prepared.open_prepared(path) for path in _DATA_DIR.value]
     with anomaly.detected() if _DETECT_ANOMALY.value else contextlib.nullcontext():
         training.train(_STAGE.value, config, data, _WORKDIR.value)
 

@@ -22,8 +22,11 @@ From trained generators:
 A build from generators that was stopped goes on when the same command is given again. To share one, give each of n
 workers the command with --num_workers=n --worker=0, 1, …, and at the end, once, without: it makes what still is missing
 and packs the data set, which is the same as one made by a single worker.
+
+Both kinds of builds also run on Apache Beam: --beam_options='--runner=FlinkRunner --flink_master=host:8081'.
 """
 
+import functools
 import os
 import shutil
 import sys
@@ -38,6 +41,10 @@ from absl import flags
 from mmsynth_tf import commands, constants, flags_config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     from mmsynth_tf.generation import synthesis
 
 _BRATS, _PHANTOM, _SYNTHETIC = "brats", "phantom", "synthetic"
@@ -60,6 +67,12 @@ _CASES_DIR = flags.DEFINE_string("cases_dir", None, "phantom: folder for the NIf
 _WORKDIR = flags.DEFINE_string("workdir", None, "synthetic: work directory of the trained stages.")
 _LABELS_FROM = flags.DEFINE_string("labels_from", None, "synthetic: prepared data set whose labels are used.")
 _COUNT = flags.DEFINE_integer("count", 1000, "synthetic: number of slices to make.", lower_bound=1)
+_BEAM_OPTIONS = flags.DEFINE_string(
+    "beam_options",
+    None,
+    "Build on Apache Beam (pip install 'mmsynth_tf[beam]') with these options, such as '--runner=DirectRunner'; its "
+    "workers need to see the same folders.",
+)
 _WORKER = flags.DEFINE_integer("worker", None, "synthetic: make this worker's share only, from 0.", lower_bound=0)
 _NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "synthetic: workers that share the work.", lower_bound=1)
 
@@ -116,7 +129,7 @@ def _build_brats(folder: Path) -> None:
     unlabelled = sum(case.label is None for case in cases)
     if unlabelled:
         print(f"{unlabelled} cases have no label: their slices are kept, but all stages train on labelled slices only")
-    brats.build(cases, data, folder, _ALLOW_INCOMPLETE.value, releases)
+    brats.build(cases, data, folder, _ALLOW_INCOMPLETE.value, releases, _beam_options())
 
 
 def _build_phantom(folder: Path) -> None:
@@ -127,7 +140,7 @@ def _build_phantom(folder: Path) -> None:
     cases_dir = Path(_CASES_DIR.value) if _CASES_DIR.value else folder / "cases"
     phantom.write_cases(cases_dir, _NUM_CASES.value, seed=config.runtime.seed)
     cases = find_cases(cases_dir, config.data.modalities)
-    brats.build(cases, config.data, folder, allow_incomplete=False, release=_PHANTOM)
+    brats.build(cases, config.data, folder, allow_incomplete=False, release=_PHANTOM, beam_options=_beam_options())
 
 
 def _build_synthetic(folder: Path) -> None:
@@ -135,7 +148,10 @@ def _build_synthetic(folder: Path) -> None:
 
     if _NUM_WORKERS.value > 1:
         raise commands.UserError("--num_workers needs --worker; without both, the data set is finished.")
-    synthetic.build(_generation(), _COUNT.value, Path(_OUTPUT.value), folder)
+    make_generation, output = _make_generation(), Path(_OUTPUT.value)
+    if _BEAM_OPTIONS.value:
+        synthetic.make_blocks_on_beam(make_generation, _COUNT.value, output, _beam_options())
+    synthetic.build(make_generation(), _COUNT.value, output, folder)
 
 
 def _make_share(output: Path) -> None:
@@ -144,15 +160,24 @@ def _make_share(output: Path) -> None:
         raise commands.UserError("--worker is for --source=synthetic and goes from 0 to --num_workers - 1.")
     from datasets import synthetic
 
-    synthetic.make_blocks(_generation(), _COUNT.value, output, _WORKER.value, _NUM_WORKERS.value)
+    synthetic.make_blocks(_make_generation()(), _COUNT.value, output, _WORKER.value, _NUM_WORKERS.value)
     print(f"Worker {_WORKER.value} of {_NUM_WORKERS.value} is done. Finish with the same command without --worker.")
 
 
-def _generation() -> "synthesis.Generation":
+def _make_generation() -> "Callable[[], synthesis.Generation]":
     from mmsynth_tf.generation import synthesis
 
-    synthesis.make_repeatable()
-    return synthesis.Generation(_required(_WORKDIR), _required(_LABELS_FROM), flags_config.config_from_flags())
+    return functools.partial(
+        synthesis.repeatable_generation, _required(_WORKDIR), _required(_LABELS_FROM), flags_config.config_from_flags()
+    )
+
+
+def _beam_options() -> "PipelineOptions | None":
+    if not _BEAM_OPTIONS.value:
+        return None
+    from datasets import on_beam
+
+    return on_beam.pipeline_options(_BEAM_OPTIONS.value)
 
 
 def _required(flag: flags.FlagHolder) -> str:

@@ -1,7 +1,11 @@
-"""The features that every prepared data set has, and those that synthetic ones add."""
+"""The features that every prepared data set has, those that synthetic ones add, and their bytes on disk."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
 
 from mmsynth_tf.configs import DataConfig
 
@@ -37,3 +41,20 @@ def synthetic_features(data: DataConfig) -> dict[str, tfds.features.FeatureConne
 def _raw(shape: tuple[int, ...], dtype: type) -> tfds.features.Tensor:
     """Stored as raw bytes; lists of numbers are several times larger and slower to parse."""
     return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
+
+
+def serialize(features: tfds.features.FeaturesDict, example: Mapping[str, Any]) -> bytes:
+    """The record of an example; equal examples have equal bytes."""
+    return _sorted(features.serialize_example(example))
+
+
+class SortedWriter(tfds.core.ExampleWriter):
+    """Writes records whose bytes follow from their content."""
+
+    def write(self, path: Any, examples: Iterable[tuple[Any, bytes]]) -> Any:
+        return super().write(path, ((key, _sorted(record)) for key, record in examples))
+
+
+def _sorted(record: bytes) -> bytes:
+    """Protocol buffers do not fix the order of a map's entries, and TFDS leaves it to chance."""
+    return tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True)

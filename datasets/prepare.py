@@ -12,13 +12,16 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow_datasets as tfds
 from absl import logging
 
 from mmsynth_tf import __version__, constants
 from mmsynth_tf.configs import DataConfig
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 
 def data_set_record(
@@ -42,7 +45,10 @@ def data_set_record(
 
 
 def write_data_set(
-    make_builder: Callable[[Path], tfds.core.DatasetBuilder], folder: Path, record: Callable[[], Mapping[str, Any]]
+    make_builder: Callable[[Path], tfds.core.DatasetBuilder],
+    folder: Path,
+    record: Callable[[], Mapping[str, Any]],
+    beam_options: "PipelineOptions | None" = None,
 ) -> None:
     """Runs a builder and puts its data set and the record directly into a folder that exists.
 
@@ -50,6 +56,7 @@ def write_data_set(
       make_builder: makes the builder that writes below the data directory it is given.
       folder: receives the files of the data set; use `records.new_folder`.
       record: gives the content of data_set.json; called after the data has been written.
+      beam_options: for builders that run on Apache Beam.
 
     Raises:
       OSError: the disk is full.
@@ -59,7 +66,7 @@ def write_data_set(
             builder = make_builder(Path(data_dir))
             builder.download_and_prepare(
                 download_dir=os.path.join(data_dir, "downloads"),
-                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options),
                 file_format=tfds.core.FileFormat.TFRECORD,
             )
         for path in Path(builder.data_dir).iterdir():

@@ -9,7 +9,6 @@ from typing import Any
 from absl import flags
 
 from mmsynth_tf import commands, constants
-from mmsynth_tf.patients import consistency
 
 _FLAGS = flags.FLAGS
 
@@ -188,7 +187,7 @@ def _define_translate() -> None:
     _define_cases()
     _define_source()
     flags.DEFINE_list("targets", [], "Modalities to make; those that a case lacks if not given.")
-    _define_images(consistency.TRANSLATED_BLUR)
+    _define_images(constants.TRANSLATED_BLUR)
 
 
 def _define_insert() -> None:
@@ -200,7 +199,7 @@ def _define_insert() -> None:
         "remove_lesion", False, "Erase the case's own lesion, as its label says or as the models find it."
     )
     _define_label_values()
-    _define_images(consistency.SYNTHESISED_BLUR)
+    _define_images(constants.SYNTHESISED_BLUR)
 
 
 def _define_segment() -> None:
@@ -215,7 +214,7 @@ def _define_sample() -> None:
     flags.DEFINE_enum("layout", "brats", ["brats", "nnunet"], "Names like BraTS 2018's, or nnU-Net's raw layout.")
     flags.DEFINE_float("correlation", 12.0, "Over how many slices anatomy changes.", lower_bound=0.0)
     _define_label(required=False)
-    _define_images(consistency.SYNTHESISED_BLUR)
+    _define_images(constants.SYNTHESISED_BLUR)
 
 
 def _define_view() -> None:

@@ -35,3 +35,8 @@ DATA_SET_RECORD = "data_set.json"
 
 # Values of examples and exported functions, whose names no modality can have.
 RESERVED_NAMES = ("code", "structure", "background", "label", "noise", "contrast", "image", "target", "probabilities")
+
+# Standard deviations of Gaussians across slices, mm, so that made volumes are about as rough as real ones
+# (docs/results/slice_consistency.md).
+TRANSLATED_BLUR = 0.5
+SYNTHESISED_BLUR = 0.75

@@ -1,13 +1,17 @@
-"""Opens prepared data sets by path."""
+"""Opens prepared data sets by path.
+
+TensorFlow is imported where slices are read: a wrong path is refused before its seconds are spent.
+"""
 
 import dataclasses
 import json
 import pathlib
-
-import tensorflow as tf
-import tensorflow_datasets as tfds
+from typing import TYPE_CHECKING
 
 from mmsynth_tf import commands, configs, constants
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class PreparedDataError(commands.UserError):
@@ -27,7 +31,7 @@ class PreparedData:
         """Case ids of each split."""
         return self.record["split"]
 
-    def slices(self, split: str) -> tf.data.Dataset:
+    def slices(self, split: str) -> "tf.data.Dataset":
         """Examples of a split, in a fixed order.
 
         Yields dicts: `image` float16 [n, H, W, 1] in [0, 1]; `available` bool [n];
@@ -37,6 +41,9 @@ class PreparedData:
         Raises:
           PreparedDataError: the split is empty.
         """
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+
         builder = tfds.builder_from_directory(str(self.path))
         if split not in builder.info.splits:
             raise PreparedDataError(
@@ -44,11 +51,11 @@ class PreparedData:
                 f"data.{split}_fraction or give another data set."
             )
         examples = builder.as_dataset(split=split, read_config=tfds.ReadConfig(interleave_cycle_length=1))
-        return examples.map(self._stack_modalities, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def _stack_modalities(self, example: dict) -> dict:
-        image = tf.stack([example["image"][name] for name in self.config.modalities])
-        return {**example, "image": image}
+        def stack_modalities(example: dict) -> dict:
+            return {**example, "image": tf.stack([example["image"][name] for name in self.config.modalities])}
+
+        return examples.map(stack_modalities, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def open_prepared(path: str | pathlib.Path) -> PreparedData:

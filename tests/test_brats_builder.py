@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from datasets import brats
@@ -55,6 +56,16 @@ def test_reads_back_what_the_cases_hold(cases_dir, tmp_path):
         np.testing.assert_array_equal(ours["available"], theirs["available"])
         assert ours["patient_id"].decode() == theirs["patient_id"]
         assert ours["has_label"]
+
+
+def test_records_have_the_order_of_their_features_names(cases_dir, tmp_path):
+    # Protocol buffers leave the order of a map's entries open, so equal data sets would differ in their bytes.
+    build(cases_dir, tmp_path / "out")
+    [shard] = (tmp_path / "out").glob("*-test.tfrecord-*")
+    for record in tf.data.TFRecordDataset(str(shard)).as_numpy_iterator():
+        names = (b"available", b"case_id", b"has_label", b"slice_index")
+        places = [record.index(name) for name in names]
+        assert places == sorted(places)
 
 
 def test_record_and_split_by_patient(cases_dir, tmp_path):

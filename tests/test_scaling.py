@@ -41,3 +41,20 @@ def test_outliers_do_not_decide_the_range():
 def test_refuses_volumes_without_contrast(volume):
     with pytest.raises(ValueError, match=r"constant|no contrast"):
         scaling.measure_range(volume, (0.5, 99.5))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.int32, np.float32])
+@pytest.mark.parametrize("percentiles", [(0.0, 100.0), (0.5, 99.5), (33.3, 66.6)])
+def test_the_range_holds_the_percentiles_of_the_foreground(dtype, percentiles, rng):
+    volume = np.zeros((9, 10, 11), dtype, order="F")
+    # int32 reaches too far to be counted.
+    volume[2:7, 2:7, 2:7] = rng.integers(1, 2**30 if dtype == np.int32 else 200, (5, 5, 5))
+    found = scaling.measure_range(volume, percentiles)
+    np.testing.assert_allclose((found.low, found.high), np.percentile(volume[volume != 0], percentiles), rtol=1e-12)
+
+
+def test_negative_integers_are_counted_too():
+    volume = np.full((4, 4, 4), -100, np.int16)
+    volume[1:3, 1:3, 1:3] = np.arange(-4, 4).reshape(2, 2, 2)
+    found = scaling.measure_range(volume, (0.0, 50.0))
+    assert (found.background, found.low, found.high) == (-100, -4, -0.5)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from datasets import synthetic
+from datasets.synthetic.blocks import Blocks
 from datasets.synthetic.statistics import LabelStatistics
 from mmsynth_tf import commands, constants, prepared
 from mmsynth_tf.configs import GenerationConfig
@@ -43,6 +44,7 @@ class Generation:
     def __init__(self, fails_at=None, **settings):
         self.data, self.settings = DATA, GenerationConfig(batch_size=4, max_tries=3)
         self.identity = {**IDENTITY, **settings}
+        self.draws_per_block = IDENTITY["draws_per_block"]
         self.fails_at, self.made = fails_at, []
 
     def block(self, number, counts):
@@ -177,3 +179,17 @@ def test_the_set_opens_and_has_a_card(tmp_path):
     build(Generation(), 4, tmp_path / "out")
     assert len(prepared.open_prepared(tmp_path / "out").cases["train"]) == 4
     assert constants.DISCLAIMER in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_expected_blocks_follow_from_what_the_finished_ones_hold(tmp_path):
+    blocks = Blocks(tmp_path / "blocks", Generation())
+    # Nothing is known yet: four draws a block, all kept.
+    assert blocks.expected(9) == [0, 1, 2]
+    blocks.make_block(1)
+    # Block 1 keeps three.
+    assert blocks.expected(9) == [0, 2]
+    for number in blocks.expected(9):
+        blocks.make_block(number)
+    # Block 0 keeps two and block 2 three, so one is missing.
+    assert blocks.expected(9) == [3]
+    assert blocks.expected(8) == []

@@ -1,14 +1,15 @@
 """TFDS builder for real cases in any release that `mmsynth_tf.reading.releases` knows."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from datasets.features import slice_features
+from datasets.features import SortedWriter, slice_features
 from datasets.prepare import data_set_record, require_space, write_data_set
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.parallel import map_in_order
@@ -16,6 +17,10 @@ from mmsynth_tf.reading.cases import read_case
 from mmsynth_tf.reading.releases import CaseFiles
 from mmsynth_tf.reading.slicing import slice_examples
 from mmsynth_tf.reading.splits import split_by_patient
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 _DESCRIPTION = "Axial slices of multimodal volumes with lesion labels. Research software. Not for clinical use."
 _CITATION = """
@@ -30,6 +35,9 @@ _CITATION = """
 """
 
 
+KeyedExample = tuple[str, dict[str, Any]]
+
+
 @dataclasses.dataclass
 class BratsConfig(tfds.core.BuilderConfig):
     """What to read and how to cut it.
@@ -38,12 +46,14 @@ class BratsConfig(tfds.core.BuilderConfig):
       data: slice geometry, modalities, classes and split.
       cases: the files of the cases, from `mmsynth_tf.reading.releases.find_cases`.
       allow_incomplete: accept cases that lack modalities or the label.
+      on_beam: read the cases on Apache Beam.
     """
 
     name: str = "slices"
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     cases: Sequence[CaseFiles] = dataclasses.field(default=(), repr=False)  # TFDS logs the configuration.
     allow_incomplete: bool = False
+    on_beam: bool = False
 
     @property
     def patients(self) -> dict[str, str]:
@@ -63,26 +73,57 @@ class Brats(tfds.core.GeneratorBasedBuilder):
         features = tfds.features.FeaturesDict(slice_features(self.builder_config.data))
         return self.dataset_info_from_configs(features=features, description=_DESCRIPTION, citation=_CITATION)
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        del dl_manager  # The cases are on this machine already.
-        files = {case.case_id: case for case in self.builder_config.cases}
-        split = self.builder_config.split
-        return {name: self._generate_examples(name, [files[i] for i in ids]) for name, ids in split.items() if ids}
+    def _example_writer(self) -> tfds.core.ExampleWriter:
+        return SortedWriter(self.info.file_format)
 
-    def _generate_examples(self, split: str, cases: Sequence[CaseFiles]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, "Iterator | beam.PTransform"]:
+        del dl_manager  # The cases are on this machine already.
+        config = self.builder_config
+        files = {case.case_id: case for case in config.cases}
+        split = {name: [files[i] for i in ids] for name, ids in config.split.items() if ids}
+        read = functools.partial(_keyed_slices, data=config.data, allow_incomplete=config.allow_incomplete)
+        if config.on_beam:
+            return {name: _on_beam(read, cases) for name, cases in split.items()}
+        return {name: self._generate_examples(name, read, cases) for name, cases in split.items()}
+
+    def _generate_examples(
+        self, split: str, read: Callable[[CaseFiles], list[KeyedExample]], cases: Sequence[CaseFiles]
+    ) -> Iterator[KeyedExample]:
         with tqdm(total=len(cases), desc=f"Reading {split} cases", unit="case") as progress:
-            for examples in map_in_order(self._read, cases):
-                for example in examples:
-                    yield f"{example['case_id']}:{example['slice_index']:04d}", example
+            for examples in map_in_order(read, cases):
+                yield from examples
                 progress.update()
 
-    def _read(self, files: CaseFiles) -> list[dict[str, Any]]:
-        config = self.builder_config
-        return list(slice_examples(read_case(files, config.data, config.allow_incomplete), config.data))
+
+def _keyed_slices(files: CaseFiles, data: DataConfig, allow_incomplete: bool) -> list[KeyedExample]:
+    examples = slice_examples(read_case(files, data, allow_incomplete), data)
+    return [(f"{example['case_id']}:{example['slice_index']:04d}", example) for example in examples]
 
 
-def build(cases: Sequence[CaseFiles], data: DataConfig, folder: Path, allow_incomplete: bool, release: str) -> None:
+def _on_beam(read: Callable[[CaseFiles], list[KeyedExample]], cases: Sequence[CaseFiles]) -> "beam.PTransform":
+    import apache_beam as beam
+
+    return beam.Create(cases) | beam.Reshuffle() | beam.FlatMap(read)
+
+
+def build(
+    cases: Sequence[CaseFiles],
+    data: DataConfig,
+    folder: Path,
+    allow_incomplete: bool,
+    release: str,
+    beam_options: "PipelineOptions | None" = None,
+) -> None:
     """Writes the prepared data set of some cases into an existing folder.
+
+    Args:
+      cases: their files.
+      data: slice geometry, modalities, classes and split.
+      folder: receives the data set; use `records.new_folder`.
+      allow_incomplete: accept cases that lack modalities or the label.
+      release: what the cases are, for the record.
+      beam_options: read the cases on Apache Beam, whose workers need to see them and the folder. The slices and their
+        order are the same; large sets may be cut into shards elsewhere.
 
     Raises:
       CaseError: a case cannot be used.
@@ -92,9 +133,10 @@ def build(cases: Sequence[CaseFiles], data: DataConfig, folder: Path, allow_inco
     num_slices = len(cases) * len(range(data.slice_start, data.slice_stop, data.slice_step))
     bytes_per_pixel = 2 * data.num_modalities + 1  # Half-precision images and the label.
     require_space(folder, num_slices * data.height * data.width * bytes_per_pixel)
-    config = BratsConfig(data=data, cases=cases, allow_incomplete=allow_incomplete)
+    config = BratsConfig(data=data, cases=cases, allow_incomplete=allow_incomplete, on_beam=beam_options is not None)
     write_data_set(
         lambda data_dir: Brats(data_dir=data_dir, config=config),
         folder,
         lambda: data_set_record(data, "brats", release, config.split, config.patients),
+        beam_options,
     )

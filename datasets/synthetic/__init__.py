@@ -1,6 +1,6 @@
 """Generated slices as a data set that TFDS reads."""
 
 from datasets.synthetic.blocks import Generation
-from datasets.synthetic.synthetic import blocks_folder, build, make_blocks
+from datasets.synthetic.synthetic import blocks_folder, build, make_blocks, make_blocks_on_beam
 
-__all__ = ["Generation", "blocks_folder", "build", "make_blocks"]
+__all__ = ["Generation", "blocks_folder", "build", "make_blocks", "make_blocks_on_beam"]

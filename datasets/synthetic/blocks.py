@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from datasets.features import synthetic_features
+from datasets.features import serialize, synthetic_features
 from mmsynth_tf import records
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig, GenerationConfig
@@ -29,6 +30,7 @@ class Generation(Protocol):
 
     data: DataConfig
     settings: GenerationConfig
+    draws_per_block: int
     identity: Mapping[str, Any]
 
     def block(self, number: int, counts: collections.Counter) -> Iterator[dict[str, Any]]: ...
@@ -56,12 +58,15 @@ class Blocks:
       folder: made if needed.
       generation: makes the blocks.
 
+    Attributes:
+      folder: as given.
+
     Raises:
       UserError: the folder holds blocks of another generation.
     """
 
     def __init__(self, folder: Path, generation: Generation):
-        self._folder, self._generation = folder, generation
+        self.folder, self._generation = folder, generation
         self._features = tfds.features.FeaturesDict(synthetic_features(generation.data))
         self._counts: dict[int, dict[str, int]] = {}
         self._claim()
@@ -82,7 +87,23 @@ class Blocks:
                     return
                 if number not in finished:
                     synthesis.require_progress(_total(finished.values()), self._generation.settings)
-                    self._make(number)
+                    self.make_block(number)
+
+    def expected(self, count: int) -> list[int]:
+        """The blocks that are missing, as far as one can tell, for `count` samples; none if nothing is missing.
+
+        Raises:
+          GenerationError: the filters accept too few samples.
+        """
+        if sum(self.first(count)) == count:
+            return []
+        finished = self._finished()
+        total = _total(finished.values())
+        synthesis.require_progress(total, self._generation.settings)
+        per_block = total["kept"] / len(finished) if total["kept"] else self._generation.draws_per_block
+        needed = max(math.ceil(count / per_block), 1 + max(finished, default=-1))
+        missing = [number for number in range(needed) if number not in finished]
+        return missing or [needed]
 
     def first(self, count: int) -> list[int]:
         """How many samples of each block, from block 0 on, are the first `count` of all; sums to less if some miss."""
@@ -97,11 +118,12 @@ class Blocks:
         content = json.loads(self._path(number, "json").read_text(encoding="utf-8"))
         return Block(self._path(number, "tfrecord"), content["counts"], content["samples"])
 
-    def _make(self, number: int) -> None:
+    def make_block(self, number: int) -> None:
+        """Makes one block, whether or not it is finished."""
         counts, samples = collections.Counter(kept=0), []
         with records.atomic_path(self._path(number, "tfrecord")) as path, tf.io.TFRecordWriter(str(path)) as writer:
             for example in self._generation.block(number, counts):
-                record = self._features.serialize_example(example)
+                record = serialize(self._features, example)
                 writer.write(record)
                 samples.append(self._describe(example, len(record)))
         text = json.dumps({"counts": counts, "samples": samples})
@@ -114,18 +136,18 @@ class Blocks:
 
     def _finished(self) -> dict[int, dict[str, int]]:
         """Counts of the finished blocks, by number; those of other workers among them."""
-        for path in self._folder.glob("block-*.json"):
+        for path in self.folder.glob("block-*.json"):
             number = int(path.stem.removeprefix("block-"))
             if number not in self._counts:
                 self._counts[number] = self.read(number).counts
         return self._counts
 
     def _path(self, number: int, suffix: str) -> Path:
-        return self._folder / f"block-{number:06d}.{suffix}"
+        return self.folder / f"block-{number:06d}.{suffix}"
 
     def _claim(self) -> None:
         """Writes down whose blocks these are, or checks that those which lie here are of the same making."""
-        identity, path = json.loads(json.dumps(self._generation.identity)), self._folder / _IDENTITY_FILE
+        identity, path = json.loads(json.dumps(self._generation.identity)), self.folder / _IDENTITY_FILE
         if not path.is_file():
             records.write_text(path, json.dumps(identity, indent=1))
             return
@@ -133,7 +155,7 @@ class Blocks:
         differing = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
         if set(differing) - {_IRRELEVANT}:
             raise UserError(
-                f"{self._folder} holds samples of an unfinished data set that was made otherwise: "
+                f"{self.folder} holds samples of an unfinished data set that was made otherwise: "
                 f"{', '.join(differing)} differ. Give the command that was stopped, another --output, "
                 "or delete that folder."
             )

@@ -4,21 +4,25 @@ import collections
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from datasets.features import synthetic_features
 from datasets.prepare import data_set_record, require_space
+from datasets.synthetic import beam_blocks
 from datasets.synthetic.blocks import Block, Blocks, Generation
 from datasets.synthetic.statistics import LabelStatistics
 from mmsynth_tf import constants, records
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.generation import card_writer, synthesis
 from mmsynth_tf.reading.splits import TEST, TRAIN, VALIDATION
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 _NAME, _VERSION = "synthetic", "1.0.0"
 _DESCRIPTION = f"Synthetic registered slices with lesion labels. {constants.DISCLAIMER}"
@@ -44,11 +48,35 @@ def make_blocks(generation: Generation, count: int, output: Path, worker: int = 
       UserError: samples of another generation lie there.
       OSError: the disk is too small or cannot be written.
     """
+    blocks = _blocks(generation, count, output)
+    blocks.make(count, worker, num_workers)
+    return blocks
+
+
+def _blocks(generation: Generation, count: int, output: Path) -> Blocks:
+    """The blocks of a data set, for whose missing samples there is space."""
     blocks = Blocks(blocks_folder(output), generation)
     missing = count - sum(blocks.first(count))
     require_space(output.parent, missing * _bytes_per_sample(generation))
-    blocks.make(count, worker, num_workers)
     return blocks
+
+
+def make_blocks_on_beam(
+    make_generation: Callable[[], Generation], count: int, output: Path, options: "PipelineOptions"
+) -> None:
+    """Makes all samples of a data set that are missing on Apache Beam; `build` then packs them.
+
+    Args:
+      make_generation: makes the generators; pickled, and called once in each process.
+      count: number of samples of the data set.
+      output: folder of the data set, which need not exist; all workers need to see it.
+      options: of the pipelines.
+
+    Raises:
+      as `make_blocks`.
+    """
+    blocks = _blocks(make_generation(), count, output)
+    beam_blocks.make(blocks, make_generation, count, options)
 
 
 def build(generation: Generation, count: int, output: Path, folder: Path) -> None:

@@ -285,6 +285,14 @@ def make_repeatable() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+def repeatable_generation(
+    workdir: str | pathlib.Path, labels_from: str | pathlib.Path, config: configs.Config
+) -> Generation:
+    """A `Generation` that gives the same bits in every process; also for processes that begin with it."""
+    make_repeatable()
+    return Generation(workdir, labels_from, config)
+
+
 def made_with() -> dict[str, str]:
     """Versions and device, on which the last bit of a float may depend."""
     gpus = tf.config.list_physical_devices("GPU")

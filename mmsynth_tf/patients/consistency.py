@@ -3,11 +3,8 @@
 import numpy as np
 import scipy.ndimage
 
-# Standard deviations of Gaussians along the axis of slices, mm: of slices' brightness, and of detail, so that made
-# volumes are about as rough as real ones (docs/results/slice_consistency.md).
+# Standard deviation of the Gaussian along the axis of slices that evens out their brightness, mm.
 LEVEL_SIGMA = 16.0
-TRANSLATED_BLUR = 0.5
-SYNTHESISED_BLUR = 0.75
 
 
 def roughness(slices: np.ndarray) -> float:

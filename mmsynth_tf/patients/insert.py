@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 import tensorflow as tf
 
+from mmsynth_tf import constants
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.models import fusion, structure
 from mmsynth_tf.patients import batch, consistency, files, lesions, patient, segment
@@ -48,7 +49,7 @@ class Insert:
     remove_lesion: bool = False
     seed: int = 0
     smooth: bool = True
-    blur: float = consistency.SYNTHESISED_BLUR
+    blur: float = constants.SYNTHESISED_BLUR
     largest: int = 1
     release: str = files.CANONICAL
 

@@ -56,7 +56,7 @@ class Sampler:
     seed: int = 0
     correlation: float = 12.0
     smooth: bool = True
-    blur: float = consistency.SYNTHESISED_BLUR
+    blur: float = constants.SYNTHESISED_BLUR
 
     def __post_init__(self):
         self.models.require("sample_structure", "synthesize")

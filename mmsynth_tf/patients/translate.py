@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmsynth_tf import constants
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.patients import batch, consistency, files, patient
 from mmsynth_tf.patients.slice_models import SliceModels
@@ -36,7 +37,7 @@ class Translate:
     source: str | None = None
     targets: Sequence[str] = ()
     smooth: bool = True
-    blur: float = consistency.TRANSLATED_BLUR
+    blur: float = constants.TRANSLATED_BLUR
     largest: int = 1
 
     def __post_init__(self):

@@ -202,18 +202,19 @@ class _Inspection:
         """Maps label values to classes; uint8 [x, y, z]."""
         path, classes = self.files.label.path, self.files.release.label_values
         classes = classes or {value: value for value in range(self.data.num_classes)}
-        inside = array != 0
-        values = np.unique(array[inside])
+        inside = array.T != 0  # Axes reversed: in the order of memory.
+        found = array.T[inside]
+        values = np.unique(found)
         unknown = [f"{value:g}" for value in values.tolist() if value not in classes]
         if unknown:
             allowed = ", ".join(map(str, sorted(classes)))
             text = f"unknown label value {', '.join(unknown[:5])}; {self.files.release.name} has {allowed}"
             self._report(path, text, "Repair the label, or name the right numbering with --release")
             return None
-        label = np.zeros(array.shape, np.uint8)
+        label = np.zeros(array.shape, np.uint8, order="F")
         table = np.zeros(max(classes) + 1, np.uint8)
         table[list(classes)] = list(classes.values())
-        label[inside] = table[array[inside].astype(np.intp)]
+        label.T[inside] = table[found.astype(np.intp)]
         if label.max() >= self.data.num_classes:
             text = f"class {label.max()} is outside the {self.data.num_classes} configured classes"
             self._report(path, text, "Name all classes in --config.data.labels")

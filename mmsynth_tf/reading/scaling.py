@@ -21,6 +21,8 @@ import dataclasses
 import numpy as np
 
 FOREGROUND_MIN = 1 / 256
+# Integers that reach further are sorted: a table of their counts would be larger than they are.
+_MOST_COUNTED = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,15 +73,30 @@ def measure_range(volume: np.ndarray, percentiles: tuple[float, float]) -> Inten
         hold their difference.
     """
     background = background_value(volume)
-    values = volume[volume != background]
+    # Files hold x fastest: with the axes reversed the values are taken in the order of memory, many times faster.
+    reversed_axes = volume.T
+    values = reversed_axes[reversed_axes != background]
     if not values.size:
         raise ValueError("the volume is constant")
-    low, high = np.percentile(values, percentiles).tolist()
+    low, high = _percentiles(values, percentiles)
     if not high - low <= float(np.finfo(np.float32).max):
         raise ValueError(f"the values of the volume reach too far, from {low:g} to {high:g}")
     if low >= high:
         raise ValueError(f"the volume has no contrast: both percentiles {percentiles} of its foreground are {low:g}")
     return IntensityRange(background, low, high)
+
+
+def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> list[float]:
+    """As `np.percentile`, but integers are counted instead of sorted, in a fifth of the time."""
+    smallest, largest = values.min().item(), values.max().item()
+    if not np.issubdtype(values.dtype, np.integer) or largest - smallest > _MOST_COUNTED:
+        return np.percentile(values, percentiles).tolist()
+    up_to = np.cumsum(np.bincount(values.astype(np.intp) - smallest))
+    place = np.asarray(percentiles) / 100 * (values.size - 1)
+    below = np.floor(place)
+    # The values at two neighbouring places of the sorted values.
+    left, right = (np.searchsorted(up_to, np.minimum(n, values.size - 1), side="right") for n in (below, below + 1))
+    return (smallest + left + (right - left) * (place - below)).tolist()
 
 
 def foreground(values: np.ndarray, intensities: IntensityRange) -> np.ndarray:
@@ -90,4 +107,5 @@ def foreground(values: np.ndarray, intensities: IntensityRange) -> np.ndarray:
 def scale(values: np.ndarray, intensities: IntensityRange) -> np.ndarray:
     """Scales values of any shape and number type by the rule above; float32, 0 or in [1/256, 1]."""
     scaled = (values.astype(np.float32) - intensities.low) / (intensities.high - intensities.low)
-    return np.where(foreground(values, intensities), np.clip(scaled, FOREGROUND_MIN, 1.0), 0.0).astype(np.float32)
+    inside = foreground(values, intensities)
+    return np.where(inside, np.clip(scaled, FOREGROUND_MIN, 1.0), 0.0).astype(np.float32, copy=False)
