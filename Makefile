@@ -12,15 +12,17 @@ VENV := .venv-$(VERSION)
 INSTALLED := $(VENV)/.installed
 DEMO_OUTPUT := demo_output
 EXPERIMENTS_OUTPUT := experiments_output
+BENCH_OUTPUT := bench_output
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo experiments test lint clean
+.PHONY: help install demo experiments bench test lint clean
 
 help:
 	@echo "make demo   whole pipeline on the phantom, ends by naming an HTML report ($(DEMO_OUTPUT)/)"
 	@echo "make experiments   all experiments, small, on the phantom ($(EXPERIMENTS_OUTPUT)/)"
+	@echo "make bench  how fast it is, as ratios within one run ($(BENCH_OUTPUT)/)"
 	@echo "make test   run the tests;  make lint   check style and format"
 	@echo "make clean  remove the virtual environments"
 	@echo "Python: $(PYTHON) $(VERSION); choose another with PYTHON=python3.12 make ..."
@@ -40,6 +42,9 @@ demo: $(INSTALLED)
 
 experiments: $(INSTALLED)
 	$(VENV)/bin/python -m mmsynth_tf.experiments_demo --workdir=$(EXPERIMENTS_OUTPUT)
+
+bench: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks --output=$(BENCH_OUTPUT)
 
 test: $(INSTALLED)
 	@# Most of the time goes to tracing, which uses one core: a worker a core, a file at a time.

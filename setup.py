@@ -57,6 +57,7 @@ EXTRAS_REQUIRE = {
         *on(OLD_PYTHON, "tensorflow[and-cuda]>=2.15.1,<2.16"),
         *on(NEW_PYTHON, "tensorflow[and-cuda]>=2.21,<2.22"),
     ],
+    "bench": ["torch==2.13.*"],  # For the comparison with PyTorch; torch.compile also wants a C++ compiler.
     # PyRadiomics, which it needs, is to be installed from its repository: its releases do not build on these Pythons.
     "frd": ["frd-score>=1.0.1"],
     "mha": MHA,

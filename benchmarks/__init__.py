@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat; each is a ratio of two times within one run."""
+"""How fast it is (`make bench`). Every figure is a ratio within one run, or stands beside what it was compared with."""

@@ -123,9 +123,10 @@ def head_slice(rng: np.random.Generator, num_modalities: int, num_classes: int =
 
 
 def slices(count: int, config: Config, seed: int = 0) -> tf.data.Dataset:
-    """`count` examples of `head_slice`."""
+    """`count` square examples of `head_slice`."""
     rng = np.random.default_rng(seed)
-    examples = [head_slice(rng, config.data.num_modalities, config.data.num_classes) for _ in range(count)]
+    n, classes, size = config.data.num_modalities, config.data.num_classes, config.data.height
+    examples = [head_slice(rng, n, classes, size) for _ in range(count)]
     return tf.data.Dataset.from_tensor_slices({name: np.stack([e[name] for e in examples]) for name in examples[0]})
 
 

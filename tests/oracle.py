@@ -218,6 +218,6 @@ def drawn_pairs(batch: Batch) -> Pairs:
 
 
 def _runs_of_two(pairs: Pairs) -> list[tuple[int, int, int]]:
-    """The triples (i; j, k) and (i; k, j) of pairs (i, j), (i, k) that follow each other."""
-    drawn = [(i, j, k) for (i, j), (same, k) in zip(pairs[::2], pairs[1::2], strict=True) if same == i]
+    """The triples (i; j, k) and (i; k, j) of pairs (i, j), (i, k) that follow each other; with two modalities none."""
+    drawn = [(i, j, k) for (i, j), (same, k) in zip(pairs[::2], pairs[1::2], strict=False) if same == i]
     return drawn + [(i, k, j) for i, j, k in drawn]

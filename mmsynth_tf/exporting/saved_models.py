@@ -70,10 +70,7 @@ def export(workdir: str | pathlib.Path, output: str | pathlib.Path, overwrite: b
         config = settings.get(constants.STRUCTURE) or next(iter(settings.values()))
         threshold = config.generation.structure_threshold
         functions = signatures.Signatures(models, config.data, threshold).trace()
-        module = tf.Module()
-        # Only what the functions use, each once: no discriminators, nothing of Keras.
-        module.weights = list({id(v): v for f in functions.values() for v in f.variables}.values())
-        tf.saved_model.save(module, str(folder), signatures=functions)
+        save(functions, folder)
         metadata = {
             **_describe_format(config.data, threshold),
             "latent_dim": models[constants.STRUCTURE].code_dim if constants.STRUCTURE in models else None,
@@ -83,6 +80,14 @@ def export(workdir: str | pathlib.Path, output: str | pathlib.Path, overwrite: b
         # Last: a folder without it is not whole.
         records.write_text(folder / METADATA_FILE, json.dumps(metadata, indent=1) + "\n")
     return metadata
+
+
+def save(functions: Mapping[str, Any], folder: pathlib.Path) -> None:
+    """Writes traced functions as a SavedModel with these signatures."""
+    module = tf.Module()
+    # Only what the functions use, each once: no discriminators, nothing of Keras.
+    module.weights = list({id(v): v for f in functions.values() for v in f.variables}.values())
+    tf.saved_model.save(module, str(folder), signatures=functions)
 
 
 def load_exported(path: str | pathlib.Path) -> ExportedModels:

@@ -1,0 +1,72 @@
+"""Runs the benchmarks and writes their records (JSON) and tables (Markdown).
+
+    python -m benchmarks --output=bench_output
+    python -m benchmarks --output=operations --only=operations --preset=paper
+
+Each figure is a ratio within one run, of medians over interleaved rounds; times
+and rates beside it tell how it came about, and change with the machine.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from mmsynth_tf import commands
+
+if TYPE_CHECKING:
+    from mmsynth_tf.configs import Config
+    from mmsynth_tf.records import Record
+
+_BENCHMARKS = ("steps", "growth", "waiting", "generation", "torch_unet", "operations")
+
+_OUTPUT = flags.DEFINE_string("output", "bench_output", "Folder for records and tables.")
+_ONLY = flags.DEFINE_multi_enum("only", _BENCHMARKS, _BENCHMARKS, "Which to run.")
+_PRESET = flags.DEFINE_enum("preset", "cpu", ("cpu", "demo", "default", "paper"), "Sizes.")
+_ROUNDS = flags.DEFINE_integer("rounds", 11, "Rounds of each comparison.", lower_bound=1)
+
+
+def main(argv: list[str]) -> None:
+    commands.refuse_arguments(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
+    import tensorflow as tf
+
+    from benchmarks import table
+    from mmsynth_tf import presets, records
+
+    config, output, sections = presets.preset(_PRESET.value), Path(_OUTPUT.value), {}
+    machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), TensorFlow {tf.__version__}, preset {_PRESET.value}"
+    for name in dict.fromkeys(_ONLY.value):
+        began = time.monotonic()
+        sections[name] = list(_records(name, config))
+        records.write_json(output / f"{name}.json", sections[name])
+        records.write_text(output / "benchmarks.md", table.page(sections, machine))
+        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+    print((output / "benchmarks.md").read_text(encoding="utf-8"))
+
+
+def _records(name: str, config: "Config") -> Iterable["Record"]:
+    """What one benchmark measures."""
+    from benchmarks import generation, growth, operations, steps, torch_unet, waiting
+    from mmsynth_tf import configs, presets
+
+    rounds, larger = _ROUNDS.value, {name: presets.preset(name) for name in ("default", "paper")}
+    unet = configs.override(config, {"data.height": 96, "data.width": 96, "segmentation.batch_size": 8})
+    benchmarks: dict[str, Callable[[], Iterable[Record]]] = {
+        "steps": lambda: steps.run(config, rounds),
+        "growth": lambda: growth.run(config, rounds),
+        "waiting": lambda: waiting.run(config, larger, rounds),
+        "generation": lambda: generation.run(config, samples=2 * config.generation.batch_size, rounds=3),
+        "torch_unet": lambda: torch_unet.run(unet, rounds),
+        "operations": lambda: operations.run(config),
+    }
+    return benchmarks[name]()
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,110 @@
+"""Samples a second from an exported SavedModel, filters included."""
+
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks import stage_step, timing
+from mmsynth_tf import constants
+from mmsynth_tf.configs import Config
+from mmsynth_tf.exporting import saved_models, signatures
+from mmsynth_tf.generation import contour_filter
+from mmsynth_tf.measures import metrics
+from mmsynth_tf.parallel import map_in_order
+from mmsynth_tf.records import Record
+
+Rows = dict[str, np.ndarray]
+
+
+def run(config: Config, samples: int, rounds: int) -> Iterator[Record]:
+    """Makes the same samples in batches, one at a time, and in batches whose maps are filtered after the networks.
+
+    The networks are untrained, and every sample goes the whole way, whatever the filters say.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        made = maker(config, Path(folder))
+        drawn = draws(config, samples)
+        size = config.generation.batch_size
+        ways = {
+            "batches, filter beside the networks": functools.partial(made.make, drawn, size, beside=True),
+            "batches, filter after the networks": functools.partial(made.make, drawn, size, beside=False),
+            "one at a time": functools.partial(made.make, drawn, 1, beside=False),
+        }
+        seconds = timing.interleaved(ways, rounds)
+    beside, _, alone = seconds.values()
+    slices = samples * config.data.num_modalities
+    for way, value in seconds.items():
+        yield {
+            "way": way,
+            "batch_size": 1 if value == alone else size,
+            "slices_per_second": slices / value,
+            "times_faster_than_one_at_a_time": alone / value,
+            "times_longer_than_beside": value / beside,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Maker:
+    """Makes samples with the signatures of a SavedModel."""
+
+    signatures: Mapping[str, tf.types.experimental.ConcreteFunction]
+    config: Config
+
+    def make(self, draws: Rows, size: int, beside: bool) -> np.ndarray:
+        """Samples of all draws.
+
+        Args:
+          draws: `code` float32 [N, L] and `label` uint8 [N, H, W, 1]; N a multiple of `size`.
+          size: samples that go through the networks together.
+          beside: filter the maps of a batch in a thread while the networks make the batch before.
+
+        Returns:
+          Mask error and Dice of each: float64 [N, 2].
+        """
+        maps = (self._maps(*batch) for batch in _split(draws, size))
+        filtered = map_in_order(self._filter, maps, workers=1) if beside else map(self._filter, maps)
+        return np.concatenate([self._complete(batch) for batch in filtered])
+
+    def _maps(self, code: np.ndarray, label: np.ndarray) -> Rows:
+        found = self.signatures["sample_structure"](code=tf.constant(code))
+        return {name: (value.numpy() >= 0.5).astype(np.uint8) for name, value in found.items()} | {"label": label}
+
+    def _filter(self, maps: Rows) -> Rows:
+        errors = contour_filter.mask_errors(maps["structure"][..., 0], maps["background"][..., 0])
+        return {**maps, "mask_error": errors}
+
+    def _complete(self, maps: Rows) -> np.ndarray:
+        structure, background = (tf.constant(maps[name], tf.float32) for name in ("structure", "background"))
+        images = self.signatures["synthesize"](
+            structure=structure, background=background, label=tf.constant(maps["label"])
+        )
+        dice = [self._dice(images[name], name, maps["label"]) for name in self.config.data.modalities]
+        return np.stack([maps["mask_error"], np.mean(dice, axis=0)], axis=1)
+
+    def _dice(self, images: tf.Tensor, modality: str, label: np.ndarray) -> list[float]:
+        found = self.signatures[f"segment_{modality}"](image=images)["probabilities"].numpy().argmax(axis=-1)
+        return [metrics.dice(own[..., 0] > 0, other > 0) for own, other in zip(label, found, strict=True)]
+
+
+def maker(config: Config, folder: Path) -> Maker:
+    """Exports untrained networks and loads them again."""
+    models = {stage: stage_step.model(stage, config) for stage in constants.STAGES}
+    functions = signatures.Signatures(models, config.data, config.generation.structure_threshold).trace()
+    saved_models.save(functions, folder)
+    return Maker(tf.saved_model.load(str(folder)).signatures, config)
+
+
+def draws(config: Config, samples: int) -> Rows:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, config.data.num_classes, (samples, *config.data.image_size, 1)).astype(np.uint8)
+    return {"code": rng.standard_normal((samples, config.structure.latent_dim)).astype(np.float32), "label": labels}
+
+
+def _split(draws: Rows, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for start in range(0, len(draws["code"]), size):
+        yield tuple(draws[name][start : start + size] for name in ("code", "label"))

@@ -1,0 +1,60 @@
+"""Compiled training steps on made-up batches, also in the literal form of the same losses."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from mmsynth_tf import constants, training
+from mmsynth_tf.configs import Config
+from mmsynth_tf.models.stage import Batch, StageModel
+from tests import fakes, oracle
+
+
+def model(stage: str, config: Config) -> StageModel:
+    """A stage's untrained model with its optimizers; equal configurations give equal weights."""
+    tf.keras.utils.set_random_seed(config.runtime.seed)
+    with training.precision(config.runtime.precision):
+        built = training.STAGES[stage].build(config)
+        built.compile(training.optimizers(stage, config))
+    return built
+
+
+def literal_model(stage: str, config: Config, batch: Batch) -> StageModel:
+    """The same model with the losses of `tests.oracle`: one modality after the other, pair by pair."""
+    literal = model(stage, config)
+    pairs = oracle.drawn_pairs(batch) if stage == constants.SYNTHESIS and config.synthesis.triples_per_slice else None
+    terms: dict[str, Callable[[Batch], dict[str, tf.Tensor]]] = {
+        constants.STRUCTURE: lambda rows: oracle.structure_terms(literal, rows, training=True),
+        constants.SEGMENTATION: lambda rows: oracle.segmentation_terms(literal, rows),
+        constants.SYNTHESIS: lambda rows: oracle.ModalityOracle(literal, rows, pairs, training=True).terms(),
+    }
+    literal.forward = lambda rows, training: {}
+    literal.loss_terms = lambda rows, tensors: terms[stage](rows)
+    return literal
+
+
+def batches(stage: str, config: Config) -> tf.data.Dataset:
+    """The stage's batches of made-up slices, by its own input pipeline."""
+    return training.STAGES[stage].batches(fakes.slice_source(config), config)
+
+
+def one_batch(stage: str, config: Config) -> Batch:
+    """A batch whose rows all have the modality pairs of the first."""
+    batch = next(iter(batches(stage, config)))
+    shared = {name: tf.repeat(batch[name][:1], len(batch[name]), axis=0) for name in batch if name.startswith("pair_")}
+    return {**batch, **shared}
+
+
+class Step:
+    """A model's compiled step on one device, always on the same batch."""
+
+    def __init__(self, trained: StageModel, batch: Batch):
+        self._compiled, self._batch = tf.function(trained.train_step), batch
+
+    def __call__(self) -> dict[str, float]:
+        """Runs a step; returns what it reports."""
+        return {name: float(value) for name, value in self._compiled(self._batch).items()}
+
+    @property
+    def graph(self) -> tf.Graph:
+        return self._compiled.get_concrete_function(self._batch).graph

@@ -1,0 +1,121 @@
+"""Steps of each stage beside the literal version of the same mathematics, and beside their own fastest convolution."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import tensorflow as tf
+
+from benchmarks import operations, stage_step, timing
+from benchmarks.operations import Convolution
+from mmsynth_tf import configs, constants
+from mmsynth_tf.configs import Config
+from mmsynth_tf.models.stage import StageModel
+from mmsynth_tf.records import Record
+
+# What the literal version does without.
+_WITHOUT = {
+    "structure.match_codes": False,
+    "structure.match_edges": False,
+    "structure.detail": False,
+    "structure.reconstruction_blur": 0.0,
+    "synthesis.contrast_condition": False,
+    "synthesis.skips": False,
+}
+# So many different convolutions are tried, those with most of the operations first.
+_CONVOLUTIONS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Contest:
+    """A stage's step and the literal one.
+
+    Attributes:
+      stage: its name.
+      sums: how the sums over pairs are computed.
+      model: what `step` trains.
+      step: runs a step.
+      literal: runs a literal step.
+      difference: largest relative difference of a loss or gradient norm in their first steps.
+    """
+
+    stage: str
+    sums: str
+    model: StageModel
+    step: stage_step.Step
+    literal: stage_step.Step
+    difference: float
+
+    @functools.cached_property
+    def work(self) -> operations.Work:
+        return operations.of_graph(self.step.graph, self.model)
+
+
+def run(config: Config, rounds: int) -> Iterator[Record]:
+    """Times the steps of all stages, those of the synthesis stage with exact sums and with sampled pairs."""
+    config = configs.override(config, _WITHOUT)
+    exact, sampled = (configs.override(config, {"synthesis.triples_per_slice": count}) for count in (0, 1))
+    yield from times([prepare(constants.STRUCTURE, "", config)], rounds)
+    yield from times([prepare(constants.SEGMENTATION, "", config)], rounds)
+    yield from times(
+        [prepare(constants.SYNTHESIS, "all pairs", exact), prepare(constants.SYNTHESIS, "sampled pairs", sampled)],
+        rounds,
+    )
+
+
+def prepare(stage: str, sums: str, config: Config) -> Contest:
+    """Compiles both steps and takes the first of each."""
+    batch = stage_step.one_batch(stage, config)
+    model = stage_step.model(stage, config)
+    step, literal = (stage_step.Step(m, batch) for m in (model, stage_step.literal_model(stage, config, batch)))
+    return Contest(stage, sums, model, step, literal, largest_difference(step(), literal()))
+
+
+def times(contests: Sequence[Contest], rounds: int) -> Iterator[Record]:
+    """A record for each; the first computes the sums over all pairs."""
+    alone = {c: _alone(c) for contest in contests for c in costliest(contest.work.convolutions)}
+    steps = {f"step {c.sums}": c.step for c in contests} | {f"literal {c.sums}": c.literal for c in contests}
+    seconds = timing.interleaved({**steps, **alone}, rounds)
+    ceiling = max(3 * c.flops / seconds[c] for c in alone)
+    for contest in contests:
+        own, literal = (seconds[f"{which} {contest.sums}"] for which in ("step", "literal"))
+        yield {
+            "stage": contest.stage,
+            "sums": contest.sums,
+            "milliseconds": 1e3 * own,
+            "literal_milliseconds": 1e3 * literal,
+            "times_faster": literal / own,
+            "times_faster_than_literal_all_pairs": seconds[f"literal {contests[0].sums}"] / own,
+            "largest_difference": contest.difference,
+            "gflop": contest.work.flops / 1e9,
+            "gflop_per_second": contest.work.flops / own / 1e9,
+            "ceiling_gflop_per_second": ceiling / 1e9,
+            "share_of_ceiling": contest.work.flops / own / ceiling,
+        }
+
+
+def largest_difference(values: Mapping[str, float], others: Mapping[str, float]) -> float:
+    """Largest relative difference between what two steps report."""
+    return max(abs(value - others[name]) / max(abs(value), 1e-6) for name, value in values.items())
+
+
+def costliest(convolutions: Sequence[Convolution]) -> list[Convolution]:
+    """The different ones that take most operations altogether."""
+    totals = {c: c.flops * convolutions.count(c) for c in convolutions}
+    return sorted(totals, key=totals.get, reverse=True)[:_CONVOLUTIONS]
+
+
+def _alone(convolution: Convolution) -> Callable[[], object]:
+    """The convolution with both of its gradients, and nothing else."""
+    shapes = convolution.inputs, convolution.filters, convolution.outputs
+    inputs, filters, gradient = (tf.random.stateless_normal(shape, [0, i]) for i, shape in enumerate(shapes))
+    stride = round(convolution.inputs[1] / convolution.outputs[1])
+
+    @tf.function
+    def passes() -> tuple[tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, filters])
+            outputs = tf.nn.conv2d(inputs, filters, stride, "SAME")
+        return outputs, tape.gradient(outputs, [inputs, filters], gradient)
+
+    return passes
