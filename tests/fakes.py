@@ -13,7 +13,7 @@ from mmsynth_tf.models.lesion_processor import LesionProcessor
 from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.models.stage import Batch
-from mmsynth_tf.models.structure_gan import StructureGAN
+from mmsynth_tf.models.structure_gan import StructureGAN, code_dim
 
 SIZE = 16
 
@@ -147,7 +147,8 @@ def unregistered_slices(rng: np.random.Generator, config: Config, batch_size: in
 
 def structure_batch(rng: np.random.Generator, config: Config, batch_size: int = 2) -> Batch:
     """A batch for `StructureGAN` with random maps."""
-    shape, codes = (batch_size, SIZE, SIZE, 1), (batch_size, config.structure.latent_dim)
+    shape = (batch_size, SIZE, SIZE, 1)
+    codes = batch_size, code_dim(config.data.image_size, config.structure)
     return {
         "structure": tf.constant(rng.integers(0, 2, shape), tf.float32),
         "background": tf.constant(rng.integers(0, 2, shape), tf.float32),

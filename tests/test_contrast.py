@@ -1,12 +1,11 @@
 """What describes a slice's contrast, and synthesis on condition of it."""
 
-import fakes
 import numpy as np
 import pytest
 import tensorflow as tf
-import training_checks
 
 from mmsynth_tf.models import contrast
+from tests import fakes, training_checks
 
 
 def slice_of(healthy, lesion, size=8):

@@ -112,3 +112,48 @@ def test_without_matching_the_noise_is_the_code(rng):
     model = fakes.structure_gan(fakes.tiny_config())
     code = tf.constant(rng.standard_normal((3, 4)), tf.float32)
     np.testing.assert_array_equal(model.latent(code), code)
+
+
+EVERYTHING = {
+    "structure__match_codes": True,
+    "structure__match_edges": True,
+    "structure__detail": True,
+    "structure__reconstruction_blur": 1.0,
+}
+
+
+@pytest.fixture
+def whole_batch(rng):
+    return fakes.structure_batch(rng, fakes.tiny_config(**EVERYTHING))
+
+
+def test_beyond_the_paper_every_variable_has_a_gradient(whole_batch):
+    model = build(**EVERYTHING)
+    # A flow starts with shifts and scales that nothing reaches.
+    for variable in model.code_flow.trainable_variables:
+        variable.assign_add(0.1 * tf.random.stateless_normal(variable.shape, [0, 1]))
+    training_checks.assert_no_idle_variable(model, whole_batch)
+
+
+def test_beyond_the_paper_xla_agrees(whole_batch):
+    training_checks.assert_xla_agrees(lambda: build(**EVERYTHING), whole_batch)
+
+
+def test_the_end_of_a_code_is_detail(whole_batch):
+    model, code = build(**EVERYTHING), whole_batch["code"].numpy()
+    assert model.code_dim == 4 + 16 * 16 == code.shape[1]
+    other = code.copy()
+    other[0, -1] += 1.0
+    before, after = (model.decode(tf.constant(c)).numpy()[..., 0] for c in (code, other))
+    changed = np.abs(after - before) > 0
+    assert changed[0, -2:, -2:].any()
+    assert not changed[0, :4, :4].any() and not changed[1].any()
+
+
+def test_the_edge_offset_brings_as_many_edges_as_real_maps_have(rng):
+    model = build(**EVERYTHING)
+    fake = tf.constant(rng.uniform(size=(4, 16, 16, 1)), tf.float32)
+    real = tf.cast(fake > 0.8, tf.float32)
+    for _ in range(200):
+        model.observe_edges(real, fake)
+    assert float(tf.sigmoid(-model.edge_offset)) == pytest.approx(0.8, abs=0.03)
