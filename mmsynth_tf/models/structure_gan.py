@@ -9,7 +9,8 @@ from mmsynth_tf.models import losses, networks, structure
 from mmsynth_tf.models.code_flow import CodeFlow
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 
-_STATISTICS_DECAY = 0.998
+# Code statistics are averages over so many steps, and over the last quarter of the steps while these are few.
+_STATISTICS_STEPS, _YOUNG_SHARE = 500, 4
 # Codes that the flow learns from for each encoded map.
 _FLOW_DRAWS = 8
 # Of the edge offset, for a difference of 1 in density: settles within some hundred steps.
@@ -69,9 +70,10 @@ class StructureGAN(StageModel):
         replicated = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}
         self.code_mean = tf.Variable(tf.zeros([config.latent_dim]), name="code_mean", **replicated)
         self.code_covariance = tf.Variable(tf.eye(config.latent_dim), name="code_covariance", **replicated)
+        self.observed_steps = tf.Variable(0.0, name="observed_steps", **replicated)
         # Added to the log odds of generated edges, so that there are as many as in real maps.
         self.edge_offset = tf.Variable(0.0, name="edge_offset", **replicated)
-        self.statistics = (self.code_mean, self.code_covariance, self.edge_offset)
+        self.statistics = (self.code_mean, self.code_covariance, self.observed_steps, self.edge_offset)
         self.term_weights = config.weights
         self.groups = {
             "generator": Group((self.encoder, self.decoder, self.mask_generator), self.GENERATOR_TERMS),
@@ -152,8 +154,10 @@ class StructureGAN(StageModel):
         deviation = z - mean
         covariance = tf.matmul(deviation, deviation, transpose_a=True) / tf.cast(tf.shape(z)[0], tf.float32)
         covariance = losses.across_replicas(tf.distribute.ReduceOp.MEAN, covariance)
+        rate = tf.maximum(1.0 / _STATISTICS_STEPS, _YOUNG_SHARE / (_YOUNG_SHARE + self.observed_steps))
         for average, value in ((self.code_mean, mean), (self.code_covariance, covariance)):
-            average.assign(average + (1.0 - _STATISTICS_DECAY) * (tf.stop_gradient(value) - average))
+            average.assign(average + rate * (tf.stop_gradient(value) - average))
+        self.observed_steps.assign_add(1.0)
 
     def observe_edges(self, real: tf.Tensor, fake: tf.Tensor) -> None:
         """Moves the edge offset towards as many edges in generated maps as in real ones, both [B, H, W, 1]."""
