@@ -66,23 +66,24 @@ class Checkpoints:
     """Saves and restores the state of a run.
 
     Args:
-      run: the run's folder.
+      run: the run's folder; checkpoints are restored from it.
       keep: number of checkpoints to keep.
       state: what a checkpoint holds, by name.
       num_terms: T, number of loss terms.
+      output: where checkpoints are saved; `run` if not given.
 
     Attributes:
       sums: of the loss terms since the last row of the log, float64 [T]; for the log, to go on within an interval.
     """
 
-    def __init__(self, run: Path, keep: int, state: Mapping[str, Any], num_terms: int):
-        self._run = run
+    def __init__(self, run: Path, keep: int, state: Mapping[str, Any], num_terms: int, output: Path | None = None):
+        self._run, self._output = run, (output or run) / FOLDER
         self.sums = tf.Variable(tf.zeros([num_terms], tf.float64), trainable=False, name="sums")
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self._required = tf.train.Checkpoint(step=self._step, **state)
         self._optional = tf.train.Checkpoint(sums=self.sums)  # Version 0.1.0 saved at the ends of intervals alone.
         everything = tf.train.Checkpoint(step=self._step, **state, sums=self.sums)
-        self._manager = tf.train.CheckpointManager(everything, str(run / FOLDER), max_to_keep=keep)
+        self._manager = tf.train.CheckpointManager(everything, str(self._output), max_to_keep=keep)
 
     @property
     def step(self) -> int:
@@ -119,7 +120,7 @@ class Checkpoints:
     def _remove_leftovers(self) -> None:
         """Removes what processes left that were killed, or had no more space, while they saved."""
         kept = {Path(path).name for path in self._manager.checkpoints}
-        for path in (self._run / FOLDER).glob("c*"):
+        for path in self._output.glob("c*"):
             match = _FILE.fullmatch(path.name)
             if path.name.startswith(("ckpt-", "checkpoint.tmp")) and not (match and match[1] in kept):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

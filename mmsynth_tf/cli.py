@@ -83,7 +83,8 @@ def _sample() -> None:
     mmsynth sample --models=models/a --count=10 --output=made_up/ --label=labels/ --layout=nnunet
 
     Neighbouring slices are alike, but the stack has no anatomy from feet to
-    head. Without --label lesions are made up too.
+    head. Without --label lesions are made up too. A job that was stopped goes
+    on when the same command is given again.
     """
     from mmsynth_tf.patients import lesions, sample, sample_layouts
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from mmsynth_tf import callbacks, interruption
+from mmsynth_tf import callbacks, interruption, workers
 from mmsynth_tf.checkpoints import Checkpoints
 from mmsynth_tf.models.stage import StageModel
 
@@ -46,7 +46,7 @@ def fit(
     with interruption.deferred() as deferral:
         # One epoch for Keras: a run may go on at any step, and intervals are counted by the callbacks.
         model.fit(
-            batches(start),
+            workers.own_rows(batches(start)),
             steps_per_epoch=steps - start,
             shuffle=False,
             verbose=0,

@@ -18,10 +18,10 @@ from mmsynth_tf import (
     constants,
     fitting,
     input_pipeline,
-    locks,
     prepared,
     previews,
     records,
+    workers,
 )
 from mmsynth_tf.checkpoints import WorkDirError
 from mmsynth_tf.fitting import Batches
@@ -92,11 +92,14 @@ STAGES: Mapping[str, Stage] = {
 
 @functools.cache
 def strategy() -> tf.distribute.Strategy:
-    """The process's MirroredStrategy over the visible GPUs, or else the logical CPUs; one is fine.
+    """Over the machines of TF_CONFIG; without it over the visible GPUs, or else the logical CPUs; one is fine.
 
     A second one over the same devices would count its collective operations from the start again, and
     TensorFlow 2.15 would take them for those of the first.
     """
+    several_machines = workers.strategy()
+    if several_machines:
+        return several_machines
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
@@ -154,9 +157,11 @@ def train(
     settings = STAGES[stage].settings(config)
     _require_whole(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    with locks.holding(folder), precision(config.runtime.precision):
-        _claim(folder, stage, config, [d.record for d in data])
-        run = Run(stage, config, folder, strategy())
+    with workers.output_folder(folder, strategy()) as output, precision(config.runtime.precision):
+        _require_same_run(folder, stage, config, [d.record for d in data])
+        if not checkpoints.paths(folder):  # Until there is one there is nothing to protect.
+            _describe_run(output, config, [d.record for d in data])
+        run = Run(stage, config, folder, strategy(), output)
         start = run.checkpoints.restore()
         if stage == constants.SYNTHESIS and config.synthesis.pretrained_lesion and not start:
             _install_segmenters(run.model, config, workdir)
@@ -212,10 +217,25 @@ def _install_segmenters(model: ModalityGAN, config: configs.Config, workdir: str
 
 
 class Run:
-    """A stage's model with its optimizers, moving average and checkpoints."""
+    """A stage's model with its optimizers, moving average and checkpoints.
 
-    def __init__(self, stage: str, config: configs.Config, folder: pathlib.Path, distribution: tf.distribute.Strategy):
-        self.stage, self.config, self.folder = stage, config, folder
+    Args:
+      stage: one of `constants.STAGES`.
+      config: settings.
+      folder: checkpoints are restored from here.
+      distribution: trains it.
+      output: gets what training leaves; `folder` if not given.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        config: configs.Config,
+        folder: pathlib.Path,
+        distribution: tf.distribute.Strategy,
+        output: pathlib.Path | None = None,
+    ):
+        self.stage, self.config, self.output = stage, config, output or folder
         self.settings = STAGES[stage].settings(config)
         self.distribution = distribution
         tf.keras.utils.set_random_seed(config.runtime.seed)
@@ -230,7 +250,7 @@ class Run:
             "statistics": list(self.model.statistics),
         }
         keep, num_terms = config.runtime.keep_checkpoints, len(self.model.terms)
-        self.checkpoints = checkpoints.Checkpoints(folder, keep, state, num_terms)
+        self.checkpoints = checkpoints.Checkpoints(folder, keep, state, num_terms, self.output)
 
     def fit(self, batches: Batches) -> None:
         """Trains from the restored step to the last one, saving at every `steps_per_checkpoint`."""
@@ -240,7 +260,7 @@ class Run:
             self.model,
             batches,
             self.checkpoints,
-            self.folder,
+            self.output,
             steps=self.settings.steps,
             interval=self.settings.steps_per_checkpoint,
             slices_per_step=self.settings.batch_size
@@ -355,25 +375,29 @@ def _read_trained_on(folder: pathlib.Path) -> list[dict]:
         ) from error
 
 
-def _claim(folder: pathlib.Path, stage: str, config: configs.Config, data_records: list[dict]) -> None:
-    """Writes the configuration to a new folder, or checks that the folder's run was started with the same."""
-    # Until there is a checkpoint there is nothing to protect.
-    if checkpoints.paths(folder):
-        if _read_trained_on(folder) != data_records:
-            raise WorkDirError(
-                f"{folder} holds a run on other data. Give it the same --data_dir, or another --workdir."
-            )
-        there, here = configs.fields(read_config(folder)), configs.fields(config)
-        differing = [
-            f"{name} is {there[name][0]} there, {value} now"
-            for name, (value, _) in here.items()
-            if name.startswith(STAGES[stage].depends_on) and there[name][0] != value
-        ]
-        if differing:
-            raise WorkDirError(
-                f"{folder} holds a run with other settings ({'; '.join(differing)}). "
-                "Use the same settings to continue it, or another --workdir."
-            )
+def _require_same_run(folder: pathlib.Path, stage: str, config: configs.Config, data_records: list[dict]) -> None:
+    """Refuses a folder that holds a run with other settings or on other data.
+
+    Raises:
+      WorkDirError: as said.
+    """
+    if not checkpoints.paths(folder):
         return
+    if _read_trained_on(folder) != data_records:
+        raise WorkDirError(f"{folder} holds a run on other data. Give it the same --data_dir, or another --workdir.")
+    there, here = configs.fields(read_config(folder)), configs.fields(config)
+    differing = [
+        f"{name} is {there[name][0]} there, {value} now"
+        for name, (value, _) in here.items()
+        if name.startswith(STAGES[stage].depends_on) and there[name][0] != value
+    ]
+    if differing:
+        raise WorkDirError(
+            f"{folder} holds a run with other settings ({'; '.join(differing)}). "
+            "Use the same settings to continue it, or another --workdir."
+        )
+
+
+def _describe_run(folder: pathlib.Path, config: configs.Config, data_records: list[dict]) -> None:
     records.write_text(folder / _TRAINED_ON_FILE, json.dumps(data_records, indent=1))
     records.write_text(folder / CONFIG_FILE, configs.to_json(config))

@@ -1,6 +1,7 @@
 """Patients who do not exist: their grid, their slices, and the layouts they are written in."""
 
 import dataclasses
+import gzip
 import json
 
 import nibabel
@@ -70,6 +71,44 @@ def test_folders_named_like_brats_can_be_read_as_cases(tmp_path):
     assert (tmp_path / "out" / "previews" / "synthetic_00001.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UserError, match="--overwrite"):
         sample_layouts.write(SAMPLER, 1, tmp_path / "out")
+
+
+@pytest.mark.parametrize("layout", ["brats", "nnunet"])
+def test_a_job_that_was_stopped_goes_on(tmp_path, layout, monkeypatch):
+    sample_layouts.write(SAMPLER, 3, tmp_path / "whole", layout=layout)
+    made = []
+
+    def make(sampler, index, fails=True):
+        if index == 2 and fails:
+            raise KeyboardInterrupt
+        made.append(index)
+        return original(sampler, index)
+
+    original = sample.Sampler.__call__
+    monkeypatch.setattr(sample.Sampler, "__call__", make)
+    with pytest.raises(KeyboardInterrupt):
+        sample_layouts.write(SAMPLER, 3, tmp_path / "stopped", layout=layout)
+    assert not (tmp_path / "stopped").exists()
+    with pytest.raises(UserError, match="had other settings or models"):
+        sample_layouts.write(dataclasses.replace(SAMPLER, seed=9), 3, tmp_path / "stopped", layout=layout)
+    monkeypatch.setattr(sample.Sampler, "__call__", lambda sampler, index: make(sampler, index, fails=False))
+    sample_layouts.write(SAMPLER, 3, tmp_path / "stopped", layout=layout)
+    assert made == [0, 1, 2]
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "stopped"}
+
+
+def contents(folder):
+    """What the files hold, but for times: those in gzip headers and in the manifest."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".gz":
+            found[path.relative_to(folder)] = gzip.decompress(path.read_bytes())
+        elif path.name == "manifest.json":
+            found[path.relative_to(folder)] = {**json.loads(path.read_text()), "created": None}
+        elif path.is_file():
+            found[path.relative_to(folder)] = path.read_bytes()
+    return found
 
 
 def test_folders_named_like_brats_pass_the_check(tmp_path):

@@ -1,7 +1,7 @@
 """The Keras model that all stages are: loss terms in groups, one optimizer a group."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -85,6 +85,24 @@ class StageModel(tf.keras.Model):
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         return self._report(self.loss_terms(batch, self.forward(batch, training=False)))
+
+    def make_train_function(self, force: bool = False) -> Callable[[Iterator], dict[str, tf.Tensor]]:
+        """The function that `fit` calls for each step. Keras 3 has none that works on several machines."""
+        strategy = self.distribute_strategy
+        step = tf.function(self.train_step, jit_compile=True) if self.jit_compile else self.train_step
+
+        # Nothing here needs autograph, which takes seconds.
+        @tf.function(autograph=False)
+        def train(batches: Iterator) -> dict[str, tf.Tensor]:
+            values = strategy.run(step, args=(next(batches),))
+            # They are the same on all replicas.
+            return {name: strategy.experimental_local_results(value)[0] for name, value in values.items()}
+
+        self.train_function = train
+        return train
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
+        """Keras 3 would draw a batch for this and average it, which fails on several machines; the model is built."""
 
     def _total(self, name: str, group: Group, terms: Mapping[str, tf.Tensor]) -> tf.Tensor:
         total = losses.weighted_sum({term: terms[term] for term in group.terms}, self.term_weights)

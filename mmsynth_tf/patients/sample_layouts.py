@@ -1,12 +1,16 @@
 """Writes made-up patients as a data set: folders named like BraTS 2018's, or nnU-Net's raw layout."""
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tqdm
 
 from mmsynth_tf import constants, records
+from mmsynth_tf.commands import UserError
+from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.patients import batch, files
 from mmsynth_tf.patients.files import FileGrid
 from mmsynth_tf.patients.sample import Sample, Sampler
@@ -16,12 +20,14 @@ from mmsynth_tf.reports import figures
 MANIFEST_FILE = "manifest.json"
 BRATS, NNUNET = "brats", "nnunet"
 _RELEASE = "brats2017-2021"
+# In the folder of the finished cases of a job: how all are made; in that of each: what the manifest says of it.
+_SETTINGS_FILE, _PART_FILE = "settings.json", "part.json"
 
 
 def write(
     sampler: Sampler, count: int, output: Path, *, layout: str = BRATS, largest: int = 1, overwrite: bool = False
 ) -> None:
-    """Makes and writes cases.
+    """Makes and writes cases. A job that was stopped goes on: finished cases wait in `<output>.parts`.
 
     Args:
       sampler: makes them.
@@ -32,32 +38,61 @@ def write(
       overwrite: replace `output` if it holds made-up patients.
 
     Raises:
-      UserError: `output` exists, or cannot be written; or no lesion fits into a head.
+      UserError: `output` exists, or cannot be written; no lesion fits into a head; or finished cases of other settings
+        wait.
     """
     write_case = {BRATS: _write_brats, NNUNET: _write_nnunet}[layout]
-    data, made = sampler.models.data, []
+    data = sampler.models.data
+    settings = {
+        "job": "sample",
+        "layout": layout,
+        "seed": sampler.seed,
+        "correlation": sampler.correlation,
+        "smooth": sampler.smooth,
+        "blur": sampler.blur,
+        "range": [0, largest],
+        "models": sampler.models.hashes,
+    }
+    parts, made = output.with_name(f"{output.name}.parts"), []
     with records.new_folder(output, MANIFEST_FILE, overwrite) as folder:
+        _claim(parts, settings | {"labels": [str(path) for path, _ in sampler.labels]})
         for index in tqdm.trange(count, unit="case", disable=None):
-            case_id, sample = f"synthetic_{index:05d}", sampler(index)
-            write_case(folder, case_id, sample, sampler.grid, data.labels, largest)
-            preview = figures.quadruples(modalities=data.modalities, label_names=data.labels, **sample.preview)
-            (folder / "previews").mkdir(exist_ok=True)
-            (folder / "previews" / f"{case_id}.png").write_bytes(preview)
-            made.append({"case": case_id, **sample.record})
+            case_id = f"synthetic_{index:05d}"
+            part = parts / case_id
+            if not part.exists():
+                with records.new_folder(part, _PART_FILE) as scratch:
+                    sample = sampler(index)
+                    write_case(scratch, case_id, sample, sampler.grid, data.labels, largest)
+                    _write_preview(scratch, case_id, sample, data)
+                    records.write_json(scratch / _PART_FILE, [{"case": case_id, **sample.record}])
+            shutil.copytree(part, folder, ignore=shutil.ignore_patterns(_PART_FILE), dirs_exist_ok=True)
+            made += json.loads((part / _PART_FILE).read_text(encoding="utf-8"))
         if layout == NNUNET:
             _write_nnunet_description(folder, data.modalities, data.labels, count)
-        manifest = {
-            "job": "sample",
-            "layout": layout,
-            "seed": sampler.seed,
-            "correlation": sampler.correlation,
-            "smooth": sampler.smooth,
-            "blur": sampler.blur,
-            "range": [0, largest],
-            "models": sampler.models.hashes,
-            "cases": made,
-        }
-        batch.write_record(folder / MANIFEST_FILE, manifest)
+        batch.write_record(folder / MANIFEST_FILE, {**settings, "cases": made})
+    shutil.rmtree(parts)
+
+
+def _claim(parts: Path, settings: Mapping[str, Any]) -> None:
+    """Writes down how the finished cases in a folder are made, or checks that those which lie there are made so.
+
+    Raises:
+      UserError: they are made otherwise.
+    """
+    path, text = parts / _SETTINGS_FILE, json.dumps(settings, indent=1)
+    if not path.is_file():
+        records.write_text(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        raise UserError(
+            f"{parts} holds cases of a job that was stopped and had other settings or models. Give the command that "
+            "was stopped, another --output, or delete that folder."
+        )
+
+
+def _write_preview(folder: Path, case_id: str, sample: Sample, data: DataConfig) -> None:
+    (folder / "previews").mkdir()
+    picture = figures.quadruples(modalities=data.modalities, label_names=data.labels, **sample.preview)
+    (folder / "previews" / f"{case_id}.png").write_bytes(picture)
 
 
 def _write_brats(
