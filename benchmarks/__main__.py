@@ -42,10 +42,12 @@ def main(argv: list[str]) -> None:
     config, output, sections = presets.preset(_PRESET.value), Path(_OUTPUT.value), {}
     machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), TensorFlow {tf.__version__}, preset {_PRESET.value}"
     for name in dict.fromkeys(_ONLY.value):
-        began = time.monotonic()
-        sections[name] = list(_records(name, config))
-        records.write_json(output / f"{name}.json", sections[name])
-        records.write_text(output / "benchmarks.md", table.page(sections, machine))
+        began, sections[name] = time.monotonic(), []
+        for record in _records(name, config):
+            sections[name].append(record)
+            # At once: what is measured is not lost when the rest is stopped.
+            records.write_json(output / f"{name}.json", sections[name])
+            records.write_text(output / "benchmarks.md", table.page(sections, machine))
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
     print((output / "benchmarks.md").read_text(encoding="utf-8"))
 

@@ -16,6 +16,9 @@ from mmsynth_tf.configs import Config
 from mmsynth_tf.models.stage import StageModel
 from mmsynth_tf.records import Record
 
+# NVIDIA's data sheet of the H100 SXM: TF32 on tensor cores without sparsity, and memory.
+_H100_FLOPS, _H100_BYTES = 494.7e12, 3.35e12  # A second.
+
 # They move no data, or none that grows with the batch.
 _FREE = {
     "Const",
@@ -75,6 +78,8 @@ def run(config: Config) -> Iterator[Record]:
             "gflop": work.flops / 1e9,
             "least_gigabytes": work.least_bytes / 1e9,
             "unfused_gigabytes": work.unfused_bytes / 1e9,
+            "h100_milliseconds_at_least": 1e3 * max(work.flops / _H100_FLOPS, work.least_bytes / _H100_BYTES),
+            "h100_milliseconds_unfused": 1e3 * max(work.flops / _H100_FLOPS, work.unfused_bytes / _H100_BYTES),
         }
 
 

@@ -112,8 +112,9 @@ def head_slice(rng: np.random.Generator, num_modalities: int, num_classes: int =
     inside = np.hypot(rows, columns) < rng.uniform(0.35, 0.42) * size
     image = np.where(inside, rng.uniform(0.1, 1.0, (num_modalities, size, size)), 0.0)
     label = np.zeros((size, size), np.uint8)
-    row, column = rng.integers(size // 2 - 3, size // 2 + 1, 2)
-    label[row : row + 3, column : column + 3] = rng.integers(1, num_classes, (3, 3))
+    extent = 3 * size // 16
+    row, column = rng.integers(size // 2 - extent, size // 2 + extent // 3, 2)
+    label[row : row + extent, column : column + extent] = rng.integers(1, num_classes, (extent, extent))
     return {
         "image": image[..., None].astype(np.float16),
         "label": label[..., None],
