@@ -172,7 +172,8 @@ def test_weights_of_generators_are_stored_once_and_no_others(trained, exported):
     ]
     stored = tf.train.list_variables(str(exported / "variables" / "variables"))
     stored_shapes = [shape for name, shape in stored if name.endswith("VARIABLE_VALUE")]
-    assert sorted(stored_shapes) == sorted(list(v.shape) for network in used for v in network.weights)
+    variables = [structure_gan.edge_offset, *(v for network in used for v in network.weights)]
+    assert sorted(stored_shapes) == sorted(list(v.shape) for v in variables)
 
 
 def test_metadata_describes_every_value_and_where_the_models_come_from(exported):

@@ -14,7 +14,7 @@ METHOD = (
     {"constants", "compat", "commands"},
     {"configs"},
     {"models.structure", "models.losses", "models.layers", "models.pairs", "generation.contour_filter"},
-    {"models.fusion", "models.networks"},
+    {"models.fusion", "models.networks", "models.contrast", "models.code_flow"},
     {"models.stage", "models.lesion_processor"},
     {"models.structure_gan", "models.modality_gan", "models.segmenter"},
     {"input_pipeline"},

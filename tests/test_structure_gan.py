@@ -101,7 +101,7 @@ def test_compiled_with_xla_a_step_is_the_same(batch):
 def test_noise_gets_the_moments_of_real_codes(rng):
     model = fakes.structure_gan(fakes.tiny_config(structure__match_codes=True, structure__flow_couplings=0))
     codes = rng.multivariate_normal([1.0, 2.0, 0.0, 0.0], np.diag([4.0, 1.0, 0.25, 1.0]) + 0.1, size=400)
-    for _ in range(30):
+    for _ in range(800):
         model.observe(tf.constant(codes, tf.float32))
     drawn = model.latent(tf.constant(rng.standard_normal((20_000, 4)), tf.float32)).numpy()
     np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.06)

@@ -9,8 +9,9 @@ from mmsynth_tf.models import losses, networks, structure
 from mmsynth_tf.models.code_flow import CodeFlow
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 
-# Code statistics are averages over so many steps, and over the last quarter of the steps while these are few.
-_STATISTICS_STEPS, _YOUNG_SHARE = 500, 4
+# Code statistics are averages over so many steps, and over half of the steps while these are few; they start as those
+# of normal codes, for the covariance of a few codes cannot be inverted.
+_STATISTICS_STEPS, _STATISTICS_START = 500, 20
 # Codes that the flow learns from for each encoded map.
 _FLOW_DRAWS = 8
 # Of the edge offset, for a difference of 1 in density: settles within some hundred steps.
@@ -154,7 +155,7 @@ class StructureGAN(StageModel):
         deviation = z - mean
         covariance = tf.matmul(deviation, deviation, transpose_a=True) / tf.cast(tf.shape(z)[0], tf.float32)
         covariance = losses.across_replicas(tf.distribute.ReduceOp.MEAN, covariance)
-        rate = tf.maximum(1.0 / _STATISTICS_STEPS, _YOUNG_SHARE / (_YOUNG_SHARE + self.observed_steps))
+        rate = tf.maximum(1.0 / _STATISTICS_STEPS, 2.0 / (_STATISTICS_START + self.observed_steps))
         for average, value in ((self.code_mean, mean), (self.code_covariance, covariance)):
             average.assign(average + rate * (tf.stop_gradient(value) - average))
         self.observed_steps.assign_add(1.0)
