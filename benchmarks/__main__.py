@@ -27,7 +27,7 @@ _BENCHMARKS = ("steps", "growth", "waiting", "generation", "torch_unet", "operat
 _OUTPUT = flags.DEFINE_string("output", "bench_output", "Folder for records and tables.")
 _ONLY = flags.DEFINE_multi_enum("only", _BENCHMARKS, _BENCHMARKS, "Which to run.")
 _PRESET = flags.DEFINE_enum("preset", "cpu", ("cpu", "demo", "default", "paper"), "Sizes.")
-_ROUNDS = flags.DEFINE_integer("rounds", 11, "Rounds of each comparison.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 7, "Rounds of each comparison.", lower_bound=1)
 
 
 def main(argv: list[str]) -> None:

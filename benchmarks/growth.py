@@ -1,5 +1,6 @@
 """How the synthesis stage's step grows with modalities, resolution and batch; the modality pairs are sampled."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -8,32 +9,44 @@ from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import Config
 from mmsynth_tf.records import Record
 
-# Values on an axis, each with its changes of the configuration.
-Settings = Mapping[int, Mapping[str, Any]]
+# Settings that differ from the base's, by their path.
+Changes = tuple[tuple[str, Any], ...]
 
 
 def run(config: Config, rounds: int) -> Iterator[Record]:
     """Times steps along each axis."""
     base = configs.override(config, {"synthesis.triples_per_slice": 1})
-    for axis, settings in axes(base).items():
-        yield from along(axis, settings, base, rounds)
+
+    @functools.cache  # The base is on every axis.
+    def step(*changes: tuple[str, Any]) -> stage_step.Step:
+        changed = configs.override(base, dict(changes))
+        batch = stage_step.one_batch(constants.SYNTHESIS, changed)
+        return stage_step.Step(stage_step.model(constants.SYNTHESIS, changed), batch)
+
+    for axis, values in axes(base).items():
+        yield from along(axis, {value: step(*changes) for value, changes in values.items()}, rounds)
 
 
-def axes(base: Config) -> dict[str, Settings]:
-    """What grows: for each axis its values, and the settings that each stands for."""
-    size, batch = base.data.height, base.synthesis.batch_size
+def axes(base: Config) -> dict[str, dict[int, Changes]]:
+    """What grows: for each axis its values in ascending order, with the changes that each stands for."""
+    n, size, batch = base.data.num_modalities, base.data.height, base.synthesis.batch_size
     return {
-        "modalities": {n: {"data.modalities": tuple(f"modality_{i}" for i in range(n))} for n in (2, 4, 8)},
-        "pixels": {s * s: {"data.height": s, "data.width": s} for s in (3 * size // 4, size, 3 * size // 2)},
-        "batch_size": {b: {"synthesis.batch_size": b} for b in (batch // 2, batch, 2 * batch)},
+        "modalities": {n // 2: _modalities(n // 2), n: (), 2 * n: _modalities(2 * n)},
+        "pixels": {s * s: _size(s) if s != size else () for s in (3 * size // 4, size, 3 * size // 2)},
+        "batch_size": {batch: (), **{b: (("synthesis.batch_size", b),) for b in (2 * batch, 4 * batch)}},
     }
 
 
-def along(axis: str, settings: Settings, base: Config, rounds: int) -> Iterator[Record]:
-    """A record for each value; growth is linear at 1, and slower below."""
-    steps = {value: _step(configs.override(base, changes)) for value, changes in settings.items()}
+def along(axis: str, steps: Mapping[int, Callable[[], object]], rounds: int) -> Iterator[Record]:
+    """A record for each value; `growth` is 1 where time grows as the value does, less where it grows more slowly.
+
+    Args:
+      axis: its name.
+      steps: by value, the smallest first.
+      rounds: of timing.
+    """
     seconds = timing.interleaved(steps, rounds)
-    smallest = min(steps)
+    smallest = next(iter(steps))
     for value, time in seconds.items():
         times_larger, times_longer = value / smallest, time / seconds[smallest]
         yield {
@@ -46,6 +59,9 @@ def along(axis: str, settings: Settings, base: Config, rounds: int) -> Iterator[
         }
 
 
-def _step(config: Config) -> Callable[[], object]:
-    batch = stage_step.one_batch(constants.SYNTHESIS, config)
-    return stage_step.Step(stage_step.model(constants.SYNTHESIS, config), batch)
+def _modalities(count: int) -> Changes:
+    return (("data.modalities", tuple(f"modality_{i}" for i in range(count))),)
+
+
+def _size(pixels: int) -> Changes:
+    return ("data.height", pixels), ("data.width", pixels)

@@ -12,16 +12,8 @@ from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import Config
 from mmsynth_tf.models.stage import StageModel
 from mmsynth_tf.records import Record
+from tests import oracle
 
-# What the literal version does without.
-_WITHOUT = {
-    "structure.match_codes": False,
-    "structure.match_edges": False,
-    "structure.detail": False,
-    "structure.reconstruction_blur": 0.0,
-    "synthesis.contrast_condition": False,
-    "synthesis.skips": False,
-}
 # So many different convolutions are tried, those with most of the operations first.
 _CONVOLUTIONS = 4
 
@@ -53,7 +45,7 @@ class Contest:
 
 def run(config: Config, rounds: int) -> Iterator[Record]:
     """Times the steps of all stages, those of the synthesis stage with exact sums and with sampled pairs."""
-    config = configs.override(config, _WITHOUT)
+    config = configs.override(config, oracle.SETTINGS)
     exact, sampled = (configs.override(config, {"synthesis.triples_per_slice": count}) for count in (0, 1))
     yield from times([prepare(constants.STRUCTURE, "", config)], rounds)
     yield from times([prepare(constants.SEGMENTATION, "", config)], rounds)

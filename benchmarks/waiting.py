@@ -1,4 +1,4 @@
-"""How long training waits for its data: TFRecords through the real input pipeline, in steps of the stage's length."""
+"""How long training waits for its data: TFRecords through the real input pipeline, between real steps or sleeps."""
 
 import dataclasses
 import tempfile
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import operations, stage_step
+from benchmarks import stage_step
 from datasets import brats
 from mmsynth_tf import constants, input_pipeline, prepared, training
 from mmsynth_tf.configs import Config, DataConfig
@@ -19,8 +19,8 @@ from mmsynth_tf.records import Record
 from tests import fakes, fakes_cases
 
 _CASES, _SLICES = 4, 8
-# A longer sleep would only hide more waiting.
-_LONGEST_SLEEP = 1.0
+# Stands for steps that take longer than this where there is no GPU: a longer sleep would hide more waiting.
+_SLEEP = 0.5
 
 
 def run(config: Config, larger: Mapping[str, Config], rounds: int) -> Iterator[Record]:
@@ -28,28 +28,25 @@ def run(config: Config, larger: Mapping[str, Config], rounds: int) -> Iterator[R
 
     Args:
       config: sizes that this machine trains.
-      larger: by name, sizes whose steps are replaced by sleeps: as long as a step takes at the rate of `config`'s.
+      larger: by name, sizes whose steps are replaced by sleeps.
       rounds: steps that are timed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        names = {"this preset": config, **larger}
-        data = {name: made_up_data(Path(folder) / name, sizes.data) for name, sizes in names.items()}
+        sizes = {"this preset": config, **larger}
+        data = {name: made_up_data(Path(folder) / name, config.data) for name, config in sizes.items()}
         for stage in constants.STAGES:
-            yield from of_stage(stage, names, data, rounds)
+            yield from of_stage(stage, sizes, data, rounds)
 
 
 def of_stage(
     stage: str, sizes: Mapping[str, Config], data: Mapping[str, prepared.PreparedData], rounds: int
 ) -> Iterator[Record]:
     """A record for each of the sizes; the first runs real steps, the others sleep."""
-    flops_per_second = None
-    for name, config in sizes.items():
+    for index, (name, config) in enumerate(sizes.items()):
         config = dataclasses.replace(config, data=data[name].config)
-        flops = operations.of_step(stage, config).flops
-        step = _sleep(flops / flops_per_second) if flops_per_second else _real_step(stage, config)
+        step = _sleep if index else _real_step(stage, config)
         found = waiting(_batches(data[name], stage, config), step, rounds)
-        yield {"stage": stage, "sizes": name, "step": "sleep" if flops_per_second else "real", **found}
-        flops_per_second = flops_per_second or flops / found["step_milliseconds"] * 1e3
+        yield {"stage": stage, "sizes": name, "step": "sleep" if index else "real", **found}
 
 
 def waiting(batches: tf.data.Dataset, step: Callable[[Batch], object], rounds: int) -> dict[str, float]:
@@ -116,5 +113,5 @@ def _real_step(stage: str, config: Config) -> Callable[[Batch], object]:
     return lambda batch: tf.nest.map_structure(float, step(batch))
 
 
-def _sleep(seconds: float) -> Callable[[Batch], object]:
-    return lambda batch: time.sleep(min(seconds, _LONGEST_SLEEP))
+def _sleep(batch: Batch) -> None:
+    time.sleep(_SLEEP)

@@ -14,19 +14,17 @@ from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.models.structure_gan import StructureGAN, code_dim
+from tests import oracle
 
 SIZE = 16
 
 _TINY = {
+    **oracle.SETTINGS,
     "data.height": SIZE,
     "data.width": SIZE,
     "structure_map.background_expand": 2,
     "structure.batch_size": 2,
     "structure.latent_dim": 4,
-    "structure.match_codes": False,
-    "structure.match_edges": False,
-    "structure.detail": False,
-    "structure.reconstruction_blur": 0.0,
     "structure.base_filters": 2,
     "structure.max_filters": 4,
     "structure.mask_filters": 2,
@@ -41,8 +39,6 @@ _TINY = {
     "synthesis.discriminator_init_stddev": 0.2,
     "synthesis.residual_blocks": 1,
     "synthesis.pretrained_lesion": False,
-    "synthesis.contrast_condition": False,
-    "synthesis.skips": False,
     # Of the size of the others, so that a step moves weights by far less than their size.
     "synthesis.weights.self_reconstruction": 5.0,
     "synthesis.weights.self_reconstruction_lesion": 5.0,

@@ -16,6 +16,16 @@ from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.models.structure_gan import StructureGAN
 
+# The formulas are the method's own: without what the stages can do beyond it.
+SETTINGS = {
+    "structure.match_codes": False,
+    "structure.match_edges": False,
+    "structure.detail": False,
+    "structure.reconstruction_blur": 0.0,
+    "synthesis.contrast_condition": False,
+    "synthesis.skips": False,
+}
+
 Pairs = list[tuple[int, int]]
 
 
@@ -36,7 +46,7 @@ class Discriminator:
 
 
 def structure_terms(model: StructureGAN, batch: Batch, training: bool = False) -> dict[str, tf.Tensor]:
-    """Method §3 for a batch of `StructureGAN`, whose codes are not matched."""
+    """Method §3 for a batch of `StructureGAN`."""
     f, m = batch["structure"], batch["background"]
     mean, log_var = model.encoder(f, training=training)
     z = mean + tf.exp(0.5 * log_var) * batch["noise"]
