@@ -162,6 +162,8 @@ def registered_batches(slices: tf.data.Dataset, batch_size: int) -> tf.data.Data
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
+# Nothing in the maps needs autograph, which would take seconds before the first step.
+@tf.autograph.experimental.do_not_convert
 def _batches(
     source: SliceSource,
     config: Config,
