@@ -46,7 +46,7 @@ def test_instance_normalisation_of_half_precision_keeps_its_statistics_in_float3
 def test_gradients_of_instance_normalisation_are_those_of_its_formula(rng):
     images, upstream = (tf.constant(rng.normal(2.0, 3.0, (2, 4, 6, 3)), tf.float32) for _ in range(2))
     layer = InstanceNormalization()
-    layer.build(images.shape)
+    layer(images)  # Builds it.
     layer.gamma.assign([1.0, 2.0, -3.0])
     layer.beta.assign([0.0, 5.0, 1.0])
     gamma, beta = (tf.convert_to_tensor(weight) for weight in (layer.gamma, layer.beta))
