@@ -104,10 +104,12 @@ def _free_port() -> int:
 
 
 def _weights(run: Path, step: int) -> dict:
+    """All floats of a checkpoint, weights, averages and optimizers' slots, by name, but for the sums of the log."""
     import tensorflow as tf
 
     reader = tf.train.load_checkpoint(str(run / "checkpoints" / f"ckpt-{step}"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if name.startswith("networks")}
+    types = reader.get_variable_to_dtype_map()
+    return {n: reader.get_tensor(n) for n in types if types[n].is_floating and not n.startswith("sums")}
 
 
 def _distance(a: dict, b: dict) -> float:
