@@ -4,7 +4,8 @@
 #   docs/results/cpu_17_cases.sh <folder with BraTS cases> <work folder>
 #
 # A step that is done is not done again, so the script can be stopped and started.
-# ROWS and SEEDS choose the rows and seeds of the usability experiment, DESIGNS the further lesion designs.
+# ROWS, SEEDS and STEPS choose the rows, seeds and training steps of the usability experiment, DESIGNS the further
+# lesion designs.
 set -euo pipefail
 cases=$1 work=$2
 results=$(dirname "$0")/cpu_17_cases
@@ -50,7 +51,7 @@ for experiment in fidelity memorisation translation; do
   for table in "$work/models/evaluation/$experiment"/*.md; do keep $experiment "$(basename "$table")" "_$(basename "$table")"; done
 done
 keep translation records.csv
-evaluate usability --synthetic_data="$work/synthetic" --rows="$rows" --seeds="$seeds"
+evaluate usability --synthetic_data="$work/synthetic" --rows="$rows" --seeds="$seeds" ${STEPS:+--steps="$STEPS"}
 keep usability records.csv
 for table in table by_modality comparison; do keep usability $table.md _$table.md; done
 for stage in structure segmentation synthesis; do cp "$work/models/$stage/losses.csv" "$results/losses_$stage.csv"; done
