@@ -28,7 +28,7 @@ def run(config: Config, samples: int, rounds: int) -> Iterator[Record]:
     """
     with tempfile.TemporaryDirectory() as folder:
         made = maker(config, Path(folder))
-        drawn = draws(config, samples)
+        drawn = made.draws(samples)
         size = config.generation.batch_size
         ways = {
             "batches, filter beside the networks": functools.partial(made.make, drawn, size, beside=True),
@@ -59,30 +59,42 @@ class Maker:
         """Samples of all draws.
 
         Args:
-          draws: `code` float32 [N, L] and `label` uint8 [N, H, W, 1]; N a multiple of `size`.
+          draws: `label` uint8 [N, H, W, 1] and what else the signatures take; N a multiple of `size`.
           size: samples that go through the networks together.
           beside: filter the maps of a batch in a thread while the networks make the batch before.
 
         Returns:
           Mask error and Dice of each: float64 [N, 2].
         """
-        maps = (self._maps(*batch) for batch in _split(draws, size))
+        maps = (self._maps(batch) for batch in _split(draws, size))
         filtered = map_in_order(self._filter, maps, workers=1) if beside else map(self._filter, maps)
         return np.concatenate([self._complete(batch) for batch in filtered])
 
-    def _maps(self, code: np.ndarray, label: np.ndarray) -> Rows:
-        found = self.signatures["sample_structure"](code=tf.constant(code))
-        return {name: (value.numpy() >= 0.5).astype(np.uint8) for name, value in found.items()} | {"label": label}
+    def draws(self, samples: int) -> Rows:
+        """Random labels, and standard normal values for all else that the signatures leave open."""
+        rng, data = np.random.default_rng(0), self.config.data
+        drawn = {"label": rng.integers(0, data.num_classes, (samples, *data.image_size, 1)).astype(np.uint8)}
+        for name, shape in {**self._inputs("sample_structure"), **self._inputs("synthesize")}.items():
+            if name not in ("structure", "background", "label"):
+                drawn[name] = rng.standard_normal((samples, *shape[1:])).astype(np.float32)
+        return drawn
+
+    def _inputs(self, signature: str) -> dict[str, tf.TensorShape]:
+        _, named = self.signatures[signature].structured_input_signature
+        return {name: spec.shape for name, spec in named.items()}
+
+    def _maps(self, drawn: Rows) -> Rows:
+        found = self.signatures["sample_structure"](code=tf.constant(drawn["code"]))
+        return {**drawn, **{name: (value.numpy() >= 0.5).astype(np.uint8) for name, value in found.items()}}
 
     def _filter(self, maps: Rows) -> Rows:
         errors = contour_filter.mask_errors(maps["structure"][..., 0], maps["background"][..., 0])
         return {**maps, "mask_error": errors}
 
     def _complete(self, maps: Rows) -> np.ndarray:
-        structure, background = (tf.constant(maps[name], tf.float32) for name in ("structure", "background"))
-        images = self.signatures["synthesize"](
-            structure=structure, background=background, label=tf.constant(maps["label"])
-        )
+        inputs = {name: tf.constant(maps[name]) for name in self._inputs("synthesize")}
+        maps_as_floats = {name: tf.cast(inputs[name], tf.float32) for name in ("structure", "background")}
+        images = self.signatures["synthesize"](**{**inputs, **maps_as_floats})
         dice = [self._dice(images[name], name, maps["label"]) for name in self.config.data.modalities]
         return np.stack([maps["mask_error"], np.mean(dice, axis=0)], axis=1)
 
@@ -99,12 +111,6 @@ def maker(config: Config, folder: Path) -> Maker:
     return Maker(tf.saved_model.load(str(folder)).signatures, config)
 
 
-def draws(config: Config, samples: int) -> Rows:
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, config.data.num_classes, (samples, *config.data.image_size, 1)).astype(np.uint8)
-    return {"code": rng.standard_normal((samples, config.structure.latent_dim)).astype(np.float32), "label": labels}
-
-
-def _split(draws: Rows, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for start in range(0, len(draws["code"]), size):
-        yield tuple(draws[name][start : start + size] for name in ("code", "label"))
+def _split(draws: Rows, size: int) -> Iterator[Rows]:
+    for start in range(0, len(draws["label"]), size):
+        yield {name: values[start : start + size] for name, values in draws.items()}

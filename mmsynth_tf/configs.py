@@ -215,12 +215,12 @@ class SynthesisLossWeights:
     code_consistency: float = _setting(0.5, "sum_ij |code_i-code_t,i,j|^2; authors 5.")
     lesion_supervised: float = _setting(1.0, "sum_i |l_i-l_r,i|^2; trains the lesion processors alone.")
     # Synthesis.
-    adversarial: float = _setting(1.0, "sum_i |d(x_g,i)-1|^2; authors 35.")
-    adversarial_class: float = _setting(1.0, "sum_i class(x_g,i) = i; authors 50.")
+    adversarial: float = _setting(0.3, "sum_i |d(x_g,i)-1|^2; authors 35.")
+    adversarial_class: float = _setting(0.3, "sum_i class(x_g,i) = i; authors 50.")
     code_adversarial: float = _setting(0.1, "|FD(code_g)-1|^2 + |FD(code_i)|^2, two-way; authors 1.")
-    structure: float = _setting(5.0, "sum_i |f-f_g,i|^2; authors 15 (without effect in their code).")
+    structure: float = _setting(1.0, "sum_i |f-f_g,i|^2; authors 15 (without effect in their code).")
     lesion: float = _setting(1.0, "sum_i |l-l_g,i|^2, lesion processors frozen; authors 1.")
-    translation: float = _setting(10.0, "sum_ij |x_g,i-x_gt,j,i|^2; authors 2.")
+    translation: float = _setting(20.0, "sum_ij |x_g,i-x_gt,j,i|^2; authors 2.")
     code: float = _setting(0.1, "|code_g-code_g,i|^2, authors 1.")
     code_pairs: float = _setting(0.02, "sum_ij |code_g,i-code_g,j|^2; authors 0.2.")
     background: float = _setting(10.0, "sum_i |x_g,i m|^2; authors 1.5.")
@@ -232,6 +232,9 @@ class SynthesisLossWeights:
         "sum_i |x_i-x_g,i|^2 from the map and label of x_i itself; authors' later version 5 + 5; 0 skips its pass.",
     )
     self_reconstruction_lesion: float = _setting(500.0, "The same within the lesion, a few per cent of the slice.")
+    self_adversarial: float = _setting(0.3, "sum_i |d(x_g,i)-1|^2 of these slices.")
+    self_class: float = _setting(0.3, "sum_i class(x_g,i) = i of these slices.")
+    discriminator_self: float = _setting(1.0, "sum_i |d(x_g,i)|^2 of these slices, in the discriminator's loss.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,6 +258,20 @@ class SynthesisConfig:
         "version); otherwise they train alongside. Paper: alongside.",
     )
     lesion_learning_rate: float = _setting(1e-3, "Learning rate of the lesion processors.")
+    translation_detached: bool = _setting(
+        True,
+        "To the translator what was synthesised is data: its losses do not train what made it. Paper: they do.",
+    )
+    pretraining_steps: int = _setting(
+        1_000,
+        "So many of the steps, the first ones, only rebuild slices from their own maps and labels (the authors' later "
+        "version); paper: 0.",
+    )
+    full_every: int = _setting(
+        4,
+        "Every this many-th of a step's rows goes through all of the method; the others are only rebuilt from their "
+        "own maps and labels, which costs a fraction. Paper: 1.",
+    )
     triples_per_slice: int = _setting(
         1, "Modality triples (i; j, k) drawn a slice to estimate the pair sums; 0 computes the exact sums."
     )

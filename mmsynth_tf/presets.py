@@ -46,6 +46,9 @@ _PAPER = {
     "synthesis.discriminator_learning_rate": 1e-4,
     "synthesis.lesion_learning_rate": 1e-4,
     "synthesis.cosine_decay": False,
+    "synthesis.translation_detached": False,
+    "synthesis.full_every": 1,
+    "synthesis.pretraining_steps": 0,
     "synthesis.triples_per_slice": 0,
     "synthesis.erase_under_label": False,
     "synthesis.base_filters": 128,
@@ -125,6 +128,7 @@ _DEMO = {
     "segmentation.steps": 120,
     "segmentation.steps_per_checkpoint": 40,
     "synthesis.steps": 300,
+    "synthesis.pretraining_steps": 150,
     "synthesis.steps_per_checkpoint": 100,
     "generation.dice_threshold": 0.5,
     "runtime.ema_decay": 0.98,
@@ -136,9 +140,8 @@ _CPU = {
     "structure.steps_per_checkpoint": 250,
     "segmentation.steps": 1_500,
     "segmentation.steps_per_checkpoint": 250,
-    "synthesis.steps": 2_000,
+    "synthesis.steps": 2_500,
     "synthesis.steps_per_checkpoint": 250,
-    "synthesis.batch_size": 2,
 }
 
 PRESETS = {"default": {}, "paper": _PAPER, "cpu": _CPU, "demo": _DEMO}

@@ -155,7 +155,7 @@ def train(
         prepared.require_same_geometry(other, config.data, str(first.path))
     folder = pathlib.Path(workdir) / stage
     settings = STAGES[stage].settings(config)
-    _require_whole(settings)
+    require_whole(settings, strategy().num_replicas_in_sync)
     folder.mkdir(parents=True, exist_ok=True)
     with workers.output_folder(folder, strategy()) as output, precision(config.runtime.precision):
         _require_same_run(folder, stage, config, [d.record for d in data])
@@ -180,13 +180,16 @@ def _batches_of_all(stage: str, config: configs.Config, data: Sequence[prepared.
     return functools.partial(STAGES[stage].batches, source, config)
 
 
-def _require_whole(settings: configs.StageConfig) -> None:
+def require_whole(settings: configs.StageConfig, replicas: int) -> None:
     """Refuses numbers that do not divide.
+
+    Args:
+      settings: of the stage.
+      replicas: devices that share a batch.
 
     Raises:
       UserError: a run would not end at a checkpoint, or a replica would get no or fewer slices.
     """
-    replicas = strategy().num_replicas_in_sync
     if settings.steps % settings.steps_per_checkpoint:
         raise commands.UserError(
             f"steps ({settings.steps}) must be a multiple of steps_per_checkpoint ({settings.steps_per_checkpoint})."
@@ -195,6 +198,12 @@ def _require_whole(settings: configs.StageConfig) -> None:
         raise commands.UserError(
             f"batch_size ({settings.batch_size}) must be a multiple of the number of devices ({replicas}); "
             "change it, or hide devices with CUDA_VISIBLE_DEVICES."
+        )
+    full_every = getattr(settings, "full_every", 1)
+    if settings.batch_size // replicas % full_every:
+        raise commands.UserError(
+            f"full_every is {full_every}; a device's share of the batch ({settings.batch_size // replicas} rows) must "
+            "be a multiple of it."
         )
 
 

@@ -24,6 +24,9 @@ SETTINGS = {
     "structure.reconstruction_blur": 0.0,
     "synthesis.contrast_condition": False,
     "synthesis.skips": False,
+    "synthesis.translation_detached": False,
+    "synthesis.full_every": 1,
+    "synthesis.pretraining_steps": 0,
 }
 
 Pairs = list[tuple[int, int]]
@@ -163,6 +166,9 @@ class ModalityOracle:
             inside = [tf.cast(label > 0, tf.float32) for label in self._labels]
             terms["self_reconstruction"] = sum(norm(self._x[i], made[i]) for i in each)
             terms["self_reconstruction_lesion"] = sum(norm(inside[i] * self._x[i], inside[i] * made[i]) for i in each)
+            terms["self_adversarial"] = sum(norm(self._d(made[i]), 1) for i in each)
+            terms["self_class"] = sum(self._class(made[i], i) for i in each)
+            terms["discriminator_self"] = sum(norm(self._d(made[i])) for i in each)
         return terms
 
     def _encode(self, image: tf.Tensor) -> tf.Tensor:

@@ -99,12 +99,13 @@ def test_data_for_waiting_has_the_geometry_of_the_configuration(tmp_path):
 
 @pytest.fixture(scope="module")
 def maker(tmp_path_factory):
-    config = fakes.tiny_config(2, 2, generation__batch_size=2, **SMALL)
+    beyond = {"structure__detail": True, "synthesis__contrast_condition": True}
+    config = fakes.tiny_config(2, 2, generation__batch_size=2, **beyond, **SMALL)
     return generation.maker(config, tmp_path_factory.mktemp("exported"))
 
 
 def test_every_way_of_generation_makes_the_same_samples(maker):
-    draws = generation.draws(maker.config, 4)
+    draws = maker.draws(4)
     batches, alone = maker.make(draws, 2, beside=True), maker.make(draws, 1, beside=False)
     assert batches.shape == (4, 2)
     np.testing.assert_allclose(batches, alone, atol=1e-3)
@@ -120,10 +121,12 @@ def test_ways_of_generation_stand_beside_each_other(maker, monkeypatch):
 
 def test_the_unet_in_pytorch_is_the_same_size():
     pytest.importorskip("torch", reason="PyTorch is not installed (pip install -e '.[bench]')")
+    from benchmarks import torch_steps
+
     config = fakes.tiny_config(1, 5, segmentation__levels=3)
     own = stage_step.model(constants.SEGMENTATION, config)
     settings = config.segmentation
-    other = torch_unet.unet(settings.base_filters, settings.levels, config.data.num_classes)
+    other = torch_steps.UNet(settings.base_filters, settings.levels, config.data.num_classes)
     count = sum(int(tf.size(v)) for v in own.groups["lesion"].variables)
     assert sum(p.numel() for p in other.parameters()) == count
     assert len(list(torch_unet.run(config, rounds=1))) == 3

@@ -31,6 +31,8 @@ TRAINED_GENERATORS = {
     "background": {FUSION, DECODER},
     "self_reconstruction": {FUSION, DECODER},
     "self_reconstruction_lesion": {FUSION, DECODER},
+    "self_adversarial": {FUSION, DECODER},
+    "self_class": {FUSION, DECODER},
 }
 TRAINED_DISCRIMINATORS = {
     "discriminator_real": {"discriminator"},
@@ -38,6 +40,7 @@ TRAINED_DISCRIMINATORS = {
     "discriminator_translated": {"discriminator"},
     "discriminator_class": {"discriminator"},
     "discriminator_class_synthetic": {"discriminator"},
+    "discriminator_self": {"discriminator"},
     "code_discriminator": {"feature_discriminator"},
 }
 TRAINED_LESION = {"lesion_supervised": {"lesion_processor"}}
@@ -162,6 +165,33 @@ def test_every_variable_has_a_gradient(batch, design):
     training_checks.assert_no_idle_variable(build(tiny_config(lesion_design=design)), batch)
 
 
+def test_in_pretraining_slices_are_only_rebuilt_from_their_own_maps(batch):
+    config = tiny_config(spectral_normalization=False)
+    prober = training_checks.StepProber(build(config), networks)
+    prober.model.in_pretraining = True
+    assert prober.moved_by(TRAINED, batch) == {FUSION, DECODER, "discriminator"}
+
+    model = build(config)
+    whole = terms_of(model, batch)
+    model.in_pretraining = True
+    terms = terms_of(model, batch)
+    kept = {*ModalityGAN.SELF_TERMS, "discriminator_self", "discriminator_real", "discriminator_class"}
+    assert set(terms) == set(model.terms)
+    training_checks.assert_terms_close(terms, {name: whole[name] if name in kept else 0.0 for name in terms})
+
+
+def test_there_is_no_pretraining_without_self_reconstruction():
+    weights = {"weights__self_reconstruction": 0.0, "pretraining_steps": 5}
+    assert build(tiny_config(**weights)).pretraining_steps == 0
+
+
+def test_detached_translation_trains_the_translator_alone(batch):
+    model = build(tiny_config(translation_detached=True))
+    reached = training_checks.networks_reached(model, batch, "generator", networks(model))
+    expected = {"translation": {IMAGE, DECODER}, "code": {IMAGE}, "code_pairs": {IMAGE}}
+    assert reached == TRAINED_GENERATORS | expected
+
+
 def test_mean_filters_still_train(batch):
     training_checks.assert_no_idle_variable(build(tiny_config(mean_filter_init=True, dropout=0.1)), batch)
 
@@ -196,6 +226,16 @@ def test_without_weight_self_reconstruction_is_not_computed(batch):
     assert "self_reconstruction" not in model.groups["generator"].terms
 
 
+def test_rows_that_are_not_full_are_rebuilt_from_their_own_maps_alone(rng):
+    config = tiny_config(full_every=2, batch_size=4)
+    model, batch = build(config), fakes.synthesis_batch(rng, config, batch_size=4)
+    rows = [ModalityOracle(model, row, oracle.drawn_pairs(row)).terms() for row in fakes.rows(batch)]
+    of_every_row = (*ModalityGAN.SELF_TERMS, "discriminator_self", "discriminator_real", "discriminator_class")
+    every_row, full_rows = mean_of_rows(rows), mean_of_rows(rows[::2])
+    expected = full_rows | {name: every_row[name] for name in of_every_row}
+    training_checks.assert_terms_close(terms_of(model, batch), expected)
+
+
 def test_synthesised_slices_are_black_outside_the_head(model, batch):
     images = model.synthesize(batch).numpy()
     assert images.shape == (2, 3, fakes.SIZE, fakes.SIZE, 1)
@@ -227,9 +267,9 @@ def test_one_pass_runs_parts_of_different_length_as_one_batch(rng):
         calls.append(inputs.shape[0])
         return [inputs * 2.0, inputs[..., :1] + 1.0]
 
-    a, b = (tf.constant(rng.normal(size=(2, k, 4, 4, 3)), tf.float32) for k in (1, 3))
+    a, b = (tf.constant(rng.normal(size=(*shape, 4, 4, 3)), tf.float32) for shape in ((2, 1), (4, 3)))
     (doubled_a, plus_a), (doubled_b, plus_b) = one_pass(network, [a, b], training=False)
-    assert calls == [2 * (1 + 3)]
+    assert calls == [2 * 1 + 4 * 3]
     for result, expected in (
         (doubled_a, 2 * a),
         (doubled_b, 2 * b),

@@ -8,7 +8,7 @@ from mmsynth_tf import training
 from mmsynth_tf.models import losses
 from tests import fakes, training_checks
 
-CONFIG = fakes.tiny_config(2, synthesis__residual_blocks=0)
+CONFIG = fakes.tiny_config(2, synthesis__residual_blocks=0, synthesis__full_every=2)
 STAGES = {
     "structure": (fakes.structure_gan, fakes.structure_batch),
     "segmentation": (fakes.segmenter, fakes.unregistered_slices),

@@ -27,6 +27,20 @@ def weights(stage, workdir):
     return [np.array(v) for network in model.networks.values() for v in network.weights]
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"steps": 5}, "multiple of steps_per_checkpoint"),
+        ({"batch_size": 3}, "multiple of the number of devices"),
+        ({"batch_size": 4, "full_every": 4}, r"full_every is 4; a device's share of the batch \(2 rows\)"),
+    ],
+)
+def test_numbers_that_do_not_divide_are_refused(changes, complaint):
+    settings = dataclasses.replace(CONFIG.synthesis, **changes)
+    with pytest.raises(UserError, match=complaint):
+        training.require_whole(settings, replicas=2)
+
+
 @pytest.mark.parametrize("stage", [constants.STRUCTURE, constants.SEGMENTATION])
 def test_a_stopped_run_ends_like_an_undisturbed_one(stage, prepared_data, tmp_path):
     for name in ("whole", "stopped"):
@@ -40,7 +54,7 @@ def test_a_stopped_run_ends_like_an_undisturbed_one(stage, prepared_data, tmp_pa
     assert {name: list(v) for name, v in logs[0].items()} == {name: list(v) for name, v in logs[1].items()}
 
 
-def stop_after_first_checkpoint(stage, data, workdir):
+def stop_after_first_checkpoint(stage, data, workdir, config=CONFIG):
     class Stopped(Exception):
         pass
 
@@ -52,7 +66,7 @@ def stop_after_first_checkpoint(stage, data, workdir):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(checkpoints.Checkpoints, "save", save_and_stop)
-        training.train(stage, CONFIG, [data], workdir)
+        training.train(stage, config, [data], workdir)
 
 
 def test_a_run_leaves_its_files_and_a_finished_run_is_not_repeated(prepared_data, tmp_path):
@@ -90,6 +104,15 @@ def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data,
     segmenter, gan = (training.load(stage, tmp_path)[0] for stage in (constants.SEGMENTATION, constants.SYNTHESIS))
     for a, b in zip(segmenter.lesion_processor.weights, gan.lesion_processor.weights, strict=True):
         np.testing.assert_array_equal(np.array(a), np.array(b))
+
+
+def test_pretraining_ends_after_its_steps_also_in_a_run_that_was_stopped(prepared_data, tmp_path):
+    config = configs.override(CONFIG, {"synthesis.pretraining_steps": 3, "synthesis.lesion_design": "1seg"})
+    stop_after_first_checkpoint(constants.SYNTHESIS, prepared_data, tmp_path, config)
+    training.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
+    log = records.read_columns(tmp_path / constants.SYNTHESIS / callbacks.LOSSES_FILE)
+    assert [float(value) > 0 for value in log["cycle"]] == [False, True]
+    assert all(float(value) > 0 for value in log["self_reconstruction"])
 
 
 def test_a_damaged_checkpoint_is_one_clear_error(prepared_data, tmp_path):

@@ -42,7 +42,10 @@ def run(request: Request) -> dict[str, report.Table]:
         prepared.require_same_geometry(data, request.real.config, str(request.real.path))
     evaluation.refuse_leak([d.record for d in (request.real, *request.synthetic)], request.real, request.split)
     config = run_config(request)
-    study = Study("usability", request, config=dataclasses.asdict(config))
+    settings = {"uses_models": False, "config": dataclasses.asdict(config)}
+    study = Study("usability", request, **settings)
+    # What holds no synthetic slices is not measured again for other synthetic slices.
+    without_synthetic = Study("usability", dataclasses.replace(request, synthetic=()), **settings)
     pool = mixtures.Pool(request.real, request.synthetic, config.runtime.cache)
     for mixture in rows:
         pool.require(mixture)
@@ -51,9 +54,10 @@ def run(request: Request) -> dict[str, report.Table]:
     for seed in request.seeds:
         seeded = configs.override(config, {"runtime.seed": seed})
         for mixture in rows:
+            own = study if mixture.synthetic else without_synthetic
             name = f"{mixture.name}_seed{seed}"
-            folder = study.parts / name
-            scores += study.part(name, functools.partial(_train_and_score, mixture, pool, seeded, request, folder))
+            folder = own.parts / name
+            scores += own.part(name, functools.partial(_train_and_score, mixture, pool, seeded, request, folder))
             shutil.rmtree(folder / constants.SEGMENTATION / checkpoints.FOLDER, ignore_errors=True)
     patients = request.real.record["patients"]
     regions = tuple(request.real.config.regions)

@@ -16,7 +16,8 @@ class ModalityGAN(StageModel):
     """EC_R, EC_M, DC_M, D_M, FD_R and the lesion processors, trained together.
 
     Batches hold
-      `image`: float32 [B, n, H, W, 1], slices x_i; those of one row need not belong together.
+      `image`: float32 [B, n, H, W, 1], slices x_i; those of one row need not belong together. Of the rows every
+        `config.full_every`-th goes through all of the method; all are rebuilt from their own maps.
       `label`: integer [B, n, H, W, 1], their labels l_i.
       `own_structure` and `own_background`: float32 [B, n, H, W, 1], maps of these slices without their lesions'
         edges, and their masks.
@@ -48,7 +49,7 @@ class ModalityGAN(StageModel):
         "background",
     )
     CONTRAST_TERMS = ("contrast",)
-    SELF_TERMS = ("self_reconstruction", "self_reconstruction_lesion")
+    SELF_TERMS = ("self_reconstruction", "self_reconstruction_lesion", "self_adversarial", "self_class")
     DISCRIMINATOR_TERMS = (
         "discriminator_real",
         "discriminator_synthetic",
@@ -107,12 +108,12 @@ class ModalityGAN(StageModel):
         self.reconstructs_itself = config.weights.self_reconstruction > 0
         generator_terms = self.GENERATOR_TERMS + (self.SELF_TERMS if self.reconstructs_itself else ())
         generator_terms += self.CONTRAST_TERMS if config.contrast_condition else ()
+        discriminator_terms = self.DISCRIMINATOR_TERMS + (
+            ("discriminator_self",) if self.reconstructs_itself else ()
+        )
         self.groups = {
             "generator": Group((self.fusion_encoder, self.image_encoder, self.decoder), generator_terms),
-            "discriminator": Group(
-                (self.discriminator, self.feature_discriminator),
-                self.DISCRIMINATOR_TERMS,
-            ),
+            "discriminator": Group((self.discriminator, self.feature_discriminator), discriminator_terms),
         }
         if config.pretrained_lesion:
             self.frozen_networks = lesion_processor.networks
@@ -179,19 +180,27 @@ class ModalityGAN(StageModel):
         (translated,) = self._decode([(features, target[:, None], mean_contrast)], training=False)
         return translated[:, 0] * (1.0 - structure.background_mask(images))
 
+    @property
+    def pretraining_steps(self) -> int:
+        return self.config.pretraining_steps if self.reconstructs_itself else 0
+
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
+        if self.in_pretraining:
+            return self._forward_from_own_maps(batch, training)
+        every_row, batch = batch, self._full_rows(batch)
         real, source, target = batch["image"], batch["pair_source"], batch["pair_target"]
         modalities = self._modalities(real)
         (features,) = self._encode(self.image_encoder, [real], training)
         fused = [self.fused_input(batch)[:, None]]
         if self.reconstructs_itself:
-            fused.append(self._own_fused_input(batch))
+            fused.append(self._own_fused_input(every_row))
         fusion_features, *own_features = self._encode(self.fusion_encoder, fused, training)
         code, fusion_code = features[0], fusion_features[0]  # [B, n, h, w, C] and [B, 1, h, w, C]
 
         # First round: reconstruct, translate, synthesise.
         source_features = _gather(features, source)
-        real_contrast, asked_contrast = self._real_contrast(batch, training), self._asked_contrast(batch)
+        every_contrast, asked_contrast = self._real_contrast(every_row, training), self._asked_contrast(batch)
+        real_contrast = self._thinned(every_contrast)
         contrast_of_source, contrast_of_target = (_gather(real_contrast, pair) for pair in (source, target))
         requests = [
             (features, modalities, real_contrast),
@@ -199,9 +208,10 @@ class ModalityGAN(StageModel):
             (source_features, target, contrast_of_target),
             (self._for_each_modality(fusion_features), modalities, asked_contrast),
         ]
-        requests += [(own, modalities, real_contrast) for own in own_features]
+        requests += [(own, self._modalities(every_row["image"]), every_contrast) for own in own_features]
         reconstructed, translated, fake, *self_reconstructed = self._decode(requests, training)
-        translated_features, fake_features = self._encode(self.image_encoder, [translated, fake], training)
+        shown = self._shown(fake)
+        translated_features, fake_features = self._encode(self.image_encoder, [translated, shown], training)
 
         # Second round: translate back (cycle), translate what was synthesised.
         requests = [
@@ -210,7 +220,10 @@ class ModalityGAN(StageModel):
         ]
         cycled, fake_translated = self._decode(requests, training)
 
-        judged = one_pass(self.discriminator, [real, translated, fake], training)
+        judged = one_pass(
+            self.discriminator, [every_row["image"], translated, fake, *self_reconstructed], training
+        )
+        scores, classes = zip(*judged, strict=True)
         codes_judged = one_pass(self.feature_discriminator, [code, fusion_code], training)
         return {
             **self._find_lesions(real, fake, training),
@@ -222,18 +235,37 @@ class ModalityGAN(StageModel):
             "reconstructed": reconstructed,
             "translated": translated,
             "fake": fake,
+            "shown": shown,
             "self_reconstructed": self_reconstructed[0] if self_reconstructed else None,
             "cycled": cycled,
             "fake_translated": fake_translated,
-            "real_scores": judged[0][0],
-            "translated_scores": judged[1][0],
-            "fake_scores": judged[2][0],
-            "real_classes": judged[0][1],
-            "translated_classes": judged[1][1],
-            "fake_classes": judged[2][1],
+            **dict(zip(("real_scores", "translated_scores", "fake_scores", "self_scores"), scores, strict=False)),
+            **dict(zip(("real_classes", "translated_classes", "fake_classes", "self_classes"), classes, strict=False)),
             "code_scores": codes_judged[0],
             "fusion_code_scores": codes_judged[1],
         }
+
+    def _forward_from_own_maps(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
+        """What pretraining needs of `forward`."""
+        real = batch["image"]
+        (own,) = self._encode(self.fusion_encoder, [self._own_fused_input(batch)], training)
+        (made,) = self._decode([(own, self._modalities(real), self._real_contrast(batch, training))], training)
+        scores, classes = zip(*one_pass(self.discriminator, [real, made], training), strict=True)
+        names = ("real_scores", "self_scores", "real_classes", "self_classes")
+        return {"self_reconstructed": made, **dict(zip(names, (*scores, *classes), strict=True))}
+
+    def _shown(self, made: tf.Tensor) -> tf.Tensor:
+        """What the translator gets to see of synthesis."""
+        # Trained by it, slices become what is easy to translate, and modalities shades of each other.
+        return tf.stop_gradient(made) if self.config.translation_detached else made
+
+    def _full_rows(self, batch: Batch) -> Batch:
+        """The rows that go through all of the method."""
+        return {name: self._thinned(value) for name, value in batch.items()}
+
+    def _thinned(self, value: tf.Tensor | None) -> tf.Tensor | None:
+        # Not the first rows: these would be others when several replicas share the batch.
+        return value if value is None else value[:: self.config.full_every]
 
     def _find_lesions(self, real: tf.Tensor, fake: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
         if self.config.pretrained_lesion:
@@ -242,23 +274,32 @@ class ModalityGAN(StageModel):
         return {"lesion_of_real": of_real, "lesion_of_fake": of_fake}
 
     def loss_terms(self, batch, tensors):
+        if self.in_pretraining:
+            left_out = dict.fromkeys(self.terms, tf.zeros([]))
+            return left_out | self._real_terms(tensors) | self._self_terms(batch, tensors)
+        full_rows = self._full_rows(batch)
         return {
-            **self._discriminator_terms(batch, tensors),
-            **self._auxiliary_terms(batch, tensors),
-            **self._synthesis_terms(batch, tensors),
+            **self._discriminator_terms(tensors),
+            **self._auxiliary_terms(full_rows, tensors),
+            **self._synthesis_terms(full_rows, tensors),
+            **self._self_terms(batch, tensors),
         }
 
-    def _discriminator_terms(self, batch, t):
+    def _discriminator_terms(self, t):
         n, n_pairs = self.num_modalities, self._ordered_pairs
-        modalities = self._modalities(batch["image"])
         return {
-            "discriminator_real": n * losses.least_squares_real_loss(t["real_scores"]),
+            **self._real_terms(t),
             "discriminator_synthetic": n * losses.least_squares_fake_loss(t["fake_scores"]),
             "discriminator_translated": n_pairs * losses.least_squares_fake_loss(t["translated_scores"]),
-            "discriminator_class": n * self._class_loss(t["real_classes"], modalities),
-            "discriminator_class_synthetic": n * self._class_loss(t["fake_classes"], modalities),
+            "discriminator_class_synthetic": n * self._own_class_loss(t["fake_classes"]),
             "code_discriminator": n * losses.least_squares_real_loss(t["code_scores"])
             + losses.least_squares_fake_loss(t["fusion_code_scores"]),
+        }
+
+    def _real_terms(self, t):
+        return {
+            "discriminator_real": self.num_modalities * losses.least_squares_real_loss(t["real_scores"]),
+            "discriminator_class": self.num_modalities * self._own_class_loss(t["real_classes"]),
         }
 
     def _auxiliary_terms(self, batch, t):
@@ -285,21 +326,20 @@ class ModalityGAN(StageModel):
         n, n_pairs = self.num_modalities, self._ordered_pairs
         fake, label, background = t["fake"], batch["fusion_label"], batch["background"]
         one_hot = fusion.one_hot_label(label, self.num_classes)[:, None]
-        fake_target = tf.gather(fake, batch["pair_target"], batch_dims=1)
+        translation_target = tf.gather(t["shown"], batch["pair_target"], batch_dims=1)
         return {
             "adversarial": n * losses.least_squares_real_loss(t["fake_scores"]),
-            "adversarial_class": n * self._class_loss(t["fake_classes"], self._modalities(fake)),
+            "adversarial_class": n * self._own_class_loss(t["fake_classes"]),
             # Two-way: codes of maps should look like codes of slices, and the reverse.
             "code_adversarial": losses.least_squares_real_loss(t["fusion_code_scores"])
             + n * losses.least_squares_fake_loss(t["code_scores"]),
             "structure": n * self._structure_loss(batch, fake),
             "lesion": n * losses.lesion_squared_error(one_hot, t["lesion_of_fake"], self.config.class_weights),
-            "translation": n_pairs * losses.squared_error(fake_target, t["fake_translated"]),
-            "code": n * losses.squared_error(t["fusion_code"][:, None], t["fake_code"]),
+            "translation": n_pairs * losses.squared_error(translation_target, t["fake_translated"]),
+            "code": n * losses.squared_error(self._shown(t["fusion_code"])[:, None], t["fake_code"]),
             "code_pairs": losses.pairwise_squared_error(t["fake_code"][:, None]),
             "background": n * losses.squared_error(fake * background[:, None]),
             **self._contrast_term(batch, fake),
-            **self._self_reconstruction_terms(batch, t),
         }
 
     def _contrast_term(self, batch, fake):
@@ -313,14 +353,17 @@ class ModalityGAN(StageModel):
         present *= contrast.means(self.num_classes)
         return {"contrast": n * losses.squared_error(present * values, present * asked)}
 
-    def _self_reconstruction_terms(self, batch, t):
+    def _self_terms(self, batch, t):
         if not self.reconstructs_itself:
             return {}
-        real, made = batch["image"], t["self_reconstructed"]
+        n, real, made = self.num_modalities, batch["image"], t["self_reconstructed"]
         lesion = tf.cast(batch["label"] > 0, tf.float32)
         return {
-            "self_reconstruction": self.num_modalities * losses.squared_error(real, made),
-            "self_reconstruction_lesion": self.num_modalities * losses.squared_error(lesion * real, lesion * made),
+            "self_reconstruction": n * losses.squared_error(real, made),
+            "self_reconstruction_lesion": n * losses.squared_error(lesion * real, lesion * made),
+            "self_adversarial": n * losses.least_squares_real_loss(t["self_scores"]),
+            "self_class": n * self._own_class_loss(t["self_classes"]),
+            "discriminator_self": n * losses.least_squares_fake_loss(t["self_scores"]),
         }
 
     def _structure_loss(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
@@ -353,6 +396,10 @@ class ModalityGAN(StageModel):
         if self.config.softmax_class:
             return losses.modality_classification_loss(classes, modality)
         return losses.modality_regression_loss(classes, modality)
+
+    def _own_class_loss(self, classes: tf.Tensor) -> tf.Tensor:
+        """The class loss of one slice of each modality: scores [B, n, h, w, C]."""
+        return self._class_loss(classes, self._modalities(classes))
 
     def _modalities(self, like: tf.Tensor) -> tf.Tensor:
         """int32 [B, n]: 0..n-1 for each of the B rows of `like`."""
@@ -401,18 +448,20 @@ def one_pass(network: tf.keras.Model, parts: list, training: bool) -> list:
 
     Args:
       network: takes [N, ...], or a list of such.
-      parts: tensors [B, k, ...], or tuples of such for a network of several inputs; k may differ.
+      parts: tensors [B, k, ...], or tuples of such for a network of several inputs; B and k may differ.
       training: passed on.
 
     Returns:
       For each part the output [B, k, ...], or a tuple of them for a network of several outputs.
     """
-    joined = tf.nest.map_structure(lambda *tensors: _merge(tf.concat(tensors, axis=1)), *parts)
+    joined = tf.nest.map_structure(lambda *tensors: tf.concat([_merge(t) for t in tensors], axis=0), *parts)
     outputs = network(list(joined) if isinstance(joined, tuple) else joined, training=training)
-    sizes = [tf.nest.flatten(part)[0].shape[1] for part in parts]
+    shapes = [tf.nest.flatten(part)[0].shape[:2] for part in parts]
 
     def separate(output: tf.Tensor) -> list[tf.Tensor]:
-        return tf.split(tf.reshape(output, [-1, sum(sizes), *output.shape[1:]]), sizes, axis=1)
+        # A single part may have a free batch dimension.
+        pieces = tf.split(output, [b * k for b, k in shapes]) if len(parts) > 1 else [output]
+        return [tf.reshape(piece, [-1, k, *output.shape[1:]]) for piece, (_, k) in zip(pieces, shapes, strict=True)]
 
     if isinstance(outputs, list | tuple):
         return list(zip(*map(separate, outputs), strict=True))

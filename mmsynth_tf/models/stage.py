@@ -35,6 +35,12 @@ class StageModel(tf.keras.Model):
     frozen_networks: Sequence[tf.keras.Model] = ()  # Used, and saved, but not trained.
     statistics: Sequence[tf.Variable] = ()  # Variables that training moves without gradients.
     term_weights: Any  # A dataclass with a field for each loss term.
+    in_pretraining = False  # In it a stage may leave terms out.
+
+    @property
+    def pretraining_steps(self) -> int:
+        """Steps at the start that are spent in pretraining."""
+        return 0
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         """All forward passes of a step, by the method's names."""
@@ -77,7 +83,8 @@ class StageModel(tf.keras.Model):
             totals = {name: self._total(name, group, terms) for name, group in self.groups.items()}
         # All gradients are taken before any update: every group sees the same weights.
         gradients = {
-            name: gradients_of(tape, totals[name], group.variables, name) for name, group in self.groups.items()
+            name: gradients_of(tape, totals[name], group.variables, name, idle_allowed=self.in_pretraining)
+            for name, group in self.groups.items()
         }
         for name, group in self.groups.items():
             compat.apply_scaled_gradients(self.optimizers[name], gradients[name], group.variables)
@@ -89,14 +96,25 @@ class StageModel(tf.keras.Model):
     def make_train_function(self, force: bool = False) -> Callable[[Iterator], dict[str, tf.Tensor]]:
         """The function that `fit` calls for each step. Keras 3 has none that works on several machines."""
         strategy = self.distribute_strategy
-        step = tf.function(self.train_step, jit_compile=True) if self.jit_compile else self.train_step
 
-        # Nothing here needs autograph, which takes seconds.
-        @tf.function(autograph=False)
+        def compiled() -> Callable[[Iterator], dict[str, tf.Tensor]]:
+            step = tf.function(self.train_step, jit_compile=True) if self.jit_compile else self.train_step
+
+            # Nothing here needs autograph, which takes seconds.
+            @tf.function(autograph=False)
+            def train(batches: Iterator) -> dict[str, tf.Tensor]:
+                values = strategy.run(step, args=(next(batches),))
+                # They are the same on all replicas.
+                return {name: strategy.experimental_local_results(value)[0] for name, value in values.items()}
+
+            return train
+
+        by_phase = {phase: compiled() for phase in (True, False)}
+        optimizer = next(iter(self.optimizers.values()))
+
         def train(batches: Iterator) -> dict[str, tf.Tensor]:
-            values = strategy.run(step, args=(next(batches),))
-            # They are the same on all replicas.
-            return {name: strategy.experimental_local_results(value)[0] for name, value in values.items()}
+            self.in_pretraining = int(tf.convert_to_tensor(optimizer.iterations)) < self.pretraining_steps
+            return by_phase[self.in_pretraining](batches)
 
         self.train_function = train
         return train
@@ -126,14 +144,23 @@ class StageModel(tf.keras.Model):
 
 
 def gradients_of(
-    tape: tf.GradientTape, total: tf.Tensor, variables: Sequence[tf.Variable], name: str
+    tape: tf.GradientTape, total: tf.Tensor, variables: Sequence[tf.Variable], name: str, idle_allowed: bool = False
 ) -> list[tf.Tensor]:
     """Gradients of `total`.
 
+    Args:
+      tape: has seen it.
+      total: of the group's weighted terms.
+      variables: the group's.
+      name: the group.
+      idle_allowed: variables that the loss does not reach have gradient 0.
+
     Raises:
-      ValueError: a variable is not reached by the loss, which is a mistake in the model.
+      ValueError: otherwise such a variable is a mistake in the model.
     """
     gradients = tape.gradient(total, variables)
+    if idle_allowed:
+        return [tf.zeros_like(v) if g is None else g for v, g in zip(variables, gradients, strict=True)]
     inert = [v.name for v, g in zip(variables, gradients, strict=True) if g is None]
     if inert:
         raise ValueError(f"The losses of group {name!r} do not reach {', '.join(inert)}.")

@@ -10,6 +10,9 @@ from mmsynth_tf import constants, records
 
 Cell = str | int | float
 
+# Tables of more columns are set smaller, so that the page holds them.
+_COLUMNS = 7
+
 _STYLE = """
 :root { color-scheme: light; }
 body { max-width: 62rem; margin: 2.5rem auto; padding: 0 1.5rem; color: #1d2733; background: #fff;
@@ -26,6 +29,7 @@ caption { caption-side: bottom; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1.2rem 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid #e6e9ed; text-align: left; vertical-align: top; }
+table.wide { font-size: .76rem; } table.wide :is(th, td) { padding: .3rem .4rem; }
 th { border-bottom: 2px solid #b8c0c9; } td.number { text-align: right; white-space: nowrap; }
 pre { background: #f5f7f9; padding: .8rem 1rem; font-size: .78rem; line-height: 1.4; overflow-x: auto; }
 summary { cursor: pointer; color: #0b5cad; }
@@ -171,14 +175,16 @@ def _render_table(table: Table) -> str:
         for row, texts in zip(table.rows, table.texts(), strict=True)
     )
     caption = f"<caption>{html.escape(table.caption)}</caption>" if table.caption else ""
+    kind = ' class="wide"' if len(table.header) > _COLUMNS else ""
     return (
-        f'<div class="scroll"><table>{caption}<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>'
+        f'<div class="scroll"><table{kind}>{caption}<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>'
     )
 
 
 def _render_cell(cell: Cell, text: str) -> str:
     kind = "" if isinstance(cell, str) else ' class="number"'
-    return f"<td{kind}>{html.escape(text)}</td>"
+    # A line may end before the number of values, not within a value and its deviation.
+    return f"<td{kind}>{html.escape(text).replace(' ± ', '&nbsp;±&nbsp;')}</td>"
 
 
 def _render_figure(figure: Figure) -> str:
