@@ -71,7 +71,8 @@ class UNet(nn.Module):
             for before, width in zip([1, *widths], widths, strict=False)
         )
         self.narrow = nn.ModuleList(nn.Conv2d(2 * width, width, 1) for width in widths[:-1])
-        self.up = nn.ModuleList(nn.Sequential(*_block(2 * width, width), *_block(width, width)) for width in widths[:-1])
+        joined = (nn.Sequential(*_block(2 * width, width), *_block(width, width)) for width in widths[:-1])
+        self.up = nn.ModuleList(joined)
         self.score = nn.Conv2d(base_filters, classes, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

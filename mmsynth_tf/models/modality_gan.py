@@ -108,9 +108,7 @@ class ModalityGAN(StageModel):
         self.reconstructs_itself = config.weights.self_reconstruction > 0
         generator_terms = self.GENERATOR_TERMS + (self.SELF_TERMS if self.reconstructs_itself else ())
         generator_terms += self.CONTRAST_TERMS if config.contrast_condition else ()
-        discriminator_terms = self.DISCRIMINATOR_TERMS + (
-            ("discriminator_self",) if self.reconstructs_itself else ()
-        )
+        discriminator_terms = self.DISCRIMINATOR_TERMS + (("discriminator_self",) if self.reconstructs_itself else ())
         self.groups = {
             "generator": Group((self.fusion_encoder, self.image_encoder, self.decoder), generator_terms),
             "discriminator": Group((self.discriminator, self.feature_discriminator), discriminator_terms),
@@ -220,9 +218,7 @@ class ModalityGAN(StageModel):
         ]
         cycled, fake_translated = self._decode(requests, training)
 
-        judged = one_pass(
-            self.discriminator, [every_row["image"], translated, fake, *self_reconstructed], training
-        )
+        judged = one_pass(self.discriminator, [every_row["image"], translated, fake, *self_reconstructed], training)
         scores, classes = zip(*judged, strict=True)
         codes_judged = one_pass(self.feature_discriminator, [code, fusion_code], training)
         return {

@@ -176,9 +176,8 @@ def _render_table(table: Table) -> str:
     )
     caption = f"<caption>{html.escape(table.caption)}</caption>" if table.caption else ""
     kind = ' class="wide"' if len(table.header) > _COLUMNS else ""
-    return (
-        f'<div class="scroll"><table{kind}>{caption}<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>'
-    )
+    body = f"<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}</tbody>"
+    return f'<div class="scroll"><table{kind}>{caption}{body}</table></div>'
 
 
 def _render_cell(cell: Cell, text: str) -> str:
