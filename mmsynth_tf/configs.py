@@ -263,7 +263,7 @@ class SynthesisConfig:
         "To the translator what was synthesised is data: its losses do not train what made it. Paper: they do.",
     )
     pretraining_steps: int = _setting(
-        1_000,
+        20_000,
         "So many of the steps, the first ones, only rebuild slices from their own maps and labels (the authors' later "
         "version); paper: 0.",
     )

@@ -91,6 +91,7 @@ def test_names_say_what_is_in_a_row(mixture):
 
 def test_rows_are_chosen_by_name_in_the_papers_order():
     assert mixtures.select([]) == mixtures.MIXTURES
+    assert mixtures.select(["real_1_synthetic_1_augmented_1", "real_1"]) == (mixtures.BASELINE, *mixtures.FURTHER)
     assert mixtures.select(["synthetic_1", "real_1"]) == (BY_NAME["real_1"], BY_NAME["synthetic_1"])
     with pytest.raises(commands.UserError, match=r"No such row: real_7\. The rows are real_1, real_0\.5"):
         mixtures.select(["real_7"])
@@ -215,6 +216,15 @@ def test_an_interrupted_experiment_ends_like_an_undisturbed_one(request_for):
     left = {path.name for path in folder.iterdir()}
     assert callbacks.LOSSES_FILE in left
     assert checkpoints.FOLDER not in left
+
+
+def test_rows_without_synthetic_slices_are_not_measured_again_for_other_ones(request_for, synthetic_data):
+    request = request_for(rows=ROWS)
+    usability.run(request)
+    other = dataclasses.replace(synthetic_data, record={**synthetic_data.record, "seed": 1})
+    usability.run(dataclasses.replace(request, synthetic=(other,)))
+    parts = [path.name for path in request.workdir.glob("evaluation/usability/parts/*/*.json")]
+    assert sorted(parts) == ["real_0.1_synthetic_1_seed0.json"] * 2 + ["real_1_seed0.json"]
 
 
 def stop_within_second_row(request: Request) -> None:

@@ -4,8 +4,10 @@
 #   docs/results/cpu_17_cases.sh <folder with BraTS cases> <work folder>
 #
 # A step that is done is not done again, so the script can be stopped and started.
-# ROWS, SEEDS and STEPS choose the rows, seeds and training steps of the usability experiment, DESIGNS the further
-# lesion designs.
+# ROWS, SEEDS and STEPS choose the rows, seeds and training steps of the usability experiment, DESIGNS the lesion
+# designs beside the preset's, DESIGN_FLAGS further flags of their trainings (shorter ones, say; then name 4seg, too).
+# On a CPU two processes of one thread each (TF_NUM_INTRAOP_THREADS=1) are faster than one of two: its usability
+# command can be run for one seed beside another, and the script then finds their runs done.
 set -euo pipefail
 cases=$1 work=$2
 results=$(dirname "$0")/cpu_17_cases
@@ -27,14 +29,16 @@ build "$work/real" --source=brats --input="$cases"
 for stage in structure segmentation synthesis; do train "$work/models" $stage; done
 # As many as the training slices, which usability calls 1, and some more.
 build "$work/synthetic" --source=synthetic --workdir="$work/models" --labels_from="$work/real" --count=640
-unfiltered "$work/models" "$work/unfiltered_4seg"
-sets=$work/unfiltered_4seg
+unfiltered "$work/models" "$work/unfiltered"
+sets=$work/unfiltered
 for design in $designs; do
   other=$work/models_$design
   mkdir -p "$other"
   [ -e "$other/structure" ] || ln -s ../models/structure "$other/structure"
-  train "$other" segmentation --config.segmentation.design="$design"
-  train "$other" synthesis --config.segmentation.design="$design" --config.synthesis.lesion_design="$design"
+  # shellcheck disable=SC2086 # Flags are split at spaces.
+  train "$other" segmentation --config.segmentation.design="$design" ${DESIGN_FLAGS:-}
+  # shellcheck disable=SC2086
+  train "$other" synthesis --config.segmentation.design="$design" --config.synthesis.lesion_design="$design" ${DESIGN_FLAGS:-}
   unfiltered "$other" "$work/unfiltered_$design"
   sets=$sets,$work/unfiltered_$design
 done
@@ -44,7 +48,7 @@ evaluate lesion_check --synthetic_data="$sets"
 # A value a slice: Dice alone, or the file would hold megabytes.
 grep -E '^experiment,|,dice,' "$work/models/evaluation/lesion_check/records.csv" > "$results/lesion_check.csv"
 keep lesion_check table.md
-evaluate fidelity --synthetic_data="$work/unfiltered_4seg"
+evaluate fidelity --synthetic_data="$work/unfiltered"
 evaluate memorisation --synthetic_data="$work/synthetic"
 evaluate translation
 for experiment in fidelity memorisation translation; do

@@ -69,20 +69,21 @@ MIXTURES = (
     Mixture("real_1_synthetic_1_synthetic_first", real=1, synthetic=1, order=SYNTHETIC_FIRST),
     *(Mixture(f"real_1_augmented_{n}", real=1, augmented=n) for n in _PARTS + _MULTIPLES),
 )
+# Beyond the paper: what synthetic slices add to augmented ones.
+FURTHER = (Mixture("real_1_synthetic_1_augmented_1", real=1, synthetic=1, augmented=1),)
 
 
 def select(names: Iterable[str]) -> tuple[Mixture, ...]:
-    """The mixtures with these names, in the paper's order; all for no names.
+    """The mixtures with these names, in the paper's order; all of the paper's for no names.
 
     Raises:
       UserError: a name is unknown.
     """
-    names = set(names)
-    unknown = sorted(names - {mixture.name for mixture in MIXTURES})
+    names, known = set(names), [mixture.name for mixture in MIXTURES + FURTHER]
+    unknown = sorted(names.difference(known))
     if unknown:
-        known = ", ".join(mixture.name for mixture in MIXTURES)
-        raise commands.UserError(f"No such row: {', '.join(unknown)}. The rows are {known}.")
-    return tuple(mixture for mixture in MIXTURES if not names or mixture.name in names)
+        raise commands.UserError(f"No such row: {', '.join(unknown)}. The rows are {', '.join(known)}.")
+    return tuple(mixture for mixture in MIXTURES + FURTHER if mixture.name in names) or MIXTURES
 
 
 class Pool:

@@ -42,7 +42,9 @@ def run(request: Request) -> dict[str, report.Table]:
         prepared.require_same_geometry(data, request.real.config, str(request.real.path))
     evaluation.refuse_leak([d.record for d in (request.real, *request.synthetic)], request.real, request.split)
     config = run_config(request)
-    settings = {"uses_models": False, "config": dataclasses.asdict(config)}
+    learned_by = training.STAGES[constants.SEGMENTATION].depends_on
+    leaves = {path: value for path, (value, _) in configs.fields(config).items() if path.startswith(learned_by)}
+    settings = {"uses_models": False, "config": leaves}
     study = Study("usability", request, **settings)
     # What holds no synthetic slices is not measured again for other synthetic slices.
     without_synthetic = Study("usability", dataclasses.replace(request, synthetic=()), **settings)
