@@ -188,7 +188,8 @@ def require_whole(settings: configs.StageConfig, replicas: int) -> None:
       replicas: devices that share a batch.
 
     Raises:
-      UserError: a run would not end at a checkpoint, or a replica would get no or fewer slices.
+      UserError: a run would not end at a checkpoint, or never leave pretraining, or a replica would get no or fewer
+        slices.
     """
     if settings.steps % settings.steps_per_checkpoint:
         raise commands.UserError(
@@ -198,6 +199,11 @@ def require_whole(settings: configs.StageConfig, replicas: int) -> None:
         raise commands.UserError(
             f"batch_size ({settings.batch_size}) must be a multiple of the number of devices ({replicas}); "
             "change it, or hide devices with CUDA_VISIBLE_DEVICES."
+        )
+    pretraining_steps = getattr(settings, "pretraining_steps", 0)
+    if pretraining_steps and pretraining_steps >= settings.steps:
+        raise commands.UserError(
+            f"pretraining_steps ({pretraining_steps}) are a part of steps ({settings.steps}) and must be fewer."
         )
     full_every = getattr(settings, "full_every", 1)
     if settings.batch_size // replicas % full_every:

@@ -33,6 +33,8 @@ _SETTINGS = {
     "synthesis.base_filters": 2,
     "synthesis.discriminator_filters": 2,
     "synthesis.residual_blocks": 1,
+    "synthesis.full_every": 1,
+    "synthesis.pretraining_steps": 1,
     "synthesis.pretrained_lesion": False,
     "synthesis.class_weights": "1,1,1,1,1",
     "generation.batch_size": 8,
