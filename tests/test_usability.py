@@ -215,6 +215,7 @@ def test_an_interrupted_experiment_ends_like_an_undisturbed_one(request_for):
     [folder] = stopped.workdir.glob("evaluation/usability/parts/*/real_1_seed0/segmentation")
     left = {path.name for path in folder.iterdir()}
     assert callbacks.LOSSES_FILE in left
+    assert (stopped.workdir / "evaluation" / "usability" / usability.EXAMPLES_FILE).is_file()
     assert checkpoints.FOLDER not in left
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmsynth_tf import constants, prepared, training
-from mmsynth_tf.experiments import study, translation
+from mmsynth_tf.experiments import study, translation, usability
 from mmsynth_tf.experiments.memorisation import NEAREST_DISTANCE
 from mmsynth_tf.experiments.mixtures import BASELINE
 from mmsynth_tf.experiments.sources import name_of
@@ -46,7 +46,13 @@ def _segmented(segmenter: Segmenter, data: prepared.PreparedData, examples: Sequ
     return figures.segmented_slices(images, names[0], labels, np.moveaxis(found, 1, -1), names[1])
 
 
-def usability_figure(rows: Sequence[Record]) -> report.Figure:
+def usability_figures(rows: Sequence[Record], workdir: pathlib.Path) -> list[report.Figure]:
+    """The table as a plot, and examples."""
+    caption = "Segmentations of test slices, a modality each, after training on each set (first seed)."
+    return [usability_plot(rows), *_kept_picture(workdir, "usability", usability.EXAMPLES_FILE, caption)]
+
+
+def usability_plot(rows: Sequence[Record]) -> report.Figure:
     """The usability table as a plot: Dice of every row and region, a point a seed."""
     rows = [row for row in rows if row["metric"] == metrics.DICE]
     names = list(dict.fromkeys(row["mixture"] for row in rows))
@@ -94,6 +100,11 @@ def memorisation_figures(rows: Sequence[Record], real: str) -> list[report.Figur
 
 
 def translation_figures(workdir: pathlib.Path) -> list[report.Figure]:
-    path = pathlib.Path(workdir) / study.EVALUATION / "translation" / translation.EXAMPLES_FILE
     caption = "Translations of test patients' slices with most lesion, each from the modality before it."
+    return _kept_picture(workdir, "translation", translation.EXAMPLES_FILE, caption)
+
+
+def _kept_picture(workdir: pathlib.Path, experiment: str, name: str, caption: str) -> list[report.Figure]:
+    """A picture that an experiment left, if it did."""
+    path = pathlib.Path(workdir) / study.EVALUATION / experiment / name
     return [report.Figure(path.read_bytes(), caption)] if path.is_file() else []

@@ -104,7 +104,7 @@ def _experiment_section(name: str, request: study.Request) -> report.Section:
     tables = study.finished_tables(request.workdir, name)
     pictures = {
         "segmentation": lambda: report_figures.segmentation_figures(request),
-        "usability": lambda: [report_figures.usability_figure(rows)],
+        "usability": lambda: report_figures.usability_figures(rows, request.workdir),
         "memorisation": lambda: report_figures.memorisation_figures(rows, study.data_name(request.real)),
         "translation": lambda: report_figures.translation_figures(request.workdir),
     }.get(name, list)

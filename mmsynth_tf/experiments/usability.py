@@ -10,20 +10,25 @@ import dataclasses
 import functools
 import pathlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy import stats
 
-from mmsynth_tf import checkpoints, configs, constants, prepared, training
+from mmsynth_tf import checkpoints, configs, constants, prepared, records, training
 from mmsynth_tf.experiments import evaluation, mixtures
 from mmsynth_tf.experiments.mixtures import Mixture
 from mmsynth_tf.experiments.study import Request, Study, data_name
 from mmsynth_tf.measures import metrics
+from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.records import Record
-from mmsynth_tf.reports import report
+from mmsynth_tf.reports import figures, report, report_sections
 
+EXAMPLES_FILE = "examples.png"
 _AUTHORS_METRICS = ("authors' dice", "authors' mse")
+_FOUND_FILE = "found_in_examples.npz"
+# As many fit beside each other.
+_EXAMPLES, _EXAMPLE_ROWS = 6, 7
 
 
 def run(request: Request) -> dict[str, report.Table]:
@@ -52,15 +57,17 @@ def run(request: Request) -> dict[str, report.Table]:
     for mixture in rows:
         pool.require(mixture)
 
-    scores = []
+    scores, folders = [], {}
     for seed in request.seeds:
         seeded = configs.override(config, {"runtime.seed": seed})
         for mixture in rows:
             own = study if mixture.synthetic else without_synthetic
             name = f"{mixture.name}_seed{seed}"
             folder = own.parts / name
+            folders.setdefault(mixture.name, folder)
             scores += own.part(name, functools.partial(_train_and_score, mixture, pool, seeded, request, folder))
             shutil.rmtree(folder / constants.SEGMENTATION / checkpoints.FOLDER, ignore_errors=True)
+    _draw_examples(study.folder, request, folders)
     patients = request.real.record["patients"]
     regions = tuple(request.real.config.regions)
     return study.finish(
@@ -96,6 +103,7 @@ def _train_and_score(
     batches = functools.partial(pool.batches, mixture, config)
     training.train(constants.SEGMENTATION, config, [*from_real, *from_synthetic], folder, batches)
     segmenter, _ = training.load(constants.SEGMENTATION, folder)
+    _segment_examples(segmenter, request, folder)
     cases = evaluation.segmented_cases(segmenter, request.real, request.split)
     counts = {f"{kind}_slices": len(numbers) for kind, numbers in pool.chosen(mixture, config.runtime.seed).items()}
     return evaluation.segmentation_records(
@@ -110,6 +118,48 @@ def _train_and_score(
         slices_seen=config.segmentation.steps * config.segmentation.batch_size,
         seed=config.runtime.seed,
     )
+
+
+def _examples(request: Request) -> list[report_sections.Example]:
+    return report_sections.lesion_slices(request.real, request.split, _EXAMPLES)
+
+
+def _segment_examples(segmenter: Segmenter, request: Request, folder: pathlib.Path) -> None:
+    """Keeps what is found in the examples, for the weights are not kept."""
+    images = [example["image"] for example in _examples(request)]
+    if images:
+        found = segmenter.segment(np.stack(images).astype(np.float32)).numpy()[..., 0]
+        with records.atomic_path(folder / _FOUND_FILE) as path, open(path, "wb") as file:
+            np.savez_compressed(file, found=found)
+
+
+def _draw_examples(output: pathlib.Path, request: Request, folders: Mapping[str, pathlib.Path]) -> None:
+    """Draws test slices, one a row and a modality each in turn, with what was found after training on each mixture.
+
+    Args:
+      output: gets the picture.
+      request: names the test slices.
+      folders: of the first seed of each mixture, by its name.
+    """
+    examples = _examples(request)
+    # Runs of earlier versions kept nothing.
+    kept = {name: path for name, folder in folders.items() if (path := folder / _FOUND_FILE).is_file()}
+    if not examples or not kept:
+        return
+    choices = [np.flatnonzero(example["available"]) for example in examples]
+    shown = [(row, choice[row % len(choice)]) for row, choice in enumerate(choices)]
+    images = np.stack([examples[row]["image"][modality, ..., 0] for row, modality in shown])
+    labels = {"reference": np.stack([example["label"][..., 0] for example in examples])}
+    for name, path in list(kept.items())[:_EXAMPLE_ROWS]:
+        found = np.load(path)["found"]
+        labels[name.replace("_", " ")] = np.stack([found[index] for index in shown])
+    data = request.real.config
+    picture = figures.label_overlays(
+        images.astype(np.float32), labels, data.labels, [data.modalities[modality] for _, modality in shown]
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    with records.atomic_path(output / EXAMPLES_FILE) as path:
+        path.write_bytes(picture)
 
 
 @dataclasses.dataclass(frozen=True)
