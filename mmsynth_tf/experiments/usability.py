@@ -151,7 +151,7 @@ def _draw_examples(output: pathlib.Path, request: Request, folders: Mapping[str,
     images = np.stack([examples[row]["image"][modality, ..., 0] for row, modality in shown])
     labels = {"reference": np.stack([example["label"][..., 0] for example in examples])}
     for name, path in list(kept.items())[:_EXAMPLE_ROWS]:
-        found = np.load(path)["found"]
+        found = np.load(path, allow_pickle=False)["found"]
         labels[name.replace("_", " ")] = np.stack([found[index] for index in shown])
     data = request.real.config
     picture = figures.label_overlays(
