@@ -70,10 +70,13 @@ class Work:
 
 def run(config: Config) -> Iterator[Record]:
     """What a step of each stage does."""
-    for stage in constants.STAGES:
-        work = of_step(stage, config)
+    phases = [(stage, False) for stage in constants.STAGES]
+    if config.synthesis.pretraining_steps:
+        phases.insert(-1, (constants.SYNTHESIS, True))
+    for stage, in_pretraining in phases:
+        work = of_step(stage, config, in_pretraining)
         yield {
-            "stage": stage,
+            "stage": f"{stage}, pretraining" if in_pretraining else stage,
             "batch_size": getattr(config, stage).batch_size,
             "gflop": work.flops / 1e9,
             "least_gigabytes": work.least_bytes / 1e9,
@@ -83,9 +86,10 @@ def run(config: Config) -> Iterator[Record]:
         }
 
 
-def of_step(stage: str, config: Config) -> Work:
-    """Traces and counts a stage's step; nothing is computed."""
+def of_step(stage: str, config: Config, in_pretraining: bool = False) -> Work:
+    """Traces and counts a stage's step, one of its pretraining if asked for; nothing is computed."""
     model, batch = stage_step.model(stage, config), stage_step.batches(stage, config).element_spec
+    model.in_pretraining = in_pretraining
     return of_graph(tf.function(model.train_step).get_concrete_function(batch).graph, model)
 
 

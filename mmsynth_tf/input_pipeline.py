@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from mmsynth_tf import commands
 from mmsynth_tf.configs import AugmentationConfig, Config
-from mmsynth_tf.models import contrast, fusion, pairs, structure, structure_gan
+from mmsynth_tf.models import contrast, fusion, pairs, passes, structure, structure_gan
 from mmsynth_tf.models.stage import Batch
 
 # Independent random streams of a step.
@@ -59,8 +59,8 @@ class SliceSource:
             # Selecting after the shuffle lets the streams of all modalities hold the same slices in memory.
             return shuffled.map(lambda x: {name: x[name] for name in self.features} | {"image": x["image"][index]})
 
-        passes = tf.data.Dataset.counter(start=start // count).flat_map(one_pass)
-        return passes.skip(start % count)
+        endless = tf.data.Dataset.counter(start=start // count).flat_map(one_pass)
+        return endless.skip(start % count)
 
 
 def training_features(slices: tf.data.Dataset, *further: str) -> tf.data.Dataset:
@@ -113,7 +113,7 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
     size, n, triples = config.synthesis.batch_size, config.data.num_modalities, config.synthesis.triples_per_slice
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
-        image, label = (_merge(batch[name]) for name in ("image", "label"))
+        image, label = (passes.merge(batch[name]) for name in ("image", "label"))
         background = _background(image, config)
         # Annotations may reach beyond the head; no label does.
         label = tf.where(background > 0, tf.zeros_like(label), label)
@@ -213,11 +213,6 @@ def augment(batch: Batch, config: AugmentationConfig, transform_seed: tf.Tensor,
 def _draw_modality(size: int, config: Config, step: tf.Tensor) -> tf.Tensor:
     """The modality that gives each row's map: int32 [B]."""
     return tf.random.stateless_uniform([size], _seed(config, step, _SOURCE), 0, config.data.num_modalities, tf.int32)
-
-
-def _merge(tensor: tf.Tensor) -> tf.Tensor:
-    """[B, n, ...] to [B n, ...]."""
-    return tf.reshape(tensor, [-1, *tensor.shape[2:]])
 
 
 def _background(image: tf.Tensor, config: Config) -> tf.Tensor:

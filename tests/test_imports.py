@@ -13,7 +13,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mmsynth_tf"
 METHOD = (
     {"constants", "compat", "commands"},
     {"configs"},
-    {"models.structure", "models.losses", "models.layers", "models.pairs", "generation.contour_filter"},
+    {
+        "models.structure",
+        "models.losses",
+        "models.layers",
+        "models.pairs",
+        "models.passes",
+        "generation.contour_filter",
+    },
     {"models.fusion", "models.networks", "models.contrast", "models.code_flow"},
     {"models.stage", "models.lesion_processor"},
     {"models.structure_gan", "models.modality_gan", "models.segmenter"},

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import constants
-from mmsynth_tf.models.modality_gan import ModalityGAN, one_pass
+from mmsynth_tf.models.modality_gan import ModalityGAN
+from mmsynth_tf.models.passes import one_pass
 from tests import fakes, oracle, training_checks
 from tests.oracle import ModalityOracle
 

@@ -7,7 +7,7 @@ Everything that goes through one network in a round goes as one batch.
 import tensorflow as tf
 
 from mmsynth_tf.configs import DataConfig, StructureMapConfig, SynthesisConfig
-from mmsynth_tf.models import contrast, fusion, losses, networks, pairs, structure
+from mmsynth_tf.models import contrast, fusion, losses, networks, pairs, passes, structure
 from mmsynth_tf.models.lesion_processor import LesionProcessor
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 
@@ -140,7 +140,7 @@ class ModalityGAN(StageModel):
             "background": batch["own_background"],
             "fusion_label": batch["label"],
         }
-        own = {name: _merge(value) for name, value in own.items()}
+        own = {name: passes.merge(value) for name, value in own.items()}
         if self.config.fusion_noise:
             own["noise"] = tf.repeat(batch["noise"], n, axis=0)
         fused = self.fused_input(own)
@@ -196,10 +196,10 @@ class ModalityGAN(StageModel):
         code, fusion_code = features[0], fusion_features[0]  # [B, n, h, w, C] and [B, 1, h, w, C]
 
         # First round: reconstruct, translate, synthesise.
-        source_features = _gather(features, source)
+        source_features = passes.gather(features, source)
         every_contrast, asked_contrast = self._real_contrast(every_row, training), self._asked_contrast(batch)
         real_contrast = self._thinned(every_contrast)
-        contrast_of_source, contrast_of_target = (_gather(real_contrast, pair) for pair in (source, target))
+        contrast_of_source, contrast_of_target = (passes.gather(real_contrast, pair) for pair in (source, target))
         requests = [
             (features, modalities, real_contrast),
             # Slices are unregistered, so a translation has the contrast of another slice of the target modality.
@@ -214,13 +214,14 @@ class ModalityGAN(StageModel):
         # Second round: translate back (cycle), translate what was synthesised.
         requests = [
             (translated_features, source, contrast_of_source),
-            (_gather(fake_features, source), target, _gather(asked_contrast, target)),
+            (passes.gather(fake_features, source), target, passes.gather(asked_contrast, target)),
         ]
         cycled, fake_translated = self._decode(requests, training)
 
-        judged = one_pass(self.discriminator, [every_row["image"], translated, fake, *self_reconstructed], training)
-        scores, classes = zip(*judged, strict=True)
-        codes_judged = one_pass(self.feature_discriminator, [code, fusion_code], training)
+        judged = {"real": every_row["image"], "translated": translated, "fake": fake}
+        if self_reconstructed:
+            (judged["self"],) = self_reconstructed
+        codes_judged = passes.one_pass(self.feature_discriminator, [code, fusion_code], training)
         return {
             **self._find_lesions(real, fake, training),
             "code": code,
@@ -235,8 +236,7 @@ class ModalityGAN(StageModel):
             "self_reconstructed": self_reconstructed[0] if self_reconstructed else None,
             "cycled": cycled,
             "fake_translated": fake_translated,
-            **dict(zip(("real_scores", "translated_scores", "fake_scores", "self_scores"), scores, strict=False)),
-            **dict(zip(("real_classes", "translated_classes", "fake_classes", "self_classes"), classes, strict=False)),
+            **self._judge(judged, training),
             "code_scores": codes_judged[0],
             "fusion_code_scores": codes_judged[1],
         }
@@ -246,9 +246,15 @@ class ModalityGAN(StageModel):
         real = batch["image"]
         (own,) = self._encode(self.fusion_encoder, [self._own_fused_input(batch)], training)
         (made,) = self._decode([(own, self._modalities(real), self._real_contrast(batch, training))], training)
-        scores, classes = zip(*one_pass(self.discriminator, [real, made], training), strict=True)
-        names = ("real_scores", "self_scores", "real_classes", "self_classes")
-        return {"self_reconstructed": made, **dict(zip(names, (*scores, *classes), strict=True))}
+        return {"self_reconstructed": made, **self._judge({"real": real, "self": made}, training)}
+
+    def _judge(self, slices: dict[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
+        """What D_M says of slices [B, n, H, W, 1]: for each name `<name>_scores` and `<name>_classes`."""
+        judged = passes.one_pass(self.discriminator, list(slices.values()), training)
+        named = {}
+        for name, (scores, classes) in zip(slices, judged, strict=True):
+            named |= {f"{name}_scores": scores, f"{name}_classes": classes}
+        return named
 
     def _shown(self, made: tf.Tensor) -> tf.Tensor:
         """What the translator gets to see of synthesis."""
@@ -343,8 +349,8 @@ class ModalityGAN(StageModel):
             return {}
         n = self.num_modalities
         label, background = (tf.repeat(batch[name], n, axis=0) for name in ("fusion_label", "background"))
-        values, present = contrast.describe(_merge(fake), label, background, self.num_classes)
-        asked = _merge(self.contrast_scale.values(batch["contrast"]))
+        values, present = contrast.describe(passes.merge(fake), label, background, self.num_classes)
+        asked = passes.merge(self.contrast_scale.values(batch["contrast"]))
         # Means alone: to reach a deviation, texture would be drawn that is not in the map.
         present *= contrast.means(self.num_classes)
         return {"contrast": n * losses.squared_error(present * values, present * asked)}
@@ -366,7 +372,7 @@ class ModalityGAN(StageModel):
         """‖f - f_g‖²; away from the chosen lesion where its edges were erased from f."""
         n = self.num_modalities
         repeated = {name: tf.repeat(batch[name], n, axis=0) for name in ("structure", "background", "fusion_label")}
-        found = structure.soft_structure_map(_merge(fake), self.structure_map_config, repeated["background"])
+        found = structure.soft_structure_map(passes.merge(fake), self.structure_map_config, repeated["background"])
         if not self.config.erase_under_label:
             return losses.squared_error(repeated["structure"], found)
         outside_lesion = structure.lesion_free_mask(repeated["fusion_label"])
@@ -388,7 +394,7 @@ class ModalityGAN(StageModel):
         return self.num_modalities * (self.num_modalities - 1)
 
     def _class_loss(self, classes: tf.Tensor, modality: tf.Tensor) -> tf.Tensor:
-        classes, modality = _merge(classes), tf.reshape(modality, [-1])
+        classes, modality = passes.merge(classes), tf.reshape(modality, [-1])
         if self.config.softmax_class:
             return losses.modality_classification_loss(classes, modality)
         return losses.modality_regression_loss(classes, modality)
@@ -407,13 +413,13 @@ class ModalityGAN(StageModel):
 
     def _encode(self, encoder: tf.keras.Model, parts: list[tf.Tensor], training: bool) -> list[tuple[tf.Tensor, ...]]:
         """Features of each part [B, k, H, W, c]: the code [B, k, h, w, C], then what skips it, from coarse to fine."""
-        return [level if isinstance(level, tuple) else (level,) for level in one_pass(encoder, parts, training)]
+        return [level if isinstance(level, tuple) else (level,) for level in passes.one_pass(encoder, parts, training)]
 
     def _real_contrast(self, batch: Batch, training: bool) -> tf.Tensor | None:
         """The contrast of the batch's slices, [B, n, S]; observed while training."""
         if not self.contrast_scale:
             return None
-        slices = (_merge(batch[name]) for name in ("image", "label", "own_background"))
+        slices = (passes.merge(batch[name]) for name in ("image", "label", "own_background"))
         measured = contrast.describe(*slices, self.num_classes)
         values, present = (tf.reshape(m, [-1, self.num_modalities, m.shape[-1]]) for m in measured)
         if training:
@@ -432,43 +438,8 @@ class ModalityGAN(StageModel):
         A request is features as of `_encode`, a modality int32 [B, k], and a contrast [B, k, S] where one is asked for.
         """
         parts = [(*features, *self._condition(modality, contrasts)) for features, modality, contrasts in requests]
-        return one_pass(self.decoder, parts, training)
+        return passes.one_pass(self.decoder, parts, training)
 
     def _condition(self, modality: tf.Tensor, contrasts: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
         modality = tf.one_hot(modality, self.num_modalities)
         return (modality,) if contrasts is None else (modality, contrasts)
-
-
-def one_pass(network: tf.keras.Model, parts: list, training: bool) -> list:
-    """Runs a network once on several inputs.
-
-    Args:
-      network: takes [N, ...], or a list of such.
-      parts: tensors [B, k, ...], or tuples of such for a network of several inputs; B and k may differ.
-      training: passed on.
-
-    Returns:
-      For each part the output [B, k, ...], or a tuple of them for a network of several outputs.
-    """
-    joined = tf.nest.map_structure(lambda *tensors: tf.concat([_merge(t) for t in tensors], axis=0), *parts)
-    outputs = network(list(joined) if isinstance(joined, tuple) else joined, training=training)
-    shapes = [tf.nest.flatten(part)[0].shape[:2] for part in parts]
-
-    def separate(output: tf.Tensor) -> list[tf.Tensor]:
-        # A single part may have a free batch dimension.
-        pieces = tf.split(output, [b * k for b, k in shapes]) if len(parts) > 1 else [output]
-        return [tf.reshape(piece, [-1, k, *output.shape[1:]]) for piece, (_, k) in zip(pieces, shapes, strict=True)]
-
-    if isinstance(outputs, list | tuple):
-        return list(zip(*map(separate, outputs), strict=True))
-    return separate(outputs)
-
-
-def _merge(tensor: tf.Tensor) -> tf.Tensor:
-    """[B, k, ...] to [B k, ...]."""
-    return tf.reshape(tensor, [-1, *tensor.shape[2:]])
-
-
-def _gather(values, indices: tf.Tensor):
-    """Rows [B, p, ...] of values [B, k, ...]: a tensor, a tuple of them, or None."""
-    return tf.nest.map_structure(lambda v: v if v is None else tf.gather(v, indices, batch_dims=1), values)

@@ -1,0 +1,41 @@
+"""Several groups of slices through one network in one call.
+
+Axes: B rows, k slices of each; groups may differ in both.
+"""
+
+import tensorflow as tf
+
+
+def one_pass(network: tf.keras.Model, parts: list, training: bool) -> list:
+    """Runs a network once on several inputs.
+
+    Args:
+      network: takes [N, ...], or a list of such.
+      parts: tensors [B, k, ...], or tuples of such for a network of several inputs; B and k may differ.
+      training: passed on.
+
+    Returns:
+      For each part the output [B, k, ...], or a tuple of them for a network of several outputs.
+    """
+    joined = tf.nest.map_structure(lambda *tensors: tf.concat([merge(t) for t in tensors], axis=0), *parts)
+    outputs = network(list(joined) if isinstance(joined, tuple) else joined, training=training)
+    shapes = [tf.nest.flatten(part)[0].shape[:2] for part in parts]
+
+    def separate(output: tf.Tensor) -> list[tf.Tensor]:
+        # A single part may have a free batch dimension.
+        pieces = tf.split(output, [b * k for b, k in shapes]) if len(parts) > 1 else [output]
+        return [tf.reshape(piece, [-1, k, *output.shape[1:]]) for piece, (_, k) in zip(pieces, shapes, strict=True)]
+
+    if isinstance(outputs, list | tuple):
+        return list(zip(*map(separate, outputs), strict=True))
+    return separate(outputs)
+
+
+def merge(tensor: tf.Tensor) -> tf.Tensor:
+    """[B, k, ...] to [B k, ...]."""
+    return tf.reshape(tensor, [-1, *tensor.shape[2:]])
+
+
+def gather(values, indices: tf.Tensor):
+    """Rows [B, p, ...] of values [B, k, ...]: a tensor, a tuple of them, or None."""
+    return tf.nest.map_structure(lambda v: v if v is None else tf.gather(v, indices, batch_dims=1), values)
