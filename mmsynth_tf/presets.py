@@ -1,5 +1,6 @@
 """Named configurations: how large, how long, and which of the paper's choices."""
 
+from mmsynth_tf import constants
 from mmsynth_tf.configs import Config, override
 
 # The draft's settings, literally, with the weights of the authors' draft-time code (method §9).
@@ -20,7 +21,7 @@ _PAPER = {
     "structure.steps": 50 * 12_200,
     "structure.batch_size": 1,
     "structure.dropout": 0.1,
-    "structure.spectral_normalization": False,
+    "structure.discriminator_normalization": constants.NONE,
     "structure.mean_filter_init": True,
     "structure.discriminator_init_stddev": 0.2,
     "structure.weights.code_discriminator": 0.1,
@@ -58,7 +59,7 @@ _PAPER = {
     "synthesis.skips": False,
     "synthesis.pretrained_lesion": False,
     "synthesis.dropout": 0.1,
-    "synthesis.spectral_normalization": False,
+    "synthesis.discriminator_normalization": constants.NONE,
     "synthesis.softmax_class": False,
     "synthesis.mean_filter_init": True,
     "synthesis.discriminator_init_stddev": 0.2,
@@ -114,7 +115,7 @@ _SMALL = {
     "synthesis.learning_rate": 1e-3,
     "synthesis.fusion_concatenate": True,
     "synthesis.weights.lesion": 5.0,
-    "synthesis.discriminator_learning_rate": 5e-4,
+    "synthesis.discriminator_learning_rate": 1e-3,
     "generation.dice_threshold": 0.7,
     "runtime.ema_decay": 0.99,
 }

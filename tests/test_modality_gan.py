@@ -92,7 +92,7 @@ def model():
 @pytest.fixture(scope="module")
 def prober():
     # Spectral normalisation rescales discriminators in every pass, so it would look like training.
-    return training_checks.StepProber(build(tiny_config(spectral_normalization=False)), networks)
+    return training_checks.StepProber(build(tiny_config(discriminator_normalization=constants.NONE)), networks)
 
 
 @pytest.mark.parametrize(("modalities", "classes", "settings"), VARIANTS)
@@ -125,7 +125,7 @@ def test_sampled_pairs_are_unbiased(rng, modalities):
 
 
 def test_pretrained_lesion_processors_judge_but_do_not_learn(batch):
-    config = tiny_config(pretrained_lesion=True, spectral_normalization=False)
+    config = tiny_config(pretrained_lesion=True, discriminator_normalization=constants.NONE)
     prober = training_checks.StepProber(build(config), networks)
     assert set(prober.model.groups) == {"generator", "discriminator"}
     assert prober.moved_by(["lesion"], batch) == TRAINED["lesion"]
@@ -167,7 +167,7 @@ def test_every_variable_has_a_gradient(batch, design):
 
 
 def test_in_pretraining_slices_are_only_rebuilt_from_their_own_maps(batch):
-    config = tiny_config(spectral_normalization=False)
+    config = tiny_config(discriminator_normalization=constants.NONE)
     prober = training_checks.StepProber(build(config), networks)
     prober.model.in_pretraining = True
     assert prober.moved_by(TRAINED, batch) == {FUSION, DECODER, "discriminator"}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import compat
-from mmsynth_tf.models import networks
+from mmsynth_tf import commands, compat, constants
+from mmsynth_tf.models import layers, networks
 
 SIZE = (16, 24)
 
@@ -151,15 +151,22 @@ def test_layers_of_one_shape_start_with_different_weights():
 
 
 def test_discriminators_start_with_the_standard_deviation_asked_for():
-    network = networks.patch_discriminator(SIZE, base_filters=16, spectral_normalization=False, init_stddev=0.2)
+    network = networks.patch_discriminator(SIZE, base_filters=16, normalization=constants.NONE, init_stddev=0.2)
     for kernel in kernels(network)[1:3]:
         assert kernel.std() == pytest.approx(0.2, rel=0.05)
 
 
-def test_spectral_normalisation_is_a_choice():
-    for choice in (True, False):
-        network = networks.patch_discriminator(SIZE, base_filters=2, spectral_normalization=choice)
-        assert any(isinstance(layer, compat.SpectralNormalization) for layer in network.layers) == choice
+@pytest.mark.parametrize("choice", constants.DISCRIMINATOR_NORMALIZATIONS)
+def test_normalisation_of_discriminators_is_a_choice(choice):
+    network = networks.patch_discriminator(SIZE, base_filters=2, normalization=choice)
+    kinds = {type(layer) for layer in network.layers}
+    assert (compat.SpectralNormalization in kinds) == (choice == constants.SPECTRAL)
+    assert (layers.InstanceNormalization in kinds) == (choice == constants.INSTANCE)
+
+
+def test_an_unknown_normalisation_is_refused():
+    with pytest.raises(commands.UserError, match="choose none, spectral, instance"):
+        networks.patch_discriminator(SIZE, base_filters=2, normalization="batch")
 
 
 def test_dropout_acts_in_training_only():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mmsynth_tf import constants
 from mmsynth_tf.generation import generators
 from mmsynth_tf.models.structure_gan import StructureGAN
 from tests import fakes, oracle, training_checks
@@ -43,12 +44,12 @@ def batch():
 @pytest.fixture(scope="module")
 def prober():
     # Spectral normalisation rescales discriminators in every pass, so it would look like training.
-    return training_checks.StepProber(build(structure__spectral_normalization=False), networks)
+    return training_checks.StepProber(build(structure__discriminator_normalization=constants.NONE), networks)
 
 
-@pytest.mark.parametrize("spectral_normalization", [True, False])
-def test_every_term_equals_the_literal_formula(batch, spectral_normalization):
-    model = build(structure__spectral_normalization=spectral_normalization)
+@pytest.mark.parametrize("normalization", constants.DISCRIMINATOR_NORMALIZATIONS)
+def test_every_term_equals_the_literal_formula(batch, normalization):
+    model = build(structure__discriminator_normalization=normalization)
     expected = oracle.structure_terms(model, batch)
     actual = model.loss_terms(batch, model.forward(batch, training=False))
     training_checks.assert_terms_close(actual, expected)

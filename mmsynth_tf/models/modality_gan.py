@@ -79,7 +79,7 @@ class ModalityGAN(StageModel):
         }
         adversary = {
             "base_filters": config.discriminator_filters,
-            "spectral_normalization": config.spectral_normalization,
+            "normalization": config.discriminator_normalization,
             "init_stddev": config.discriminator_init_stddev,
         }
         size = data.image_size

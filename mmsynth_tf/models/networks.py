@@ -6,7 +6,7 @@ dimension. Probabilities and images leave in float32.
 
 import tensorflow as tf
 
-from mmsynth_tf import commands, compat
+from mmsynth_tf import commands, compat, constants
 from mmsynth_tf.models.layers import (
     AppendCondition,
     ConditionalInstanceNormalization,
@@ -126,7 +126,7 @@ def patch_discriminator(
     *,
     base_filters: int,
     class_outputs: int = 0,
-    spectral_normalization: bool = True,
+    normalization: str = constants.SPECTRAL,
     init_stddev: float = 0.02,
 ) -> keras.Model:
     """D: slice or map [B, H, W, 1] to real/fake scores of patches [B, h, w, 1].
@@ -134,28 +134,35 @@ def patch_discriminator(
     With `class_outputs` a second head gives class scores [B, h, w, class_outputs].
     """
     inputs = keras.Input((*image_size, 1))
-    conv = _discriminator_conv(spectral_normalization, init_stddev)
-    x = inputs
-    for filters in (base_filters, 2 * base_filters, 4 * base_filters):
-        x = LeakyReLU()(conv(filters, 4, 2)(x))
+    conv = _discriminator_conv(normalization, init_stddev)
+
+    def features(x, filters: int, size: int, strides: int, normalize: bool = normalization == constants.INSTANCE):
+        x = conv(filters, size, strides)(x)
+        return LeakyReLU()(InstanceNormalization()(x) if normalize else x)
+
+    # Not the first features: brightness is seen before it is normalised away.
+    x = features(inputs, base_filters, 4, 2, normalize=False)
+    for filters in (2 * base_filters, 4 * base_filters):
+        x = features(x, filters, 4, 2)
     outputs = []
     for channels in (1, class_outputs) if class_outputs else (1,):
-        y = LeakyReLU()(conv(2 * base_filters, 3, 1)(x))
+        y = features(x, 2 * base_filters, 3, 1)
         # Bounded features become so small that bounded scores would hardly tell anything apart.
-        score = keras.layers.Conv2D(channels, 3, padding="same") if spectral_normalization else conv(channels, 3, 1)
+        plain = normalization == constants.NONE
+        score = conv(channels, 3, 1) if plain else keras.layers.Conv2D(channels, 3, padding="same")
         outputs.append(_float32(score(y)))
     return keras.Model(inputs, outputs if class_outputs else outputs[0], name="patch_discriminator")
 
 
 def code_discriminator(
-    latent_dim: int, *, units: int = 256, spectral_normalization: bool = True, init_stddev: float = 0.02
+    latent_dim: int, *, units: int = 256, normalization: str = constants.SPECTRAL, init_stddev: float = 0.02
 ) -> keras.Model:
     """FD_f: structure code [B, latent_dim] to a score [B, 1]."""
     inputs = keras.Input((latent_dim,))
     x = inputs
     for _ in range(2):
-        x = LeakyReLU()(_normalized(keras.layers.Dense(units), spectral_normalization)(x))
-    x = keras.layers.Dense(1, kernel_initializer=keras.initializers.RandomNormal(stddev=init_stddev))(x)
+        x = LeakyReLU()(_spectral(keras.layers.Dense(units), normalization)(x))
+    x = keras.layers.Dense(1, kernel_initializer=_discriminator_initializer(init_stddev))(x)
     return keras.Model(inputs, _float32(x), name="code_discriminator")
 
 
@@ -163,12 +170,12 @@ def feature_discriminator(
     code_shape: tuple[int, int, int],
     *,
     base_filters: int,
-    spectral_normalization: bool = True,
+    normalization: str = constants.SPECTRAL,
     init_stddev: float = 0.02,
 ) -> keras.Model:
     """FD_R: semantic code [B, h, w, C] to scores [B, h/4, w/4, 1]."""
     inputs = keras.Input(code_shape)
-    conv = _discriminator_conv(spectral_normalization, init_stddev)
+    conv = _discriminator_conv(normalization, init_stddev)
     x = inputs
     for _ in range(2):
         x = LeakyReLU()(conv(base_filters, 3, 2)(x))
@@ -338,19 +345,26 @@ def _residual(x: tf.Tensor, initializer: Initializer | None, condition: tf.Tenso
     return keras.layers.Add()([x, _normalized_conv(y, x.shape[-1], 1, initializer, condition)])
 
 
-def _discriminator_conv(spectral_normalization: bool, init_stddev: float):
+def _discriminator_conv(normalization: str, init_stddev: float):
     """A constructor of the discriminators' convolutions: (filters, kernel size, strides) to layer."""
+    choices = constants.DISCRIMINATOR_NORMALIZATIONS
+    if normalization not in choices:
+        raise commands.UserError(f"Discriminator normalisation {normalization!r}: choose {', '.join(choices)}.")
 
     def conv(filters: int, size: int, strides: int) -> keras.layers.Layer:
-        initializer = keras.initializers.RandomNormal(stddev=init_stddev)
+        initializer = _discriminator_initializer(init_stddev)
         layer = keras.layers.Conv2D(filters, size, strides, padding="same", kernel_initializer=initializer)
-        return _normalized(layer, spectral_normalization)
+        return _spectral(layer, normalization)
 
     return conv
 
 
-def _normalized(layer: keras.layers.Layer, spectral_normalization: bool) -> keras.layers.Layer:
-    return compat.SpectralNormalization(layer) if spectral_normalization else layer
+def _discriminator_initializer(stddev: float) -> Initializer:
+    return keras.initializers.RandomNormal(stddev=stddev) if stddev else keras.initializers.HeNormal()
+
+
+def _spectral(layer: keras.layers.Layer, normalization: str) -> keras.layers.Layer:
+    return compat.SpectralNormalization(layer) if normalization == constants.SPECTRAL else layer
 
 
 def _pyramid(image_size: tuple[int, int], base_filters: int, max_filters: int) -> list[int]:

@@ -52,7 +52,7 @@ class StructureGAN(StageModel):
         }
         initializer = networks.generator_initializer(config.mean_filter_init)
         adversary = {
-            "spectral_normalization": config.spectral_normalization,
+            "normalization": config.discriminator_normalization,
             "init_stddev": config.discriminator_init_stddev,
         }
         self.encoder = networks.structure_encoder(image_size, **shape, dropout=config.dropout, initializer=initializer)
