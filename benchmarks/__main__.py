@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from mmsynth_tf import commands
+from mmsynth_tf import commands, config_tree
 
 if TYPE_CHECKING:
     from mmsynth_tf.configs import Config
@@ -55,10 +55,10 @@ def main(argv: list[str]) -> None:
 def _records(name: str, config: "Config") -> Iterable["Record"]:
     """What one benchmark measures."""
     from benchmarks import generation, growth, operations, steps, torch_unet, waiting
-    from mmsynth_tf import configs, presets
+    from mmsynth_tf import presets
 
     rounds, larger = _ROUNDS.value, {name: presets.preset(name) for name in ("default", "paper")}
-    unet = configs.override(config, {"data.height": 96, "data.width": 96, "segmentation.batch_size": 8})
+    unet = config_tree.override(config, {"data.height": 96, "data.width": 96, "segmentation.batch_size": 8})
     benchmarks: dict[str, Callable[[], Iterable[Record]]] = {
         "steps": lambda: steps.run(config, rounds),
         "growth": lambda: growth.run(config, rounds),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from mmsynth_tf import constants, training
+from mmsynth_tf import constants, stages
 from mmsynth_tf.configs import Config
 from mmsynth_tf.models.stage import Batch, StageModel
 from tests import fakes, oracle
@@ -13,9 +13,9 @@ from tests import fakes, oracle
 def model(stage: str, config: Config) -> StageModel:
     """A stage's untrained model with its optimizers; equal configurations give equal weights."""
     tf.keras.utils.set_random_seed(config.runtime.seed)
-    with training.precision(config.runtime.precision):
-        built = training.STAGES[stage].build(config)
-        built.compile(training.optimizers(stage, config))
+    with stages.precision(config.runtime.precision):
+        built = stages.STAGES[stage].build(config)
+        built.compile(stages.optimizers(stage, config))
     return built
 
 
@@ -35,7 +35,7 @@ def literal_model(stage: str, config: Config, batch: Batch) -> StageModel:
 
 def batches(stage: str, config: Config) -> tf.data.Dataset:
     """The stage's batches of made-up slices, by its own input pipeline."""
-    return training.STAGES[stage].batches(fakes.slice_source(config), config)
+    return stages.STAGES[stage].batches(fakes.slice_source(config), config)
 
 
 def one_batch(stage: str, config: Config) -> Batch:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from benchmarks import operations, stage_step, timing
 from benchmarks.operations import Convolution
-from mmsynth_tf import configs, constants
+from mmsynth_tf import config_tree, constants
 from mmsynth_tf.configs import Config
 from mmsynth_tf.models.stage import StageModel
 from mmsynth_tf.records import Record
@@ -45,8 +45,8 @@ class Contest:
 
 def run(config: Config, rounds: int) -> Iterator[Record]:
     """Times the steps of all stages, those of the synthesis stage with exact sums and with sampled pairs."""
-    config = configs.override(config, oracle.SETTINGS)
-    exact, sampled = (configs.override(config, {"synthesis.triples_per_slice": count}) for count in (0, 1))
+    config = config_tree.override(config, oracle.SETTINGS)
+    exact, sampled = (config_tree.override(config, {"synthesis.triples_per_slice": count}) for count in (0, 1))
     yield from times([prepare(constants.STRUCTURE, "", config)], rounds)
     yield from times([prepare(constants.SEGMENTATION, "", config)], rounds)
     yield from times(

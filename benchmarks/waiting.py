@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from benchmarks import stage_step
 from datasets import brats
-from mmsynth_tf import constants, input_pipeline, prepared, training
+from mmsynth_tf import constants, input_pipeline, prepared, stages
 from mmsynth_tf.configs import Config, DataConfig
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.reading import releases
@@ -105,7 +105,7 @@ def _volumes(seed: int, data: DataConfig) -> dict[str, np.ndarray]:
 def _batches(data: prepared.PreparedData, stage: str, config: Config) -> tf.data.Dataset:
     slices = input_pipeline.training_features(data.slices("train"))
     source = input_pipeline.SliceSource(slices, config.data.num_modalities, config.runtime.cache)
-    return training.STAGES[stage].batches(source, config)
+    return stages.STAGES[stage].batches(source, config)
 
 
 def _real_step(stage: str, config: Config) -> Callable[[Batch], object]:

@@ -6,8 +6,6 @@ the method that they weigh and the value the authors' code used ("authors").
 """
 
 import dataclasses
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from mmsynth_tf import commands, constants
@@ -99,6 +97,33 @@ class StructureMapConfig:
     temperature: float = _setting(0.02, "Temperature of the differentiable threshold.")
 
 
+class StageConfig:
+    """What the settings of all stages have in common."""
+
+    steps: int
+    steps_per_checkpoint: int
+    batch_size: int
+
+    def require_whole(self, replicas: int) -> None:
+        """Refuses numbers that do not divide.
+
+        Args:
+          replicas: devices that share a batch.
+
+        Raises:
+          UserError: a run would not end at a checkpoint, or a replica would get no or fewer slices.
+        """
+        if self.steps % self.steps_per_checkpoint:
+            raise commands.UserError(
+                f"steps ({self.steps}) must be a multiple of steps_per_checkpoint ({self.steps_per_checkpoint})."
+            )
+        if self.batch_size % replicas:
+            raise commands.UserError(
+                f"batch_size ({self.batch_size}) must be a multiple of the number of devices ({replicas}); "
+                "change it, or hide devices with CUDA_VISIBLE_DEVICES."
+            )
+
+
 @dataclasses.dataclass(frozen=True)
 class StructureLossWeights:
     """Weights of the structure GAN's terms (method §3)."""
@@ -119,7 +144,7 @@ class StructureLossWeights:
 
 
 @dataclasses.dataclass(frozen=True)
-class StructureConfig:
+class StructureConfig(StageConfig):
     """Structure generation (method §3)."""
 
     steps: int = _setting(100_000, "Training steps.")
@@ -175,7 +200,7 @@ class SegmentationLossWeights:
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmentationConfig:
+class SegmentationConfig(StageConfig):
     """Lesion segmenters (method §8)."""
 
     steps: int = _setting(40_000, "Training steps of each segmenter.")
@@ -242,7 +267,7 @@ class SynthesisLossWeights:
 
 
 @dataclasses.dataclass(frozen=True)
-class SynthesisConfig:
+class SynthesisConfig(StageConfig):
     """Multimodal synthesis with its auxiliary training (method §5, §6)."""
 
     steps: int = _setting(200_000, "Training steps.")
@@ -321,8 +346,18 @@ class SynthesisConfig:
     )
     weights: SynthesisLossWeights = dataclasses.field(default_factory=SynthesisLossWeights)
 
-
-StageConfig = StructureConfig | SegmentationConfig | SynthesisConfig
+    def require_whole(self, replicas: int) -> None:
+        super().require_whole(replicas)
+        if self.pretraining_steps and self.pretraining_steps >= self.steps:
+            raise commands.UserError(
+                f"pretraining_steps ({self.pretraining_steps}) are a part of steps ({self.steps}) and must be fewer."
+            )
+        share = self.batch_size // replicas
+        if share % self.full_every:
+            raise commands.UserError(
+                f"full_every is {self.full_every}; a device's share of the batch ({share} rows) must be a multiple of "
+                "it."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -377,79 +412,3 @@ class Config:
     generation: GenerationConfig = dataclasses.field(default_factory=GenerationConfig)
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)
-
-
-def fields(config: Any, prefix: str = "") -> dict[str, tuple[Any, str]]:
-    """All leaves of a configuration: path to (value, help text)."""
-    leaves = {}
-    for field in dataclasses.fields(config):
-        value, path = getattr(config, field.name), prefix + field.name
-        if dataclasses.is_dataclass(value):
-            leaves.update(fields(value, path + "."))
-        else:
-            leaves[path] = value, field.metadata.get("help", "")
-    return leaves
-
-
-def override(config: Any, values: Mapping[str, Any]) -> Any:
-    """A copy with the leaves named by `values` (path to value) replaced.
-
-    Raises:
-      UserError: a path names no setting.
-    """
-    unknown = sorted(set(values) - set(fields(config)))
-    if unknown:
-        raise commands.UserError(f"No such setting: {', '.join(unknown)}. Known settings: {', '.join(fields(config))}.")
-    changes = {}
-    for field in dataclasses.fields(config):
-        current = getattr(config, field.name)
-        if dataclasses.is_dataclass(current):
-            prefix = field.name + "."
-            inner = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
-            if inner:
-                changes[field.name] = override(current, inner)
-        elif field.name in values:
-            changes[field.name] = _like(current, values[field.name])
-    return dataclasses.replace(config, **changes)
-
-
-def _like(current: Any, value: Any) -> Any:
-    """JSON has lists where the configuration has tuples."""
-    if isinstance(current, tuple):
-        return tuple(value)
-    if isinstance(current, dict):
-        return {k: tuple(v) for k, v in value.items()}
-    return value
-
-
-def to_json(config: Any) -> str:
-    return json.dumps(dataclasses.asdict(config), indent=2)
-
-
-def from_json(cls: type, text: str) -> Any:
-    """Reads what `to_json` wrote.
-
-    Raises:
-      ValueError: the text holds a setting that this version does not know, or a value of another type.
-    """
-    flat, default = {}, cls()
-
-    def flatten(node: Mapping[str, Any], template: Any, prefix: str = "") -> None:
-        for key, value in node.items():
-            inner = getattr(template, key, None)
-            if dataclasses.is_dataclass(inner):
-                flatten(value, inner, f"{prefix}{key}.")
-            else:
-                flat[prefix + key] = value
-
-    tree = json.loads(text)
-    if not isinstance(tree, dict):
-        raise ValueError(f"it holds no settings, but {text[:40]!r}")
-    flatten(tree, default)
-    config = override(default, flat)
-    expected = fields(default)
-    for path, (value, _) in fields(config).items():
-        types = (int, float) if isinstance(expected[path][0], float) else (type(expected[path][0]),)
-        if type(value) not in types:
-            raise ValueError(f"{path} is {value!r}, which is no {types[-1].__name__}")
-    return config

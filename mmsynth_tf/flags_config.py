@@ -5,7 +5,7 @@ from typing import Any
 
 from absl import flags
 
-from mmsynth_tf import commands, configs, presets
+from mmsynth_tf import commands, config_tree, configs, presets
 
 _PREFIX = "config."
 
@@ -13,7 +13,7 @@ _PREFIX = "config."
 def define_config_flags() -> None:
     """Defines `--preset` and one flag for each setting; `--helpfull` lists them all."""
     flags.DEFINE_enum("preset", "default", sorted(presets.PRESETS), "Settings to start from.")
-    for path, (value, text) in configs.fields(configs.Config()).items():
+    for path, (value, text) in config_tree.fields(configs.Config()).items():
         name = _PREFIX + path
         if isinstance(value, bool):
             flags.DEFINE_bool(name, None, text)
@@ -35,11 +35,11 @@ def config_from_flags() -> configs.Config:
     """
     base = presets.preset(flags.FLAGS.preset)
     values = {}
-    for path, (current, _) in configs.fields(base).items():
+    for path, (current, _) in config_tree.fields(base).items():
         given = flags.FLAGS[_PREFIX + path].value
         if given is not None:
             values[path] = _parse(path, current, given)
-    return configs.override(base, values)
+    return config_tree.override(base, values)
 
 
 def _parse(path: str, current: Any, given: Any) -> Any:

@@ -8,7 +8,7 @@ import json
 import pathlib
 from typing import TYPE_CHECKING
 
-from mmsynth_tf import commands, configs, constants
+from mmsynth_tf import commands, config_tree, configs, constants
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -72,7 +72,7 @@ def open_prepared(path: str | pathlib.Path) -> PreparedData:
         )
     try:
         record = json.loads(record_path.read_text(encoding="utf-8"))
-        config = configs.override(configs.DataConfig(), record["data"])
+        config = config_tree.override(configs.DataConfig(), record["data"])
     except (ValueError, KeyError, TypeError) as error:
         raise PreparedDataError(f"{record_path} cannot be read ({error}); build the data set again.") from error
     return PreparedData(path, config, record)

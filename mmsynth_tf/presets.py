@@ -1,7 +1,8 @@
 """Named configurations: how large, how long, and which of the paper's choices."""
 
 from mmsynth_tf import constants
-from mmsynth_tf.configs import Config, override
+from mmsynth_tf.config_tree import override
+from mmsynth_tf.configs import Config
 
 # The draft's settings, literally, with the weights of the authors' draft-time code (method §9).
 _PAPER = {

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import configs
+from mmsynth_tf import config_tree, configs
 from mmsynth_tf.configs import Config
 from mmsynth_tf.input_pipeline import SliceSource
 from mmsynth_tf.models import contrast, pairs
@@ -63,7 +63,7 @@ def tiny_config(num_modalities: int = 3, num_classes: int = 5, **settings: Any) 
         "synthesis.class_weights": class_weights,
         **{path.replace("__", "."): value for path, value in settings.items()},
     }
-    return configs.override(configs.Config(), values)
+    return config_tree.override(configs.Config(), values)
 
 
 def short_runs(steps: int, interval: int) -> dict[str, int]:

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, prepared, records, training
+from mmsynth_tf import config_tree, constants, prepared, records, run_records
 from mmsynth_tf.experiments.study import Request
 from tests import fakes
 
@@ -58,6 +58,6 @@ def synthetic_data(images: dict[str, np.ndarray], real: DataInMemory) -> DataInM
 def request(folder: pathlib.Path, real: DataInMemory, synthetic: DataInMemory, **settings) -> Request:
     """A request on a work directory that holds configurations alone."""
     for stage in (constants.SEGMENTATION, constants.SYNTHESIS):
-        records.write_text(folder / stage / training.CONFIG_FILE, configs.to_json(CONFIG))
+        records.write_text(folder / stage / run_records.CONFIG_FILE, config_tree.to_json(CONFIG))
         records.write_json(folder / stage / "trained_on.json", [real.record])
     return Request(folder, real, (synthetic,), **settings)

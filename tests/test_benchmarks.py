@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import generation, growth, operations, stage_step, steps, table, timing, torch_unet, waiting
-from mmsynth_tf import configs, constants
+from mmsynth_tf import config_tree, constants
 from tests import fakes, training_checks
 from tests.two_scales import TwoScales
 
@@ -69,8 +69,8 @@ def test_every_axis_of_growth_holds_the_base():
     axes = growth.axes(config)
     for axis, values in axes.items():
         assert list(values) == sorted(values) and () in values.values(), axis
-    assert configs.override(config, dict(axes["modalities"][8])).data.num_modalities == 8
-    assert configs.override(config, dict(axes["pixels"][48 * 48])).data.image_size == (48, 48)
+    assert config_tree.override(config, dict(axes["modalities"][8])).data.num_modalities == 8
+    assert config_tree.override(config, dict(axes["pixels"][48 * 48])).data.image_size == (48, 48)
 
 
 @pytest.mark.usefixtures("without_tracing")

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from datasets import brats
-from mmsynth_tf import configs, constants
+from mmsynth_tf import config_tree, configs, constants
 from mmsynth_tf.reading.cases import CaseError, read_case
 from mmsynth_tf.reading.releases import find_cases
 from mmsynth_tf.reading.slicing import slice_examples
@@ -71,7 +71,7 @@ def test_records_have_the_order_of_their_features_names(cases_dir, tmp_path):
 def test_record_and_split_by_patient(cases_dir, tmp_path):
     builder = build(cases_dir, tmp_path / "out")
     record = json.loads((tmp_path / "out" / constants.DATA_SET_RECORD).read_text())
-    assert configs.override(configs.DataConfig(), record["data"]) == DATA
+    assert config_tree.override(configs.DataConfig(), record["data"]) == DATA
     assert (record["source"], record["release"]) == ("brats", "brats2017-2021")
     patients = {s: {e["patient_id"] for e in examples(builder, s)} for s in builder.info.splits}
     assert set(patients) == {"train", "test"}

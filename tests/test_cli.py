@@ -9,7 +9,7 @@ import nibabel
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, records, training
+from mmsynth_tf import config_tree, constants, records, run_records, training
 from mmsynth_tf.exporting import saved_models
 from tests import fakes, fakes_cases
 
@@ -31,9 +31,9 @@ def mmsynth(*arguments, interpreter=()):
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """An untrained synthesis stage, exported."""
-    workdir, config = tmp_path_factory.mktemp("workdir"), configs.override(CONFIG, {"data.crop_columns": (0, 16)})
+    workdir, config = tmp_path_factory.mktemp("workdir"), config_tree.override(CONFIG, {"data.crop_columns": (0, 16)})
     stage = constants.SYNTHESIS
-    records.write_text(workdir / stage / training.CONFIG_FILE, configs.to_json(config))
+    records.write_text(workdir / stage / run_records.CONFIG_FILE, config_tree.to_json(config))
     records.write_text(workdir / stage / "trained_on.json", json.dumps([]))
     training.Run(stage, config, workdir / stage, tf.distribute.get_strategy()).checkpoints.save(1)
     saved_models.export(workdir, workdir / "exported")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsynth_tf import configs, constants, presets
+from mmsynth_tf import config_tree, configs, constants, presets
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import Config
 
@@ -16,16 +16,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def test_an_override_replaces_the_named_settings_alone():
-    config = configs.override(Config(), {"synthesis.steps": 7, "synthesis.weights.cycle": 0.5, "data.height": 64})
+    config = config_tree.override(Config(), {"synthesis.steps": 7, "synthesis.weights.cycle": 0.5, "data.height": 64})
     assert (config.synthesis.steps, config.synthesis.weights.cycle, config.data.height) == (7, 0.5, 64)
     changed = {"synthesis.steps", "synthesis.weights.cycle", "data.height"}
-    before, after = configs.fields(Config()), configs.fields(config)
+    before, after = config_tree.fields(Config()), config_tree.fields(config)
     assert {path for path in before if before[path] != after[path]} == changed
 
 
 def test_an_override_leaves_the_original_as_it_was():
     original = Config()
-    configs.override(original, {"runtime.seed": 5})
+    config_tree.override(original, {"runtime.seed": 5})
     assert original.runtime.seed == 0
 
 
@@ -34,11 +34,11 @@ def test_an_override_leaves_the_original_as_it_was():
 )
 def test_an_unknown_setting_is_refused_by_name(path):
     with pytest.raises(ValueError, match=rf"No such setting: {path}\. Known settings: .*synthesis\.steps"):
-        configs.override(Config(), {path: 1})
+        config_tree.override(Config(), {path: 1})
 
 
 def test_lists_become_the_tuples_they_replace():
-    config = configs.override(Config(), {"data.modalities": ["a", "b"], "data.regions": {"R": [1, 2]}})
+    config = config_tree.override(Config(), {"data.modalities": ["a", "b"], "data.regions": {"R": [1, 2]}})
     assert config.data.modalities == ("a", "b") and config.data.regions == {"R": (1, 2)}
     assert config.data.num_modalities == 2
 
@@ -46,22 +46,24 @@ def test_lists_become_the_tuples_they_replace():
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_json_gives_the_configuration_back(name):
     config = presets.preset(name)
-    assert configs.from_json(Config, configs.to_json(config)) == config
-    assert configs.from_json(configs.DataConfig, configs.to_json(config.data)) == config.data
+    assert config_tree.from_json(Config, config_tree.to_json(config)) == config
+    assert config_tree.from_json(configs.DataConfig, config_tree.to_json(config.data)) == config.data
 
 
 def test_json_of_another_version_is_refused_by_the_setting_it_holds():
     text = json.dumps({"runtime": {"seed": 1, "colour": "red"}})
     with pytest.raises(ValueError, match=r"No such setting: runtime\.colour"):
-        configs.from_json(Config, text)
+        config_tree.from_json(Config, text)
 
 
 def test_settings_left_out_of_json_keep_their_defaults():
-    assert configs.from_json(Config, '{"runtime": {"seed": 3}}') == configs.override(Config(), {"runtime.seed": 3})
+    assert config_tree.from_json(Config, '{"runtime": {"seed": 3}}') == config_tree.override(
+        Config(), {"runtime.seed": 3}
+    )
 
 
 def test_every_setting_has_a_help_text():
-    assert not [path for path, (_, text) in configs.fields(Config()).items() if not text]
+    assert not [path for path, (_, text) in config_tree.fields(Config()).items() if not text]
 
 
 def test_fields_cover_the_whole_tree():
@@ -69,7 +71,7 @@ def test_fields_cover_the_whole_tree():
         values = [getattr(config, field.name) for field in dataclasses.fields(config)]
         return sum(count(value) if dataclasses.is_dataclass(value) else 1 for value in values)
 
-    assert len(configs.fields(Config())) == count(Config())
+    assert len(config_tree.fields(Config())) == count(Config())
 
 
 def test_presets_have_their_documented_names():
@@ -110,9 +112,9 @@ def test_the_paper_s_presets_follow_the_draft():
 def run_flags(*arguments: str) -> subprocess.CompletedProcess:
     """Parses a command line in a process of its own, since flags are defined once a process; prints JSON."""
     code = (
-        "import sys; from absl import flags; from mmsynth_tf import configs, flags_config;"
+        "import sys; from absl import flags; from mmsynth_tf import config_tree, flags_config;"
         "flags_config.define_config_flags(); flags.FLAGS(sys.argv);"
-        "print(configs.to_json(flags_config.config_from_flags()))"
+        "print(config_tree.to_json(flags_config.config_from_flags()))"
     )
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -142,7 +144,7 @@ def test_flags_override_the_preset():
         "synthesis.lesion_design": "1seg",
         "augmentation.flip": False,
     }
-    assert configs.from_json(Config, result.stdout) == configs.override(presets.preset("demo"), expected)
+    assert config_tree.from_json(Config, result.stdout) == config_tree.override(presets.preset("demo"), expected)
 
 
 @pytest.mark.parametrize(
@@ -171,4 +173,4 @@ def test_a_flag_that_cannot_be_read_is_refused_by_name(argument, message):
 )
 def test_names_that_do_not_fit_together_are_refused(changes, message):
     with pytest.raises(UserError, match=message):
-        configs.override(configs.DataConfig(), changes)
+        config_tree.override(configs.DataConfig(), changes)

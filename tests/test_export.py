@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, records, training
+from mmsynth_tf import config_tree, constants, records, run_records, stages, training
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.exporting import saved_models, signatures
 from tests import fakes
@@ -49,7 +49,7 @@ def trained(tmp_path_factory):
     """A work directory with all three stages, and their models with averaged weights."""
     workdir, models = tmp_path_factory.mktemp("workdir"), {}
     for stage in constants.STAGES:
-        records.write_text(workdir / stage / training.CONFIG_FILE, configs.to_json(CONFIG))
+        records.write_text(workdir / stage / run_records.CONFIG_FILE, config_tree.to_json(CONFIG))
         records.write_text(workdir / stage / "trained_on.json", json.dumps([RECORD]))
         run = training.Run(stage, CONFIG, workdir / stage, tf.distribute.get_strategy())
         for shadow in run.average.shadows:
@@ -209,7 +209,7 @@ def test_metadata_agrees_with_the_saved_model(loaded):
 def test_noise_is_an_input_only_where_the_models_fuse_it():
     config = fakes.tiny_config(num_modalities=2, num_classes=3)
     stage = constants.SYNTHESIS
-    traced = signatures.Signatures({stage: training.STAGES[stage].build(config)}, config.data, 0.5).trace()
+    traced = signatures.Signatures({stage: stages.STAGES[stage].build(config)}, config.data, 0.5).trace()
     assert set(traced) == {"synthesize", "translate"}
     assert set(signatures.describe(traced["synthesize"])["inputs"]) == {"structure", "background", "label"}
 
@@ -258,8 +258,8 @@ def test_work_directory_without_a_checkpoint_is_refused(tmp_path):
 def test_stages_trained_on_different_slices_are_refused(structure_only, trained, tmp_path):
     stage = structure_only / constants.SEGMENTATION
     shutil.copytree(trained.workdir / constants.SEGMENTATION, stage)
-    config = configs.override(CONFIG, {"data.percentile_high": 90.0})
-    (stage / training.CONFIG_FILE).write_text(configs.to_json(config))
+    config = config_tree.override(CONFIG, {"data.percentile_high": 90.0})
+    (stage / run_records.CONFIG_FILE).write_text(config_tree.to_json(config))
     with pytest.raises(saved_models.ExportError, match=r"percentile_high is 90\.0 there and 99\.5 in stage structure"):
         saved_models.export(structure_only, tmp_path / "a")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import anomaly, callbacks, checkpoints, commands, constants, interruption, locks, training
+from mmsynth_tf import anomaly, callbacks, checkpoints, commands, constants, interruption, locks, run_records, training
 from tests import fakes, two_scales
 from tests.two_scales import TwoScales
 
@@ -316,7 +316,7 @@ def test_a_deterministic_run_repeats_to_the_last_bit(prepared_data, tmp_path):
 )
 def test_a_configuration_that_this_version_cannot_have_written_is_one_clear_error(content, tmp_path):
     (tmp_path / "structure").mkdir()
-    (tmp_path / "structure" / training.CONFIG_FILE).write_text(content, encoding="utf-8")
+    (tmp_path / "structure" / run_records.CONFIG_FILE).write_text(content, encoding="utf-8")
     with pytest.raises(training.WorkDirError, match=r"config\.json is not a configuration of this version: ."):
         training.load(constants.STRUCTURE, tmp_path)
 

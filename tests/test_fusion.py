@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs
+from mmsynth_tf import config_tree, configs
 from mmsynth_tf.models import fusion
 
 SEED = tf.constant([1, 2])
@@ -88,7 +88,7 @@ def test_without_ranges_a_transform_changes_nothing(rng, interpolation):
 @pytest.mark.parametrize("width", [8, 9])
 def test_a_flip_mirrors_left_and_right_exactly(width):
     image = np.arange(2 * width, dtype=np.float32).reshape(1, 2, width, 1)
-    flips = configs.override(STILL, {"flip": True})
+    flips = config_tree.override(STILL, {"flip": True})
     transforms = fusion.random_transforms(40, (2, width), flips, SEED)
     results = fusion.transform(tf.repeat(image, 40, axis=0), transforms, "NEAREST").numpy()
     mirrored = [np.array_equal(result, image[0, :, ::-1]) for result in results]
@@ -97,14 +97,14 @@ def test_a_flip_mirrors_left_and_right_exactly(width):
 
 
 def test_translation_shifts_by_at_most_its_share_of_the_size():
-    config = configs.override(STILL, {"translation": 0.25})
+    config = config_tree.override(STILL, {"translation": 0.25})
     offsets = fusion.random_transforms(200, (16, 32), config, SEED).numpy()
     for offset, extent in ((offsets[:, 2], 32), (offsets[:, 5], 16)):
         assert 0.2 * extent < np.abs(offset).max() <= 0.25 * extent and offset.min() < 0 < offset.max()
 
 
 def test_scale_and_rotation_keep_within_their_ranges_and_the_centre_in_place():
-    config = configs.override(STILL, {"scale": 0.2, "rotation": 30.0})
+    config = config_tree.override(STILL, {"scale": 0.2, "rotation": 30.0})
     a, b, x, c, d, y, *_ = fusion.random_transforms(200, (16, 32), config, SEED).numpy().T
     scale, angle = np.sqrt(a * d - b * c), np.degrees(np.arctan2(c, a))
     assert 1 / 1.2 - 1e-5 <= scale.min() < 0.9 and 1.1 < scale.max() <= 1.2 + 1e-5

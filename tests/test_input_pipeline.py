@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, input_pipeline
+from mmsynth_tf import config_tree, configs, input_pipeline
 from mmsynth_tf.input_pipeline import SliceSource
 from mmsynth_tf.models import structure
 from tests import fakes
@@ -66,7 +66,7 @@ def test_a_resumed_run_sees_the_batches_of_an_undisturbed_one(source, stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_another_seed_and_another_step_give_other_batches(source, stage):
-    other = configs.override(CONFIG, {"runtime.seed": 1})
+    other = config_tree.override(CONFIG, {"runtime.seed": 1})
     batches = [*take(STAGES[stage](source, CONFIG), 2), *take(STAGES[stage](source, other), 1)]
     for first, second in itertools.combinations(batches, 2):
         assert any(not np.array_equal(first[name], second[name]) for name in first)
@@ -114,7 +114,7 @@ def test_unlabelled_slices_are_not_trained_on():
 
 
 def test_segmentation_batches_hold_slices_with_their_labels():
-    config = configs.override(CONFIG, {"runtime.augment": False})
+    config = config_tree.override(CONFIG, {"runtime.augment": False})
     slices = fakes.slices(5, config)
     known = {
         (i, example["image"][i].tobytes()): example["label"] for example in slices.as_numpy_iterator() for i in range(3)
@@ -142,7 +142,7 @@ def test_structure_batches_hold_maps_masks_and_normal_codes(source):
 
 @pytest.mark.parametrize("triples", [0, 1])
 def test_synthesis_batches_are_consistent(triples):
-    config = configs.override(CONFIG, {"synthesis.triples_per_slice": triples})
+    config = config_tree.override(CONFIG, {"synthesis.triples_per_slice": triples})
     sources = []
     for batch in take(input_pipeline.synthesis_batches(fakes.slice_source(config), config), 12):
         for row in range(2):

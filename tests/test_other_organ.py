@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from datasets import brats, check, synthetic
-from mmsynth_tf import configs, constants, prepared, records, training
+from mmsynth_tf import config_tree, configs, constants, prepared, records, training
 from mmsynth_tf.experiments import segmentation, study
 from mmsynth_tf.generation import synthesis
 from mmsynth_tf.reading import releases
@@ -70,11 +70,11 @@ def config(tmp_path_factory):
     code = (
         "import sys; from absl import flags; from mmsynth_tf import configs, flags_config;"
         "flags_config.define_config_flags(); flags.FLAGS(sys.argv);"
-        "print(configs.to_json(flags_config.config_from_flags()))"
+        "print(config_tree.to_json(flags_config.config_from_flags()))"
     )
     command = [sys.executable, "-c", code, f"--flagfile={flag_file}"]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    return configs.override(configs.from_json(configs.Config, result.stdout), SIZE)
+    return config_tree.override(config_tree.from_json(configs.Config, result.stdout), SIZE)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import compat, training
+from mmsynth_tf import compat, stages
 from tests import fakes, training_checks
 
 CONFIG = fakes.tiny_config(2, synthesis__residual_blocks=0)
@@ -25,7 +25,7 @@ def optimizer(precision: str) -> tf.keras.optimizers.Optimizer:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_step_is_finite_and_moves_every_group(stage, precision, rng):
     build, make_batch = STAGES[stage]
-    with training.precision(precision):
+    with stages.precision(precision):
         model = build(CONFIG)
         model.compile({name: optimizer(precision) for name in model.groups}, jit_compile=False)
     variables = {name: training_checks.variables_of(group.networks) for name, group in model.groups.items()}

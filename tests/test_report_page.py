@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, records, training
+from mmsynth_tf import config_tree, constants, records, run_records, training
 from mmsynth_tf.experiments import report_page, study, translation
 from mmsynth_tf.reports import report, report_sections
 from tests import fakes, fakes_data
@@ -29,7 +29,7 @@ def request_(tmp_path):
     synthetic = fakes_data.data_set(tmp_path, "made", {"train": cases}, dice, generation=FILTERS)
     workdir = tmp_path / "models"
     (workdir / constants.SEGMENTATION).mkdir(parents=True)
-    (workdir / constants.SEGMENTATION / training.CONFIG_FILE).write_text(configs.to_json(fakes_data.CONFIG))
+    (workdir / constants.SEGMENTATION / run_records.CONFIG_FILE).write_text(config_tree.to_json(fakes_data.CONFIG))
     return study.Request(workdir, real, (synthetic,))
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs
+from mmsynth_tf import config_tree, configs
 from mmsynth_tf.models import structure
 
 CONFIG = configs.StructureMapConfig()
 
 
 def config(**settings) -> configs.StructureMapConfig:
-    return configs.override(CONFIG, settings)
+    return config_tree.override(CONFIG, settings)
 
 
 def noise(rng: np.random.Generator, count: int = 1, size: int = 16) -> tf.Tensor:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from datasets import synthetic
-from mmsynth_tf import configs, constants, prepared, records, training
+from mmsynth_tf import config_tree, configs, constants, prepared, records, training
 from mmsynth_tf.experiments import evaluation, segmentation, study
 from mmsynth_tf.generation import remaking, synthesis
 from mmsynth_tf.models import fusion
@@ -39,7 +39,7 @@ def train_all(prepared_data, folder):
 
 
 def generation(workdir, data, **settings):
-    config = configs.override(CONFIG, {name.replace("__", "."): value for name, value in settings.items()})
+    config = config_tree.override(CONFIG, {name.replace("__", "."): value for name, value in settings.items()})
     return synthesis.Generation(workdir, data.path, config)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import callbacks, checkpoints, configs, constants, prepared, records, training
+from mmsynth_tf import callbacks, checkpoints, config_tree, constants, prepared, records, run_records, training
 from mmsynth_tf.commands import UserError
 from tests import fakes
 
@@ -39,7 +39,7 @@ def weights(stage, workdir):
 def test_numbers_that_do_not_divide_are_refused(changes, complaint):
     settings = dataclasses.replace(CONFIG.synthesis, **changes)
     with pytest.raises(UserError, match=complaint):
-        training.require_whole(settings, replicas=2)
+        settings.require_whole(replicas=2)
 
 
 @pytest.mark.parametrize("stage", [constants.STRUCTURE, constants.SEGMENTATION])
@@ -84,7 +84,7 @@ def test_a_run_leaves_its_files_and_a_finished_run_is_not_repeated(prepared_data
 
 def test_a_work_directory_with_other_settings_is_refused(prepared_data, tmp_path):
     training.train(constants.STRUCTURE, CONFIG, [prepared_data], tmp_path)
-    other = configs.override(CONFIG, {"structure.latent_dim": 5})
+    other = config_tree.override(CONFIG, {"structure.latent_dim": 5})
     with pytest.raises(training.WorkDirError, match=r"structure\.latent_dim is 4 there, 5 now"):
         training.train(constants.STRUCTURE, other, [prepared_data], tmp_path)
 
@@ -96,10 +96,10 @@ def test_data_of_another_geometry_is_refused(prepared_data):
 
 
 def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data, tmp_path):
-    config = configs.override(CONFIG, {"synthesis.pretrained_lesion": True})
+    config = config_tree.override(CONFIG, {"synthesis.pretrained_lesion": True})
     with pytest.raises(training.WorkDirError, match=r"run train\.py"):
         training.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
-    config = configs.override(config, {"synthesis.steps": 2})
+    config = config_tree.override(config, {"synthesis.steps": 2})
     training.train(constants.SEGMENTATION, config, [prepared_data], tmp_path)
     training.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
     segmenter, gan = (training.load(stage, tmp_path)[0] for stage in (constants.SEGMENTATION, constants.SYNTHESIS))
@@ -108,7 +108,7 @@ def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data,
 
 
 def test_pretraining_ends_after_its_steps_also_in_a_run_that_was_stopped(prepared_data, tmp_path):
-    config = configs.override(CONFIG, {"synthesis.pretraining_steps": 3, "synthesis.lesion_design": "1seg"})
+    config = config_tree.override(CONFIG, {"synthesis.pretraining_steps": 3, "synthesis.lesion_design": "1seg"})
     stop_after_first_checkpoint(constants.SYNTHESIS, prepared_data, tmp_path, config)
     training.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
     log = records.read_columns(tmp_path / constants.SYNTHESIS / callbacks.LOSSES_FILE)
@@ -125,7 +125,7 @@ def test_a_damaged_checkpoint_is_one_clear_error(prepared_data, tmp_path):
 
 
 def test_non_finite_losses_stop_the_run_and_keep_the_checkpoint(prepared_data, tmp_path):
-    config = configs.override(CONFIG, {"structure.learning_rate": 1e38})
+    config = config_tree.override(CONFIG, {"structure.learning_rate": 1e38})
     with pytest.raises(callbacks.NonFiniteLossError, match="became non-finite"):
         training.train(constants.STRUCTURE, config, [prepared_data], tmp_path)
     assert not list((tmp_path / constants.STRUCTURE / "checkpoints").glob("*.index"))
@@ -138,11 +138,11 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
 
 def test_several_data_sets_are_joined(prepared_data, tmp_path):
     training.train(constants.SEGMENTATION, CONFIG, [prepared_data, prepared_data], tmp_path)
-    assert len(training.trained_on(constants.SEGMENTATION, tmp_path)) == 2
+    assert len(run_records.trained_on(constants.SEGMENTATION, tmp_path)) == 2
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains(precision, prepared_data, tmp_path):
-    config = configs.override(CONFIG, {"runtime.precision": precision})
+    config = config_tree.override(CONFIG, {"runtime.precision": precision})
     training.train(constants.STRUCTURE, config, [prepared_data], tmp_path)
     assert all(np.isfinite(w).all() for w in weights(constants.STRUCTURE, tmp_path))

@@ -9,7 +9,17 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from mmsynth_tf import callbacks, checkpoints, commands, configs, constants, input_pipeline, prepared, records, training
+from mmsynth_tf import (
+    callbacks,
+    checkpoints,
+    commands,
+    config_tree,
+    constants,
+    input_pipeline,
+    prepared,
+    records,
+    training,
+)
 from mmsynth_tf.experiments import evaluation, mixtures, usability
 from mmsynth_tf.experiments.mixtures import AUGMENTED, REAL, SYNTHETIC, Mixture
 from mmsynth_tf.experiments.study import Request
@@ -68,7 +78,7 @@ def request_for(prepared_data, synthetic_data, tmp_path):
 
     def make(workdir="models", **changes) -> Request:
         config = dataclasses.replace(CONFIG, data=prepared_data.config)
-        records.write_text(tmp_path / workdir / constants.SEGMENTATION / "config.json", configs.to_json(config))
+        records.write_text(tmp_path / workdir / constants.SEGMENTATION / "config.json", config_tree.to_json(config))
         return Request(tmp_path / workdir, prepared_data, (synthetic_data,), **changes)
 
     return make
@@ -168,7 +178,7 @@ def test_a_resumed_row_sees_what_an_undisturbed_one_sees(pool, name):
 
 
 def test_only_augmented_slices_are_transformed_and_anew_in_each_pass(pool):
-    config = configs.override(CONFIG, {"segmentation.steps": 6, "segmentation.batch_size": REAL_SLICES})
+    config = config_tree.override(CONFIG, {"segmentation.steps": 6, "segmentation.batch_size": REAL_SLICES})
     for name, fresh in (("real_1", 0.0), ("real_1_augmented_1", 0.5)):
         batches = pool.batches(BY_NAME[name], config).as_numpy_iterator()
         seen = [image.tobytes() for batch in batches for image in batch["image"][:, 0]]
@@ -178,7 +188,9 @@ def test_only_augmented_slices_are_transformed_and_anew_in_each_pass(pool):
 
 
 def test_labels_are_transformed_with_their_images():
-    config = configs.override(CONFIG, {f"augmentation.{name}": 0.0 for name in ("scale", "rotation", "translation")})
+    config = config_tree.override(
+        CONFIG, {f"augmentation.{name}": 0.0 for name in ("scale", "rotation", "translation")}
+    )
     slices = fakes.slices(5, config).map(
         lambda x: {
             "image": tf.cast(tf.stack([x["label"]] * 4), tf.float16),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from mmsynth_tf import commands, constants, training
+from mmsynth_tf import commands, constants, run_records, training
 from mmsynth_tf.experiments import diversity, fidelity_tables, set_distances, slice_statistics
 from mmsynth_tf.experiments.sources import Source, sources
 from mmsynth_tf.experiments.study import Request, Study, data_name
@@ -62,7 +62,7 @@ class _Fidelity:
         self.request, self.study = request, Study("fidelity", request)
         self.train, self.unseen, self.synthetic = sources(request, _SLICES)
         self.modalities = request.real.config.modalities
-        self.settings = training.read_config(request.workdir / constants.SYNTHESIS).structure_map
+        self.settings = run_records.read_config(request.workdir / constants.SYNTHESIS).structure_map
         self.measures: dict[str, Callable[[], list[Record]]] = {
             SEGMENTER: self._segmenter_distance,
             INCEPTION: self._inception_distance,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmsynth_tf import constants, prepared, training
+from mmsynth_tf import constants, prepared, run_records, training
 from mmsynth_tf.experiments import study, translation, usability
 from mmsynth_tf.experiments.memorisation import NEAREST_DISTANCE
 from mmsynth_tf.experiments.mixtures import BASELINE
@@ -20,7 +20,7 @@ _SEGMENTED = 6
 
 def segmentation_figures(request: study.Request) -> list[report.Figure]:
     """What the segmenters find in real test slices and in synthetic ones."""
-    if not (pathlib.Path(request.workdir) / constants.SEGMENTATION / training.CONFIG_FILE).is_file():
+    if not (pathlib.Path(request.workdir) / constants.SEGMENTATION / run_records.CONFIG_FILE).is_file():
         return []
     segmenter, _ = training.load(constants.SEGMENTATION, request.workdir)
     chosen = {request.split: (request.real, report_sections.lesion_slices(request.real, request.split, _SEGMENTED))}

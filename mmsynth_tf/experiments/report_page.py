@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import __version__, constants, prepared, records, training
+from mmsynth_tf import __version__, constants, prepared, records, run_records
 from mmsynth_tf.experiments import report_figures, study
 from mmsynth_tf.records import Record
 from mmsynth_tf.reports import report, report_sections
@@ -183,7 +183,7 @@ def lesion_agreement(data: prepared.PreparedData) -> dict[report_sections.Key, f
 def settings_section(request: study.Request) -> report.Section:
     """The whole configuration: of every stage, and of every data set."""
     stages = {
-        f"{stage}/{training.CONFIG_FILE}": (pathlib.Path(request.workdir) / stage / training.CONFIG_FILE)
+        f"{stage}/{run_records.CONFIG_FILE}": (pathlib.Path(request.workdir) / stage / run_records.CONFIG_FILE)
         for stage in constants.STAGES
     }
     data_sets = {

@@ -1,6 +1,6 @@
 """Trained segmenters on real patients, and on unfiltered synthetic slices (the paper's Table 1)."""
 
-from mmsynth_tf import constants, prepared, training
+from mmsynth_tf import constants, prepared, run_records, training
 from mmsynth_tf.experiments import evaluation
 from mmsynth_tf.experiments.study import Request, Study, data_name
 from mmsynth_tf.reports import report
@@ -29,7 +29,7 @@ def run_lesion_check(request: Request) -> dict[str, report.Table]:
 def _score(name: str, request: Request, unit: str) -> dict[str, report.Table]:
     study = Study(name, request)
     segmenter, config = training.load(constants.SEGMENTATION, request.workdir)
-    trained_on = training.trained_on(constants.SEGMENTATION, request.workdir)
+    trained_on = run_records.trained_on(constants.SEGMENTATION, request.workdir)
     rows = []
     for data, split in [(request.real, request.split), *((data, "train") for data in request.synthetic)]:
         prepared.require_same_geometry(data, config.data, f"the segmenters in {request.workdir}")

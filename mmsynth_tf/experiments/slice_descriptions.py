@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, training
+from mmsynth_tf import configs, constants, run_records, training
 from mmsynth_tf.experiments.sources import STRUCTURE_MAP, Source, maps_of
 from mmsynth_tf.experiments.study import Request
 from mmsynth_tf.measures import feature_extractors
@@ -75,7 +75,7 @@ def _feature_description(request: Request) -> Describe:
 
 
 def _map_description(request: Request) -> Describe:
-    settings = training.read_config(request.workdir / constants.SYNTHESIS).structure_map
+    settings = run_records.read_config(request.workdir / constants.SYNTHESIS).structure_map
     return lambda batch: describe_maps(batch, settings, request.real.config.modalities)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, input_pipeline, prepared, training
+from mmsynth_tf import configs, constants, input_pipeline, prepared, run_records
 from mmsynth_tf.experiments import evaluation
 from mmsynth_tf.experiments.study import Request, data_name
 from mmsynth_tf.models import structure
@@ -57,9 +57,9 @@ def sources(request: Request, limit: int | None = None) -> tuple[Source, Source,
       PreparedDataError: a set does not fit the segmenters.
       LeakError: patients of the unseen slices were used to train the segmenters or the generators of a synthetic set.
     """
-    model = training.read_config(request.workdir / constants.SEGMENTATION).data
+    model = run_records.read_config(request.workdir / constants.SEGMENTATION).data
     makers = [
-        *training.trained_on(constants.SEGMENTATION, request.workdir),
+        *run_records.trained_on(constants.SEGMENTATION, request.workdir),
         *(data.record for data in request.synthetic),
     ]
     for data in (request.real, *request.synthetic):

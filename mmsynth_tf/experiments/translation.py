@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import commands, configs, constants, prepared, records, training
+from mmsynth_tf import commands, config_tree, configs, constants, prepared, records, run_records, training
 from mmsynth_tf.experiments import evaluation, paired_regressor
 from mmsynth_tf.experiments.study import Request, Study, data_name
 from mmsynth_tf.measures import metrics
@@ -64,7 +64,7 @@ def run(request: Request) -> dict[str, report.Table]:
     study = Study("translation", request)
 
     def paired(seed: int) -> Translator:
-        changed = configs.override(config, {"runtime.seed": seed})
+        changed = config_tree.override(config, {"runtime.seed": seed})
         folder = study.parts / f"{PAIRED}_{steps}_steps_seed{seed}"
         regressor = paired_regressor.train(request.real, changed, steps, folder)
         return lambda images, target: in_batches(functools.partial(regressor.translate, target=target), images)
@@ -92,7 +92,7 @@ def run(request: Request) -> dict[str, report.Table]:
 def _require_usable(request: Request, config: configs.Config) -> None:
     prepared.require_same_geometry(request.real, config.data, f"the models in {request.workdir}")
     stages = (constants.SYNTHESIS, constants.SEGMENTATION)
-    trained_on = [record for stage in stages for record in training.trained_on(stage, request.workdir)]
+    trained_on = [record for stage in stages for record in run_records.trained_on(stage, request.workdir)]
     # The regressor learns from the train split of the very data set.
     evaluation.refuse_leak([*trained_on, request.real.record], request.real, request.split)
     if config.data.num_modalities < 2:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from mmsynth_tf import checkpoints, configs, constants, prepared, records, training
+from mmsynth_tf import checkpoints, config_tree, configs, constants, prepared, records, run_records, stages, training
 from mmsynth_tf.experiments import evaluation, mixtures
 from mmsynth_tf.experiments.mixtures import Mixture
 from mmsynth_tf.experiments.study import Request, Study, data_name
@@ -47,8 +47,8 @@ def run(request: Request) -> dict[str, report.Table]:
         prepared.require_same_geometry(data, request.real.config, str(request.real.path))
     evaluation.refuse_leak([d.record for d in (request.real, *request.synthetic)], request.real, request.split)
     config = run_config(request)
-    learned_by = training.STAGES[constants.SEGMENTATION].depends_on
-    leaves = {path: value for path, (value, _) in configs.fields(config).items() if path.startswith(learned_by)}
+    learned_by = stages.STAGES[constants.SEGMENTATION].depends_on
+    leaves = {path: value for path, (value, _) in config_tree.fields(config).items() if path.startswith(learned_by)}
     settings = {"uses_models": False, "config": leaves}
     study = Study("usability", request, **settings)
     # What holds no synthetic slices is not measured again for other synthetic slices.
@@ -59,7 +59,7 @@ def run(request: Request) -> dict[str, report.Table]:
 
     scores, folders = [], {}
     for seed in request.seeds:
-        seeded = configs.override(config, {"runtime.seed": seed})
+        seeded = config_tree.override(config, {"runtime.seed": seed})
         for mixture in rows:
             own = study if mixture.synthetic else without_synthetic
             name = f"{mixture.name}_seed{seed}"
@@ -82,7 +82,7 @@ def run(request: Request) -> dict[str, report.Table]:
 
 def run_config(request: Request) -> configs.Config:
     """The settings of the work directory's segmenters, as all runs use them."""
-    config = training.read_config(pathlib.Path(request.workdir) / constants.SEGMENTATION)
+    config = run_records.read_config(pathlib.Path(request.workdir) / constants.SEGMENTATION)
     prepared.require_same_geometry(request.real, config.data, f"the segmenters in {request.workdir}")
     steps = request.steps or config.segmentation.steps
     # A run must end at a checkpoint.
@@ -92,7 +92,7 @@ def run_config(request: Request) -> configs.Config:
         "segmentation.steps_per_checkpoint": interval,
         "runtime.augment": False,
     }
-    return configs.override(dataclasses.replace(config, data=request.real.config), changes)
+    return config_tree.override(dataclasses.replace(config, data=request.real.config), changes)
 
 
 def _train_and_score(

@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mmsynth_tf import __version__, commands, configs, constants, prepared, records, training
+from mmsynth_tf import __version__, commands, configs, constants, prepared, records, run_records, training
 from mmsynth_tf.exporting import signatures
 from mmsynth_tf.generation import generators, synthesis
 from mmsynth_tf.models.stage import StageModel
@@ -187,7 +187,7 @@ def _provenance(
     return {
         stage: {
             "checkpoint_sha256": hashes[stage],
-            "trained_on": training.trained_on(stage, workdir),
+            "trained_on": run_records.trained_on(stage, workdir),
             "config": dataclasses.asdict(config),
         }
         for stage, config in settings.items()

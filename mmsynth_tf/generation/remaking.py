@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mmsynth_tf import commands, configs, prepared, records
+from mmsynth_tf import commands, config_tree, configs, prepared, records
 from mmsynth_tf.generation import synthesis
 from mmsynth_tf.reports import figures
 
@@ -125,7 +125,7 @@ def _refuse_other_weights(recorded: Mapping[str, Any], path: pathlib.Path, workd
 def _recorded_config(recorded: Mapping[str, Any]) -> configs.Config:
     parts = {"generation": recorded["settings"], "augmentation": recorded["augmentation"]}
     values = {f"{part}.{name}": value for part, settings in parts.items() for name, value in settings.items()}
-    return configs.override(configs.Config(), {**values, "runtime.seed": recorded["seed"]})
+    return config_tree.override(configs.Config(), {**values, "runtime.seed": recorded["seed"]})
 
 
 def _changes(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import __version__, checkpoints, commands, configs, constants, prepared, training
+from mmsynth_tf import __version__, checkpoints, commands, configs, constants, prepared, run_records, training
 from mmsynth_tf.generation import contour_filter, generators
 from mmsynth_tf.generation.label_pool import LabelPool
 from mmsynth_tf.measures import metrics
@@ -69,7 +69,7 @@ class Generation:
             "draws_per_block": self.draws_per_block,
             "labels_from": label_data.record,
             "label_pool": self._pool.fingerprint(),
-            "trained_on": {stage: training.trained_on(stage, workdir) for stage in stages},
+            "trained_on": {stage: run_records.trained_on(stage, workdir) for stage in stages},
             "settings": dataclasses.asdict(config.generation),
             "augmentation": dataclasses.asdict(config.augmentation),
             "checkpoints": checkpoint_hashes(workdir),

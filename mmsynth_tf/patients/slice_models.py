@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from mmsynth_tf import configs, constants
+from mmsynth_tf import config_tree, configs, constants
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.exporting import saved_models
 
@@ -33,7 +33,7 @@ class SliceModels:
     def __init__(self, exported: saved_models.ExportedModels, path: str | Path):
         self._functions, self._metadata, self._path = exported.signatures, exported.metadata, path
         stages = self._metadata["stages"]
-        self.data = configs.override(configs.DataConfig(), next(iter(stages.values()))["config"]["data"])
+        self.data = config_tree.override(configs.DataConfig(), next(iter(stages.values()))["config"]["data"])
         self.latent_dim: int | None = self._metadata["latent_dim"]
         self.structure_threshold: float = self._metadata["thresholds"]["structure"]
         self.background_threshold: float = self._metadata["thresholds"]["background"]
@@ -47,7 +47,7 @@ class SliceModels:
     def structure_map(self) -> configs.StructureMapConfig:
         """How the structure maps that the synthesis stage knows are extracted."""
         settings = self._metadata["stages"][constants.SYNTHESIS]["config"]["structure_map"]
-        return configs.override(configs.StructureMapConfig(), settings)
+        return config_tree.override(configs.StructureMapConfig(), settings)
 
     @property
     def hashes(self) -> dict[str, str]:

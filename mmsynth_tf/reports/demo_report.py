@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Iterable
 
-from mmsynth_tf import __version__, constants, prepared, records, training
+from mmsynth_tf import __version__, constants, prepared, records, run_records
 from mmsynth_tf.callbacks import LOSSES_FILE
 from mmsynth_tf.experiments import evaluation
 from mmsynth_tf.reports import plots, report, report_sections
@@ -111,4 +111,4 @@ def _curves_section(models: pathlib.Path) -> report.Section:
 
 
 def _config_text(models: pathlib.Path) -> str:
-    return (models / constants.SYNTHESIS / training.CONFIG_FILE).read_text(encoding="utf-8")
+    return (models / constants.SYNTHESIS / run_records.CONFIG_FILE).read_text(encoding="utf-8")
