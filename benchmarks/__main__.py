@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mmsynth_tf.configs import Config
     from mmsynth_tf.records import Record
 
-_BENCHMARKS = ("steps", "growth", "waiting", "generation", "torch_unet", "operations")
+_BENCHMARKS = ("start", "steps", "growth", "waiting", "generation", "torch_unet", "operations")
 
 _OUTPUT = flags.DEFINE_string("output", "bench_output", "Folder for records and tables.")
 _ONLY = flags.DEFINE_multi_enum("only", _BENCHMARKS, _BENCHMARKS, "Which to run.")
@@ -54,12 +54,13 @@ def main(argv: list[str]) -> None:
 
 def _records(name: str, config: "Config") -> Iterable["Record"]:
     """What one benchmark measures."""
-    from benchmarks import generation, growth, operations, steps, torch_unet, waiting
+    from benchmarks import generation, growth, operations, start, steps, torch_unet, waiting
     from mmsynth_tf import presets
 
     rounds, larger = _ROUNDS.value, {name: presets.preset(name) for name in ("default", "paper")}
     unet = config_tree.override(config, {"data.height": 96, "data.width": 96, "segmentation.batch_size": 8})
     benchmarks: dict[str, Callable[[], Iterable[Record]]] = {
+        "start": start.run,
         "steps": lambda: steps.run(config, rounds),
         "growth": lambda: growth.run(config, rounds),
         "waiting": lambda: waiting.run(config, larger, rounds),

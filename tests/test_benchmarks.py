@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import generation, growth, operations, stage_step, steps, table, timing, torch_unet, waiting
+from benchmarks import generation, growth, operations, stage_step, start, steps, table, timing, torch_unet, waiting
 from mmsynth_tf import config_tree, constants
 from tests import fakes, training_checks
 from tests.two_scales import TwoScales
@@ -147,3 +147,8 @@ def test_all_functions_are_called_once_a_round_and_once_before():
 def test_records_become_tables():
     text = table.page({"steps": [{"stage": "structure", "times_faster": 2.0}], "empty": []}, "a machine")
     assert text.splitlines()[-3:] == ["| stage | times faster |", "| --- | --- |", "| structure | 2 |"]
+
+
+def test_a_run_without_a_first_step_is_no_measurement(tmp_path):
+    with pytest.raises(RuntimeError, match="holds no whole data set"):
+        start.first_step(constants.STRUCTURE, tmp_path / "absent", tmp_path / "models")
