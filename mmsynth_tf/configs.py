@@ -254,9 +254,6 @@ class SynthesisLossWeights:
     code_pairs: float = _setting(0.02, "sum_ij |code_g,i-code_g,j|^2; authors 0.2.")
     background: float = _setting(10.0, "sum_i |x_g,i m|^2; authors 1.5.")
     # Beyond the draft.
-    translation_lesion: float = _setting(
-        1.0, "sum_ij |l_i-l_t,i,j|^2, lesion processors frozen: translation keeps the lesion; 0 skips it."
-    )
     contrast: float = _setting(50.0, "|contrast of x_g,i - wanted contrast|^2, where contrast is a condition.")
     # The authors' later pre-training loss.
     self_reconstruction: float = _setting(

@@ -84,7 +84,6 @@ _PAPER = {
     "synthesis.weights.code": 1.0,
     "synthesis.weights.code_pairs": 0.2,
     "synthesis.weights.background": 1.5,
-    "synthesis.weights.translation_lesion": 0.0,
     "synthesis.weights.self_reconstruction": 0.0,
     "synthesis.weights.self_reconstruction_lesion": 0.0,
     "augmentation.intensity": 0.0,

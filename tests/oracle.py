@@ -161,10 +161,6 @@ class ModalityOracle:
         each, terms = range(self._n), {}
         if not self._model.config.pretrained_lesion:
             terms["lesion_supervised"] = sum(self._lesion(self._labels[i], self._x[i], i) for i in each)
-        if self._model.config.weights.translation_lesion:
-            count, pairs = self._n * (self._n - 1), self._pairs
-            kept = sum(self._lesion(self._labels[i], self._x_t[i, j], j) for i, j in pairs)
-            terms["translation_lesion"] = count / len(pairs) * kept
         if self._model.reconstructs_itself:
             made = [self._decode(self._own_code(i), i) for i in each]
             inside = [tf.cast(label > 0, tf.float32) for label in self._labels]

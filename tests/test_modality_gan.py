@@ -21,7 +21,6 @@ TRAINED_GENERATORS = {
     "cycle": {IMAGE, DECODER},
     "cycle_consistency": {IMAGE, DECODER},
     "code_consistency": {IMAGE, DECODER},
-    "translation_lesion": {IMAGE, DECODER},
     "adversarial": {FUSION, DECODER},
     "adversarial_class": {FUSION, DECODER},
     "code_adversarial": {FUSION, IMAGE},
@@ -226,12 +225,6 @@ def test_without_weight_self_reconstruction_is_not_computed(batch):
     model = build(fakes.tiny_config(synthesis__weights__self_reconstruction=0.0))
     assert "self_reconstruction" not in terms_of(model, batch)
     assert "self_reconstruction" not in model.groups["generator"].terms
-
-
-def test_without_weight_lesions_of_translations_are_not_looked_for(batch):
-    model = build(fakes.tiny_config(synthesis__weights__translation_lesion=0.0))
-    assert "lesion_of_translated" not in model.forward(batch, training=False)
-    assert "translation_lesion" not in model.terms
 
 
 def test_rows_that_are_not_full_are_rebuilt_from_their_own_maps_alone(rng):

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from mmsynth_tf import commands, constants
-from mmsynth_tf.models import networks, passes
+from mmsynth_tf.models import networks
 
 
 class LesionProcessor(tf.keras.Model):
@@ -65,18 +65,6 @@ class LesionProcessor(tf.keras.Model):
         """Segments slices [B, H, W, 1] of one modality: float32 [B, H, W, K]."""
         features = self.encoders[modality % len(self.encoders)](slices, training=False)
         return self.decoders[modality % len(self.decoders)](features, training=False)
-
-    def segment_each(self, slices: tf.Tensor, modality: tf.Tensor) -> tf.Tensor:
-        """Segments every slice as what it is: [B, k, H, W, 1] of modalities int32 [B, k] to float32 [B, k, H, W, K]."""
-        together = passes.merge(slices)
-        if len(self.decoders) == 1:
-            found = self.segment(together, 0)
-        else:
-            # All by all networks, since how many slices each would get is not known before.
-            chosen = tf.one_hot(tf.reshape(modality, [-1]), self.num_modalities)
-            by_network = [self.segment(together, i) for i in range(self.num_modalities)]
-            found = tf.einsum("bn,nbhwk->bhwk", chosen, tf.stack(by_network))
-        return tf.reshape(found, [-1, slices.shape[1], *found.shape[1:]])
 
     def _decode_each(self, features, training: bool) -> tf.Tensor:
         """Each modality's features by its own decoder: float32 [B, n, H, W, K]."""

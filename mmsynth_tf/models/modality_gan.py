@@ -49,7 +49,6 @@ class ModalityGAN(StageModel):
         "background",
     )
     CONTRAST_TERMS = ("contrast",)
-    KEPT_LESION_TERMS = ("translation_lesion",)
     SELF_TERMS = ("self_reconstruction", "self_reconstruction_lesion", "self_adversarial", "self_class")
     DISCRIMINATOR_TERMS = (
         "discriminator_real",
@@ -109,7 +108,6 @@ class ModalityGAN(StageModel):
         self.reconstructs_itself = config.weights.self_reconstruction > 0
         generator_terms = self.GENERATOR_TERMS + (self.SELF_TERMS if self.reconstructs_itself else ())
         generator_terms += self.CONTRAST_TERMS if config.contrast_condition else ()
-        generator_terms += self.KEPT_LESION_TERMS if config.weights.translation_lesion else ()
         discriminator_terms = self.DISCRIMINATOR_TERMS + (("discriminator_self",) if self.reconstructs_itself else ())
         self.groups = {
             "generator": Group((self.fusion_encoder, self.image_encoder, self.decoder), generator_terms),
@@ -226,7 +224,6 @@ class ModalityGAN(StageModel):
         codes_judged = passes.one_pass(self.feature_discriminator, [code, fusion_code], training)
         return {
             **self._find_lesions(real, fake, training),
-            **self._find_translated_lesions(translated, target),
             "code": code,
             "fusion_code": fusion_code[:, 0],
             "source_code": source_features[0],
@@ -278,11 +275,6 @@ class ModalityGAN(StageModel):
         of_real, of_fake = tf.split(self.lesion_processor(tf.concat([real, fake], axis=0), training=training), 2)
         return {"lesion_of_real": of_real, "lesion_of_fake": of_fake}
 
-    def _find_translated_lesions(self, translated: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
-        if not self.config.weights.translation_lesion:
-            return {}
-        return {"lesion_of_translated": self.lesion_processor.segment_each(translated, target)}
-
     def loss_terms(self, batch, tensors):
         if self.in_pretraining:
             left_out = dict.fromkeys(self.terms, tf.zeros([]))
@@ -323,7 +315,6 @@ class ModalityGAN(StageModel):
             "cycle_consistency": self._cycle_consistency(t["cycled"]),
             "code_consistency": n_pairs * losses.squared_error(t["source_code"], t["translated_code"]),
             **self._lesion_supervised_term(batch, t),
-            **self._kept_lesion_term(batch, t),
         }
 
     def _lesion_supervised_term(self, batch, t):
@@ -332,14 +323,6 @@ class ModalityGAN(StageModel):
         one_hot = fusion.one_hot_label(batch["label"], self.num_classes)
         error = losses.lesion_squared_error(one_hot, t["lesion_of_real"], self.config.class_weights)
         return {"lesion_supervised": self.num_modalities * error}
-
-    def _kept_lesion_term(self, batch, t):
-        if "lesion_of_translated" not in t:
-            return {}
-        label = tf.gather(batch["label"], batch["pair_source"], batch_dims=1)
-        one_hot = fusion.one_hot_label(label, self.num_classes)
-        error = losses.lesion_squared_error(one_hot, t["lesion_of_translated"], self.config.class_weights)
-        return {"translation_lesion": self._ordered_pairs * error}
 
     def _synthesis_terms(self, batch, t):
         n, n_pairs = self.num_modalities, self._ordered_pairs
