@@ -228,16 +228,16 @@ class SynthesisLossWeights:
 
     # Discriminators.
     discriminator_real: float = _setting(1.0, "sum_i |d(x_i)-1|^2; authors 50.")
-    discriminator_synthetic: float = _setting(0.5, "sum_i |d(x_g,i)|^2; authors 35.")
-    discriminator_translated: float = _setting(0.05, "sum_ij |d(x_t,i,j)|^2; authors 5.")
+    discriminator_synthetic: float = _setting(1.0, "sum_i |d(x_g,i)|^2; authors 35.")
+    discriminator_translated: float = _setting(0.3, "sum_ij |d(x_t,i,j)|^2; authors 5.")
     discriminator_class: float = _setting(1.0, "class(x_i) = i, real slices; authors 50.")
     discriminator_class_synthetic: float = _setting(
         0.0, "class(x_g,i) = i in the discriminator's loss, as in the draft; authors 0."
     )
     code_discriminator: float = _setting(0.1, "FD_R: |FD(code_i)-1|^2 + |FD(code_g)|^2; authors 1.")
     # Auxiliary training on real slices.
-    translation_adversarial: float = _setting(0.1, "sum_ij |d(x_t,i,j)-1|^2; authors 5.")
-    translation_class: float = _setting(0.1, "sum_ij class(x_t,i,j) = j; authors 50.")
+    translation_adversarial: float = _setting(0.3, "sum_ij |d(x_t,i,j)-1|^2; authors 5.")
+    translation_class: float = _setting(0.3, "sum_ij class(x_t,i,j) = j; authors 50.")
     reconstruction: float = _setting(50.0, "sum_i |x_i-x_r,i|^2; authors 5.")
     cycle: float = _setting(20.0, "sum_ij |x_i-x_cr,j,i|^2; authors 10.")
     cycle_consistency: float = _setting(2.0, "sum_ijk |x_cr,j,i-x_cr,k,i|^2; authors 2.")
@@ -263,7 +263,7 @@ class SynthesisLossWeights:
     self_reconstruction_lesion: float = _setting(500.0, "The same within the lesion, a few per cent of the slice.")
     self_adversarial: float = _setting(0.3, "sum_i |d(x_g,i)-1|^2 of these slices.")
     self_class: float = _setting(0.3, "sum_i class(x_g,i) = i of these slices.")
-    discriminator_self: float = _setting(0.5, "sum_i |d(x_g,i)|^2 of these slices, in the discriminator's loss.")
+    discriminator_self: float = _setting(1.0, "sum_i |d(x_g,i)|^2 of these slices, in the discriminator's loss.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,12 +334,12 @@ class SynthesisConfig(StageConfig):
     residual_blocks: int = _setting(2, "Residual blocks at the code's resolution, in each encoder and the decoder.")
     dropout: float = _setting(0.0, "Dropout rate at the encoders' input; paper 0.1.")
     discriminator_normalization: str = _setting(
-        constants.INSTANCE, "Normalisation in the discriminators: none, spectral or instance; paper: none."
+        constants.SPECTRAL, "Normalisation in the discriminators: none, spectral or instance; paper: none."
     )
     softmax_class: bool = _setting(True, "Modality class by softmax cross-entropy; paper: squared error on the class.")
     mean_filter_init: bool = _setting(False, "Generators start as mean filters (paper §3.1).")
     discriminator_init_stddev: float = _setting(
-        0.0, "Standard deviation of the discriminators' weights; 0 takes He's. Paper 0.2."
+        0.02, "Standard deviation of the discriminators' weights; 0 takes He's. Paper 0.2."
     )
     class_weights: tuple[float, ...] = _setting(
         (1.0, 10.0), "Class weights of the lesion losses; authors 1/10/50/50/50."

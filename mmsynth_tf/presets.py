@@ -116,7 +116,7 @@ _SMALL = {
     "synthesis.learning_rate": 1e-3,
     "synthesis.fusion_concatenate": True,
     "synthesis.weights.lesion": 5.0,
-    "synthesis.discriminator_learning_rate": 1e-3,
+    "synthesis.discriminator_learning_rate": 5e-4,
     "generation.dice_threshold": 0.7,
     "runtime.ema_decay": 0.99,
 }
