@@ -182,8 +182,8 @@ def _render_table(table: Table) -> str:
 
 def _render_cell(cell: Cell, text: str) -> str:
     kind = "" if isinstance(cell, str) else ' class="number"'
-    # A line may end before the number of values, not within a value and its deviation.
-    return f"<td{kind}>{html.escape(text).replace(' ± ', '&nbsp;±&nbsp;')}</td>"
+    # A line may end before a deviation or a number of values, not within.
+    return f"<td{kind}>{html.escape(text).replace(' ± ', ' ±&nbsp;')}</td>"
 
 
 def _render_figure(figure: Figure) -> str:
