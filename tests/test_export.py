@@ -268,7 +268,7 @@ def test_export_that_fails_leaves_nothing(structure_only, tmp_path, monkeypatch)
     def fail(stage, workdir):
         raise OSError("no longer there")
 
-    monkeypatch.setattr(training, "trained_on", fail)
+    monkeypatch.setattr(run_records, "trained_on", fail)
     with pytest.raises(OSError, match="no longer there"):
         saved_models.export(structure_only, tmp_path / "out" / "a")
     assert not list((tmp_path / "out").iterdir())

@@ -68,7 +68,7 @@ def config(tmp_path_factory):
     flag_file = tmp_path_factory.mktemp("flags") / "abdomen.flags"
     flag_file.write_text(code_block("text"), encoding="utf-8")
     code = (
-        "import sys; from absl import flags; from mmsynth_tf import configs, flags_config;"
+        "import sys; from absl import flags; from mmsynth_tf import config_tree, flags_config;"
         "flags_config.define_config_flags(); flags.FLAGS(sys.argv);"
         "print(config_tree.to_json(flags_config.config_from_flags()))"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import commands, constants, records, training
+from mmsynth_tf import commands, constants, records, run_records, training
 from mmsynth_tf.experiments import evaluation, paired_regressor, study, translation
 from mmsynth_tf.measures import metrics
 from tests import fakes, fakes_data
@@ -126,7 +126,7 @@ def request_(tmp_path, monkeypatch):
     """Real patients, and a work directory whose models are there without being trained."""
     made = {constants.SYNTHESIS: fakes.modality_gan, constants.SEGMENTATION: fakes.segmenter}
     monkeypatch.setattr(training, "load", lambda stage, workdir: (made[stage](TWO), TWO))
-    monkeypatch.setattr(training, "trained_on", lambda stage, workdir: [])
+    monkeypatch.setattr(run_records, "trained_on", lambda stage, workdir: [])
     real = fakes_data.data_set(tmp_path, "patients", {"train": ["r_0", "r_1"], "test": ["r_2", "r_3"]})
     return study.Request(tmp_path / "models", real, steps=2)
 
