@@ -147,9 +147,9 @@ def patch_discriminator(
     outputs = []
     for channels in (1, class_outputs) if class_outputs else (1,):
         y = features(x, 2 * base_filters, 3, 1)
-        # Bounded features become so small that bounded scores would hardly tell anything apart.
-        plain = normalization == constants.NONE
-        score = conv(channels, 3, 1) if plain else keras.layers.Conv2D(channels, 3, padding="same")
+        # Scores are not bounded: features that are become so small that such scores would hardly tell anything apart.
+        bare = normalization == constants.NONE
+        score = conv(channels, 3, 1) if bare else keras.layers.Conv2D(channels, 3, padding="same")
         outputs.append(_float32(score(y)))
     return keras.Model(inputs, outputs if class_outputs else outputs[0], name="patch_discriminator")
 
