@@ -291,6 +291,11 @@ class SynthesisConfig(StageConfig):
         True,
         "To the translator what was synthesised is data: its losses do not train what made it. Paper: they do.",
     )
+    translation_map_share: float = _setting(
+        0.85,
+        "To translate a patient's slice, its own features are mixed with those of its structure map and of the lesion "
+        "that segmenters find in it (or of its label); this is the share of the latter. Paper: 0.",
+    )
     pretraining_steps: int = _setting(
         20_000,
         "So many of the steps, the first ones, only rebuild slices from their own maps and labels (the authors' later "

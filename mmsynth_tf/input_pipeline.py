@@ -114,15 +114,8 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
         image, label = (passes.merge(batch[name]) for name in ("image", "label"))
-        background = _background(image, config)
-        # Annotations may reach beyond the head; no label does.
-        label = tf.where(background > 0, tf.zeros_like(label), label)
-        edges = structure.structure_map(image, config.structure_map, background)
-        own = {
-            "label": label,
-            "own_structure": fusion.remove_lesion_edges(edges, label),
-            "own_background": background,
-        }
+        label, *own_map = fusion.own_map(image, label, config.structure_map)
+        own = dict(zip(("label", "own_structure", "own_background"), (label, *own_map), strict=True))
         own = {name: tf.reshape(value, [size, n, *value.shape[1:]]) for name, value in own.items()}
 
         source = _draw_modality(size, config, step)

@@ -49,6 +49,7 @@ _PAPER = {
     "synthesis.lesion_learning_rate": 1e-4,
     "synthesis.cosine_decay": False,
     "synthesis.translation_detached": False,
+    "synthesis.translation_map_share": 0.0,
     "synthesis.full_every": 1,
     "synthesis.pretraining_steps": 0,
     "synthesis.triples_per_slice": 0,

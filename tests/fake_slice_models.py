@@ -12,15 +12,19 @@ DATA = configs.DataConfig(slice_start=2, slice_stop=8, crop_rows=(0, 32), crop_c
 LATENT_DIM = 3
 
 
-def slice_models(data: configs.DataConfig = DATA, without: tuple[str, ...] = ()) -> SliceModels:
+def slice_models(
+    data: configs.DataConfig = DATA, without: tuple[str, ...] = (), draws_lesions: bool = False
+) -> SliceModels:
     """Translation is the identity, segmenters find class 4 where a slice is brighter than 0.7.
+
+    If it `draws_lesions` translation shows nothing but the label, as class / 10, on 0.1 in the head.
 
     Synthesised slices show the label's class, as class / 10, on 0.5 in the head; maps are outlines of discs whose
     size follows from the code.
     """
     settings = dataclasses.asdict(configs.Config(data=data))
     functions = {
-        "translate": lambda image, target: {"image": image},
+        "translate": lambda image, target, label=None: {"image": image if label is None else _drawn(image, label)},
         "synthesize": lambda structure, background, label: {
             name: (0.5 - np.asarray(label) / 10.0) * (1.0 - np.asarray(background)) for name in data.modalities
         },
@@ -28,10 +32,13 @@ def slice_models(data: configs.DataConfig = DATA, without: tuple[str, ...] = ())
         **{f"segment_{name}": lambda image: _bright(np.asarray(image), data) for name in data.modalities},
     }
     functions = {name: function for name, function in functions.items() if name not in without}
+    inputs = {name: {} for name in functions}
+    if draws_lesions:
+        inputs["translate"] = {"label": {}}
     metadata = {
         "latent_dim": LATENT_DIM,
         "thresholds": {"structure": 0.5, "background": 0.5},
-        "signatures": {name: {"inputs": {}} for name in functions},
+        "signatures": {name: {"inputs": values} for name, values in inputs.items()},
         "stages": {"synthesis": {"config": settings, "checkpoint_sha256": "abc"}},
     }
     return SliceModels(saved_models.ExportedModels(functions, metadata, None), "models/a")
@@ -40,6 +47,10 @@ def slice_models(data: configs.DataConfig = DATA, without: tuple[str, ...] = ())
 def _bright(image: np.ndarray, data: configs.DataConfig) -> dict[str, np.ndarray]:
     classes = np.where(image[..., 0] > 0.7, data.num_classes - 1, 0)
     return {"probabilities": np.eye(data.num_classes, dtype=np.float32)[classes]}
+
+
+def _drawn(image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    return np.where(np.asarray(image) > 0, 0.1 + np.asarray(label) / 10.0, 0.0).astype(np.float32)
 
 
 def _discs(codes: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -96,7 +96,7 @@ def draw_inputs():
         "sample_structure": ["code"],
         "synthesize": ["structure", "background", "label", "noise"],
         "generate": ["code", "label", "noise"],
-        "translate": ["image", "target"],
+        "translate": ["image", "target", "label"],
         "segment_modality_0": ["image"],
         "segment_modality_1": ["image"],
     }
@@ -119,7 +119,8 @@ def expected_outputs(models, inputs):
         found = modality_gan.synthesize({name: tf.constant(value) for name, value in batch.items()}).numpy()
         return {f"modality_{i}": found[:, i] for i in range(2)}
 
-    image, processor = inputs["translate"]["image"], models[constants.SEGMENTATION].lesion_processor
+    shown, target, label = (tf.constant(inputs["translate"][name]) for name in ("image", "target", "label"))
+    image, processor = inputs["segment_modality_0"]["image"], models[constants.SEGMENTATION].lesion_processor
     lesions = processor(tf.constant(np.stack([image, image], axis=1))).numpy()
     return {
         "sample_structure": {"structure": probability, "background": outside_probability},
@@ -129,7 +130,7 @@ def expected_outputs(models, inputs):
             "background": outside,
             **images(edges, outside, inputs["generate"]["label"], inputs["generate"]["noise"]),
         },
-        "translate": {"image": modality_gan.translate(tf.constant(image), tf.constant([0, 1, 1])).numpy()},
+        "translate": {"image": modality_gan.translate(shown, target, label).numpy()},
         "segment_modality_0": {"probabilities": lesions[:, 0]},
         "segment_modality_1": {"probabilities": lesions[:, 1]},
     }
@@ -206,12 +207,13 @@ def test_metadata_agrees_with_the_saved_model(loaded):
             assert stated == {key: (spec.dtype.name, spec.shape.as_list()) for key, spec in specs[kind].items()}
 
 
-def test_noise_is_an_input_only_where_the_models_fuse_it():
-    config = fakes.tiny_config(num_modalities=2, num_classes=3)
+def test_noise_and_lesions_are_inputs_only_where_the_models_want_them():
+    config = fakes.tiny_config(num_modalities=2, num_classes=3, synthesis__translation_map_share=0.0)
     stage = constants.SYNTHESIS
     traced = signatures.Signatures({stage: stages.STAGES[stage].build(config)}, config.data, 0.5).trace()
     assert set(traced) == {"synthesize", "translate"}
     assert set(signatures.describe(traced["synthesize"])["inputs"]) == {"structure", "background", "label"}
+    assert set(signatures.describe(traced["translate"])["inputs"]) == {"image", "target"}
 
 
 @pytest.mark.parametrize(("signature", "name", "value"), [("translate", "target", 2), ("synthesize", "label", 3)])

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import constants
+from mmsynth_tf.models import contrast, fusion
 from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.passes import one_pass
 from tests import fakes, oracle, training_checks
@@ -252,13 +253,34 @@ def test_a_batch_is_synthesised_as_its_rows_alone(model, batch):
 
 def test_each_slice_is_translated_to_its_own_target(model, batch):
     images = batch["image"][:, 0]
-    together = model.translate(images, tf.constant([1, 2]))
+    label = batch["label"][:, 0]
+    together = model.translate(images, tf.constant([1, 2]), label)
     for row, target in enumerate((1, 2)):
-        alone = model.translate(images[row : row + 1], tf.constant([target]))
+        alone = model.translate(images[row : row + 1], tf.constant([target]), label[row : row + 1])
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
     assert np.all(together.numpy()[images.numpy() == 0] == 0)
-    other = model.translate(images, tf.constant([2, 1]))
+    other = model.translate(images, tf.constant([2, 1]), label)
     assert not np.allclose(other, together, atol=1e-3)
+
+
+def test_translation_by_the_map_alone_is_synthesis_from_the_slices_own_map(batch):
+    config = tiny_config(translation_map_share=1.0)
+    model, images, label = build(config), batch["image"][:, 0], batch["label"][:, 0]
+    label, edges, background = fusion.own_map(images, label, config.structure_map)
+    own = {"structure": edges, "background": background, "fusion_label": label}
+    own["contrast"] = tf.zeros([2, 3, contrast.size(config.data.num_classes)])
+    own["noise"] = tf.fill(edges.shape, 0.5)
+    expected = model.synthesize(own)[:, 1] * tf.cast(images > 0, tf.float32)
+    translated = model.translate(images, tf.constant([1, 1]), label)
+    np.testing.assert_allclose(translated, expected, atol=1e-6)
+
+
+def test_translation_without_maps_needs_no_label_and_with_them_asks_for_it(batch):
+    images, target, label = batch["image"][:, 0], tf.constant([1, 2]), batch["label"][:, 0]
+    plain = build(tiny_config(translation_map_share=0.0))
+    np.testing.assert_array_equal(plain.translate(images, target), plain.translate(images, target, label))
+    with pytest.raises(ValueError, match="give their label"):
+        build(tiny_config(translation_map_share=0.5)).translate(images, target)
 
 
 def test_one_pass_runs_parts_of_different_length_as_one_batch(rng):

@@ -72,6 +72,22 @@ def test_source_and_targets_can_be_named(tmp_path):
     assert not list((tmp_path / "out2").iterdir())
 
 
+def test_lesions_are_found_in_what_the_case_has_and_drawn_where_its_label_says_if_it_has_one(tmp_path):
+    models = fake_slice_models.slice_models(draws_lesions=True)
+    elsewhere = np.roll(own_label(), 6, axis=1)
+    for name, labels, settings, where, lesion in (
+        ("two", {}, {}, "found in t1, flair", own_label()),
+        ("one", {}, {"source": "t1", "targets": ("flair",)}, "found in t1", own_label()),
+        ("labelled", {"label": elsewhere}, {}, "the case's label", elsewhere),
+    ):
+        write_case(tmp_path / name, **labels)
+        run(translate.Translate(models, smooth=False, **settings), tmp_path / name, tmp_path / "out" / name)
+        folder = tmp_path / "out" / name / "case"
+        assert record(folder)["lesion"] == where
+        made = load(folder / f"case_{'flair' if settings else 't2'}.nii.gz")
+        np.testing.assert_array_equal(made > 0.3, lesion > 0)
+
+
 def test_case_that_lacks_nothing_is_refused(tmp_path):
     write_case(tmp_path, t2=load_t1(tmp_path), t1c=load_t1(tmp_path))
     with pytest.raises(UserError, match=r"lacks no modality.*--targets"):

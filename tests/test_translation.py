@@ -29,7 +29,7 @@ def scores(volume, translate):
 
 
 def test_slices_that_look_alike_are_translated_perfectly_by_copying(volume):
-    _, values = scores(volume, lambda images, target: images)
+    _, values = scores(volume, lambda images, source, target: images)
     for pair in (("modality_0", "modality_1"), ("modality_1", "modality_0")):
         assert values[(*pair, translation.PSNR)] == np.inf
         assert values[(*pair, translation.SSIM)] == pytest.approx(1.0)
@@ -37,7 +37,7 @@ def test_slices_that_look_alike_are_translated_perfectly_by_copying(volume):
 
 
 def test_a_translation_is_scored_inside_the_head_alone(volume):
-    def one_off(images, target):
+    def one_off(images, source, target):
         return images + 0.25  # Also outside the head.
 
     _, values = scores(volume, one_off)
@@ -54,14 +54,14 @@ def test_real_slices_have_a_dice_of_each_modality_and_no_similarity(volume):
 
 def test_slices_that_lack_either_modality_are_left_out(volume):
     available = np.array([[True, True], [True, False], [True, True]])
-    rows, _ = scores(dataclasses.replace(volume, available=available), lambda images, target: images)
+    rows, _ = scores(dataclasses.replace(volume, available=available), lambda images, source, target: images)
     assert {row["slices"] for row in rows} == {2}
     none = dataclasses.replace(volume, available=available & [True, False])
-    assert scores(none, lambda images, target: images)[0] == []
+    assert scores(none, lambda images, source, target: images)[0] == []
 
 
 def test_cases_without_a_label_have_no_dice(volume):
-    rows, _ = scores(dataclasses.replace(volume, label=None), lambda images, target: images)
+    rows, _ = scores(dataclasses.replace(volume, label=None), lambda images, source, target: images)
     assert {row["metric"] for row in rows} == {translation.PSNR, translation.SSIM, translation.MAE}
 
 
@@ -82,6 +82,19 @@ def test_the_difference_is_that_of_the_same_patient_after_averaging_seeds():
         *("t1", "t2", "25.00 ± 7.07 (n=2)", "30.00 ± 7.07 (n=2)", "-5.00 ± 0.00 (n=2)", "10.00 ± 0.00 (n=2)")
     ]
     assert tables["lesion"].rows == [["t2", "real", "0.500 (n=1)"]]
+
+
+def test_the_synthesis_stage_is_told_the_lesions_that_are_found_in_the_source(volume):
+    class Shows:
+        """Shows the lesions that it is told, in the place of a translation."""
+
+        def translate(self, images, target, label):
+            return tf.cast(label, tf.float32)
+
+    segmenter, images = fakes.segmenter(TWO), volume.images[:, 1]
+    found = np.argmax(segmenter.lesion_processor.segment(images, 1), axis=-1)[..., None]
+    assert found.any()
+    np.testing.assert_array_equal(translation.gan_translator(Shows(), segmenter)(images, 1, 0), found)
 
 
 def registered_pairs(config, count=6):

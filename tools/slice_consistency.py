@@ -56,8 +56,9 @@ def make(one: "Patient", models: "SliceModels") -> dict[str, dict[str, np.ndarra
     source = one.choose(None)
     translation, insertion = translate.Translate(models), insert.Insert(models, [], remove_lesion=True)
     targets = [modality for modality in one.case.images if modality != source]
+    lesion = one.view.label_slices(one.case.label, models.data.num_classes) if models.translate_labels else None
     return {
-        "translate": {target: translation.translate(one.slices(source), target) for target in targets},
+        "translate": {target: translation.translate(one.slices(source), target, lesion) for target in targets},
         "insert": insertion.synthesize(one, source, one.case.label, np.random.default_rng(0)),
     }
 

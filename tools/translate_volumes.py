@@ -2,12 +2,13 @@
 
     python -m tools.translate_volumes --models=models/a --input=test_cases/ --output=translate_volumes.csv
 
-Each case's first modality becomes the others, as `mmsynth translate` does it; a
-row a case and target: PSNR, SSIM and MAE inside the head at the volume's own
+Each case's first modality becomes the others, as `mmsynth translate` does it
+with a case that has nothing else; a row a case and target: PSNR, SSIM and MAE inside the head at the volume's own
 voxels, roughness across slices as a share of the real volume's, and the seconds
 that the case took from files to files.
 """
 
+import dataclasses
 import os
 import tempfile
 import time
@@ -50,7 +51,8 @@ def measure(case: "CaseFiles", job: "Translate") -> list["Record"]:
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        job(case, Path(folder))
+        # The lesion is to be found, not known.
+        job(dataclasses.replace(case, label=None), Path(folder))
         seconds = time.monotonic() - began
         paths = {target: Path(folder) / files.image_name(case, target) for target in job.targets}
         made = {target: volumes.read_image(path).array for target, path in paths.items()}

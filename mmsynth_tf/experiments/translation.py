@@ -12,12 +12,13 @@ from mmsynth_tf import commands, config_tree, configs, constants, prepared, reco
 from mmsynth_tf.experiments import evaluation, paired_regressor
 from mmsynth_tf.experiments.study import Request, Study, data_name
 from mmsynth_tf.measures import metrics
+from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.records import Record
 from mmsynth_tf.reports import figures, report
 
-# float32 [D, H, W, 1] in [0, 1] of any modality, and the index of the wanted one, to slices of the same shape.
-Translator = Callable[[np.ndarray, int], np.ndarray]
+# float32 [D, H, W, 1] in [0, 1], the index of their modality and of the wanted one, to slices of the same shape.
+Translator = Callable[[np.ndarray, int, int], np.ndarray]
 
 # Translators by their names in records. "real" is the target itself, and "copy" the source, which is what doing
 # nothing scores.
@@ -61,13 +62,13 @@ def run(request: Request) -> dict[str, report.Table]:
     segmenter, config = training.load(constants.SEGMENTATION, request.workdir)
     _require_usable(request, config)
     steps = request.steps or synthesis_config.synthesis.steps
-    study = Study("translation", request)
+    study, translate = Study("translation", request), gan_translator(gan, segmenter)
 
     def paired(seed: int) -> Translator:
         changed = config_tree.override(config, {"runtime.seed": seed})
         folder = study.parts / f"{PAIRED}_{steps}_steps_seed{seed}"
         regressor = paired_regressor.train(request.real, changed, steps, folder)
-        return lambda images, target: in_batches(functools.partial(regressor.translate, target=target), images)
+        return lambda images, source, target: in_batches(functools.partial(regressor.translate, target=target), images)
 
     def scored(name: str, make: Callable[[], Translator | None], part: str, **common) -> list[Record]:
         common |= {"test_data": data_name(request.real), "translator": name}
@@ -79,12 +80,12 @@ def run(request: Request) -> dict[str, report.Table]:
     rows = [
         *scored(REAL, lambda: None, REAL, seed=seed),
         *scored(COPY, lambda: _copy, COPY, seed=seed),
-        *scored(GAN, lambda: gan_translator(gan), GAN, seed=seed),
+        *scored(GAN, lambda: translate, GAN, seed=seed),
     ]
     for number in request.seeds:
         part = f"{PAIRED}_{steps}_steps_seed{number}"
         rows += scored(PAIRED, functools.partial(paired, number), part, seed=number, steps=steps)
-    shown = {"translated": gan_translator(gan), "from registered pairs": paired(request.seeds[0])}
+    shown = {"translated": translate, "from registered pairs": paired(request.seeds[0])}
     _draw_examples(study, request, shown)
     return study.finish(rows, tables(rows))
 
@@ -102,17 +103,21 @@ def _require_usable(request: Request, config: configs.Config) -> None:
         )
 
 
-def gan_translator(gan) -> Translator:
-    """The synthesis stage as a translator."""
+def gan_translator(gan: ModalityGAN, segmenter: Segmenter) -> Translator:
+    """The synthesis stage as a translator, which is told the lesions that the segmenter finds in the source."""
 
-    def translate(images: np.ndarray, target: int) -> np.ndarray:
-        return in_batches(lambda part: gan.translate(part, tf.fill([part.shape[0]], target)), images)
+    def translate(images: np.ndarray, source: int, target: int) -> np.ndarray:
+        def translate_part(part: tf.Tensor) -> tf.Tensor:
+            lesion = _find_lesion(segmenter, part, source)[..., None]
+            return gan.translate(part, tf.fill([part.shape[0]], target), lesion)
+
+        return in_batches(translate_part, images)
 
     return translate
 
 
-def _copy(images: np.ndarray, target: int) -> np.ndarray:
-    del target
+def _copy(images: np.ndarray, source: int, target: int) -> np.ndarray:
+    del source, target
     return images
 
 
@@ -171,22 +176,22 @@ def score(
         }
         real, made = case.images[both, target], case.images[both, source]
         if translate:
-            made = translate(made, target)
+            made = translate(made, source, target)
             # The same pixels count for every pair.
             head = np.any(case.images[both] > 0, axis=1)[..., 0]
             for name, measure in _QUALITY.items():
                 value = measure(real[..., 0], made[..., 0], head)
                 yield {**key, "region": _HEAD, "metric": name, "value": value}
         if case.label is not None:
-            found = _segment(segmenter, made, target)
+            found = in_batches(functools.partial(_find_lesion, segmenter, modality=target), made)
             for region, values in metrics.region_metrics(case.label[both], found, data.regions).items():
                 for name, value in values.items():
                     yield {**key, "region": region, "metric": name, "value": value}
 
 
-def _segment(segmenter: Segmenter, images: np.ndarray, modality: int) -> np.ndarray:
-    probabilities = functools.partial(segmenter.lesion_processor.segment, modality=modality)
-    return in_batches(lambda part: tf.argmax(probabilities(part), axis=-1, output_type=tf.int32), images)
+def _find_lesion(segmenter: Segmenter, images: tf.Tensor, modality: int) -> tf.Tensor:
+    """Labels int32 [B, H, W] of slices [B, H, W, 1]."""
+    return tf.argmax(segmenter.lesion_processor.segment(images, modality), axis=-1, output_type=tf.int32)
 
 
 def _pairs(count: int) -> list[tuple[int, int]]:
@@ -250,9 +255,9 @@ def _draw_examples(study: Study, request: Request, translators: Mapping[str, Tra
     for case in itertools.islice(_complete(volumes(request.real, request.split)), _EXAMPLE_CASES):
         images = case.images[np.argmax((case.label > 0).sum(axis=(1, 2)))]
         for target in range(len(modalities)):
-            source = target - 1
+            source = (target - 1) % len(modalities)
             shown = {"source": images[source]}
-            shown |= {name: make(images[source][None], target)[0] for name, make in translators.items()}
+            shown |= {name: make(images[source][None], source, target)[0] for name, make in translators.items()}
             for name, image in (shown | {"real": images[target]}).items():
                 columns.setdefault(name, []).append(image[..., 0])
             names.append(f"{modalities[source]} → {modalities[target]}")

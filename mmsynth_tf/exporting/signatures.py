@@ -19,7 +19,7 @@ VALUES = {
     "code": "latent code, standard normal",
     "structure": "structure map: 1 on edges, 0 elsewhere; sample_structure gives probabilities",
     "background": "1 OUTSIDE the head, 0 inside; sample_structure gives probabilities",
-    "label": "class of each pixel, an index of label_classes; the lesion lies where background is 0",
+    "label": "class of each pixel, an index of label_classes; no lesion lies outside the head",
     "noise": "uniform in [0, 1)",
     "contrast": "wanted contrast of each modality, in standard deviations from the mean of real slices: mean and "
     "standard deviation of the head without lesion, then how much brighter than it each lesion class is",
@@ -69,9 +69,11 @@ class Signatures:
             **self.synthesize(structure, background, label, **appearance),
         }
 
-    def translate(self, image: tf.Tensor, target: tf.Tensor) -> Outputs:
+    def translate(self, image: tf.Tensor, target: tf.Tensor, label: tf.Tensor | None = None) -> Outputs:
         _require_index(target, self._data.num_modalities, "target")
-        return {"image": self._modality_gan.translate(image, target)}
+        if label is not None:
+            _require_index(label, self._data.num_classes, "label")
+        return {"image": self._modality_gan.translate(image, target, label)}
 
     def segment(self, image: tf.Tensor, modality: int) -> Outputs:
         return {"probabilities": self._segmenter.lesion_processor.segment(image, modality)}
@@ -88,7 +90,10 @@ class Signatures:
         if self._modality_gan:
             appearance = self._appearance(image)
             traced["synthesize"] = _trace(self.synthesize, structure=image, background=image, label=label, **appearance)
-            traced["translate"] = _trace(self.translate, image=image, target=tf.TensorSpec([None], tf.int32))
+            translated = {"image": image, "target": tf.TensorSpec([None], tf.int32)}
+            if self._modality_gan.config.translation_map_share:
+                translated["label"] = label
+            traced["translate"] = _trace(self.translate, **translated)
         if self._structure_gan and self._modality_gan:
             traced["generate"] = _trace(self.generate, code=code, label=label, **appearance)
         if self._segmenter:

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from mmsynth_tf.configs import AugmentationConfig
+from mmsynth_tf.configs import AugmentationConfig, StructureMapConfig
 from mmsynth_tf.models import structure
 
 
@@ -56,6 +56,25 @@ def noise_fill(structure_map: tf.Tensor, background: tf.Tensor, noise: tf.Tensor
 def remove_lesion_edges(structure_map: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
     """f = m_l f': erases the edges of a slice's own lesion from its map; float32 [B, H, W, 1]."""
     return structure_map * structure.lesion_free_mask(label)
+
+
+def own_map(image: tf.Tensor, label: tf.Tensor, config: StructureMapConfig) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """What synthesis needs to make slices anew.
+
+    Args:
+      image: float32 [B, H, W, 1] in [0, 1].
+      label: integer [B, H, W, 1], its lesions.
+      config: how maps are extracted.
+
+    Returns:
+      label: as given, without what lies outside the head.
+      structure: float32 [B, H, W, 1], binary, without the edges of the lesion.
+      background: float32 [B, H, W, 1], binary, 1 outside the head.
+    """
+    background = structure.background_mask(image, config.background_threshold, config.background_expand)
+    # Annotations may reach beyond the head; no label does.
+    label = tf.where(background > 0, tf.zeros_like(label), label)
+    return label, remove_lesion_edges(structure.structure_map(image, config, background), label), background
 
 
 def fits(background: tf.Tensor, label: tf.Tensor) -> tf.Tensor:

@@ -162,21 +162,41 @@ class ModalityGAN(StageModel):
         (images,) = self._decode([request], training=False)
         return images * (1.0 - batch["background"][:, None])
 
-    def translate(self, images: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    def translate(self, images: tf.Tensor, target: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
         """Translates slices.
 
         Args:
           images: float32 [B, H, W, 1], of any modality.
           target: int32 [B], the modality wanted of each.
+          label: integer [B, H, W, 1], the lesions of `images`, annotated or as a segmenter finds them; needed where
+            `config.translation_map_share` is not 0.
 
         Returns:
           float32 [B, H, W, 1] in [0, 1], 0 where the head of `images` ends.
+
+        Raises:
+          ValueError: a label is needed.
         """
         (features,) = self._encode(self.image_encoder, [images[:, None]], training=False)
+        if share := self.config.translation_map_share:
+            map_features = self._map_features(images, label)
+            mixed = zip(features, map_features, strict=True)
+            features = tuple((1.0 - share) * own + share * of_map for own, of_map in mixed)
         # Nothing tells the contrast of the patient's other modalities: the mean one.
         mean_contrast = self._mean_contrast(tf.shape(images)[0])
         (translated,) = self._decode([(features, target[:, None], mean_contrast)], training=False)
         return translated[:, 0] * (1.0 - structure.background_mask(images))
+
+    def _map_features(self, images: tf.Tensor, label: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
+        """Features [B, 1, ...] of the maps and lesions of slices [B, H, W, 1], as `_encode` gives them."""
+        if label is None:
+            raise ValueError("This model draws lesions into its translations: give their label, zeros where none is.")
+        label, edges, background = fusion.own_map(images, label, self.structure_map_config)
+        own = {"fusion_label": label, "structure": edges, "background": background}
+        if self.config.fusion_noise:
+            own["noise"] = tf.fill(tf.shape(edges), 0.5)  # Its mean: a translation is not drawn.
+        (features,) = self._encode(self.fusion_encoder, [self.fused_input(own)[:, None]], training=False)
+        return features
 
     @property
     def pretraining_steps(self) -> int:

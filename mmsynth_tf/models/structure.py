@@ -92,7 +92,7 @@ def gaussian_blur(image: tf.Tensor, sigma: float) -> tf.Tensor:
 
 def _edge_strengths(image: tf.Tensor, blur: float) -> tuple[tf.Tensor, tf.Tensor]:
     """How far falling and rising edges stand out from the image's mean: two float32 [B, H, W, 1]."""
-    gradients = tf.image.sobel_edges(image)  # [B, H, W, 1, 2], signed dy and dx.
+    gradients = tf.image.sobel_edges(tf.convert_to_tensor(image))  # [B, H, W, 1, 2], signed dy and dx.
     lowest = _scale_to_unit(tf.reduce_min(gradients, axis=-1))
     highest = _scale_to_unit(tf.reduce_max(gradients, axis=-1))
     if blur:

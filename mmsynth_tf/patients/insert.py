@@ -119,16 +119,11 @@ class Insert:
         background = structure.background_mask(slices, config.background_threshold, config.background_expand)
         edges = structure.structure_map(slices, config, background)
         if self.remove_lesion:
-            own = one.view.label_slices(self._own_lesion(one), self.models.data.num_classes)
+            lesion = segment.own_lesion(one, self.models, list(one.case.images))
+            own = one.view.label_slices(lesion, self.models.data.num_classes)
             edges = fusion.remove_lesion_edges(edges, own[..., None])
         fitted = one.view.label_slices(label, self.models.data.num_classes)
         made = self.models.synthesize(edges.numpy()[..., 0], background.numpy()[..., 0], fitted, rng)
         # To the models the head is a little wider than it is.
         head = slices.numpy()[..., 0] > 0
         return {modality: np.where(head, images, 0.0) for modality, images in made.items()}
-
-    def _own_lesion(self, one: Patient) -> np.ndarray:
-        if one.case.label is not None:
-            return one.case.label
-        found = [segment.find_lesion(one, self.models, modality) for modality in one.case.images]
-        return segment.vote(found, self.models.data.num_classes)

@@ -66,6 +66,13 @@ def find_lesion(one: Patient, models: SliceModels, modality: str) -> np.ndarray:
     return label
 
 
+def own_lesion(one: Patient, models: SliceModels, modalities: Sequence[str]) -> np.ndarray:
+    """The patient's lesion: its label, or without one what is found in these modalities; uint8 [x, y, z], classes."""
+    if one.case.label is not None:
+        return one.case.label
+    return vote([find_lesion(one, models, modality) for modality in modalities], models.data.num_classes)
+
+
 def vote(labels: Sequence[np.ndarray], num_classes: int) -> np.ndarray:
     """The class that most labels give each voxel, uint8; background where several classes have as many.
 

@@ -67,10 +67,27 @@ class SliceModels:
                 "exported. Train it and export again."
             )
 
-    def translate(self, slices: np.ndarray, target: str) -> np.ndarray:
-        """Slices of any modality to `target`: [N, H, W] in [0, 1], 0 outside the head."""
+    @property
+    def translate_labels(self) -> bool:
+        """Whether `translate` is told the lesions."""
+        return "label" in self._wanted("translate")
+
+    def translate(self, slices: np.ndarray, target: str, label: np.ndarray | None = None) -> np.ndarray:
+        """Slices of any modality to another one.
+
+        Args:
+          slices: in [0, 1].
+          target: the wanted modality.
+          label: uint8 [N, H, W], classes; needed where `translate_labels`.
+
+        Returns:
+          [N, H, W] in [0, 1], 0 outside the head.
+        """
         targets = np.full(len(slices), self.data.modalities.index(target), np.int32)
-        return self._run("translate", {"image": slices[..., None], "target": targets})["image"][..., 0]
+        inputs = {"image": slices[..., None], "target": targets}
+        if self.translate_labels:
+            inputs["label"] = label[..., None]
+        return self._run("translate", inputs)["image"][..., 0]
 
     def segment(self, slices: np.ndarray, modality: str) -> np.ndarray:
         """Probabilities of the classes, [N, H, W, K]."""
@@ -97,7 +114,7 @@ class SliceModels:
         """
         inputs = {"structure": structure, "background": background, "label": label}
         inputs = {name: value[..., None] for name, value in inputs.items()}
-        wanted = self._metadata["signatures"]["synthesize"]["inputs"]
+        wanted = self._wanted("synthesize")
         # One draw for all slices: what differs between them should come from the maps.
         if "noise" in wanted:
             inputs["noise"] = _for_all(rng.random(structure.shape[1:], np.float32)[..., None], len(structure))
@@ -106,6 +123,10 @@ class SliceModels:
             inputs["contrast"] = _for_all(np.clip(contrast, -2.0, 2.0), len(structure))
         made = self._run("synthesize", inputs)
         return {modality: made[modality][..., 0] for modality in self.data.modalities}
+
+    def _wanted(self, name: str) -> Mapping[str, Mapping]:
+        """The inputs that a function takes, with their shapes."""
+        return self._metadata["signatures"][name]["inputs"]
 
     def _run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         self.require(name)

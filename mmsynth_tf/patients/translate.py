@@ -12,7 +12,8 @@ import numpy as np
 
 from mmsynth_tf import constants
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.patients import batch, consistency, files, patient
+from mmsynth_tf.patients import batch, consistency, files, patient, segment
+from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
 from mmsynth_tf.reading.releases import CaseFiles
 
@@ -45,14 +46,15 @@ class Translate:
 
     def __call__(self, case: CaseFiles, folder: Path) -> batch.Record:
         targets = self._choose_targets(case)
-        one = patient.read(case, self.models.data)
+        one = patient.read(case, self.models.data, with_label=self.models.translate_labels)
         source = one.choose(self.source)
         if source in targets:
             raise UserError(f"Case {case.case_id}: {source} is source and target. Name another with --source.")
         slices, head = one.slices(source), one.head(source)
+        lesion, found_in = self._lesion(one, targets)
         roughness = {source: consistency.roughness(slices)}
         for target in targets:
-            made = self.translate(slices, target)
+            made = self.translate(slices, target, lesion)
             roughness[f"{target} as translated"] = consistency.roughness(made)
             if self.smooth:
                 made = consistency.smooth(made, one.slice_spacing, self.blur)
@@ -64,6 +66,7 @@ class Translate:
             "case": case.case_id,
             "source": source,
             "targets": list(targets),
+            "lesion": found_in,
             "smooth": self.smooth,
             "blur": self.blur,
             "range": [0, self.largest],
@@ -79,8 +82,24 @@ class Translate:
             )
         return targets
 
-    def translate(self, slices: np.ndarray, target: str) -> np.ndarray:
-        """Slices float32 [z, H, W] to another modality, one by one; empty ones cost nothing."""
+    def _lesion(self, one: Patient, targets: Sequence[str]) -> tuple[np.ndarray | None, str | None]:
+        """What is to be drawn, uint8 [z, H, W], and where it comes from; None if the models are not told."""
+        if not self.models.translate_labels:
+            return None, None
+        # What is to be made is not looked at, should the case have it.
+        shown = [modality for modality in one.case.images if modality not in targets]
+        lesion = segment.own_lesion(one, self.models, shown)
+        where = f"found in {', '.join(shown)}" if one.case.label is None else "the case's label"
+        return one.view.label_slices(lesion, self.models.data.num_classes), where
+
+    def translate(self, slices: np.ndarray, target: str, lesion: np.ndarray | None) -> np.ndarray:
+        """Slices float32 [z, H, W] to another modality, one by one; empty ones cost nothing.
+
+        Args:
+          slices: of any modality.
+          target: the wanted one.
+          lesion: uint8 [z, H, W], classes; None where the models are not told.
+        """
         shown, made = slices.any(axis=(1, 2)), np.zeros_like(slices)
-        made[shown] = self.models.translate(slices[shown], target)
+        made[shown] = self.models.translate(slices[shown], target, None if lesion is None else lesion[shown])
         return made
