@@ -161,7 +161,7 @@ class ModalityOracle:
         each, terms = range(self._n), {}
         if not self._model.config.pretrained_lesion:
             terms["lesion_supervised"] = sum(self._lesion(self._labels[i], self._x[i], i) for i in each)
-        if self._model.reconstructs_itself:
+        if self._model.step_losses.reconstructs_itself:
             made = [self._decode(self._own_code(i), i) for i in each]
             inside = [tf.cast(label > 0, tf.float32) for label in self._labels]
             terms["self_reconstruction"] = sum(norm(self._x[i], made[i]) for i in each)

@@ -23,6 +23,7 @@ METHOD = (
     },
     {"models.fusion", "models.networks", "models.contrast", "models.code_flow"},
     {"models.stage", "models.lesion_processor"},
+    {"models.modality_losses"},
     {"models.structure_gan", "models.modality_gan", "models.segmenter"},
     {"input_pipeline"},
 )

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import constants
-from mmsynth_tf.models import contrast, fusion
+from mmsynth_tf.models import contrast, fusion, modality_losses
 from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.passes import one_pass
 from tests import fakes, oracle, training_checks
@@ -177,7 +177,7 @@ def test_in_pretraining_slices_are_only_rebuilt_from_their_own_maps(batch):
     whole = terms_of(model, batch)
     model.in_pretraining = True
     terms = terms_of(model, batch)
-    kept = {*ModalityGAN.SELF_TERMS, "discriminator_self", "discriminator_real", "discriminator_class"}
+    kept = {*modality_losses.SELF_TERMS, "discriminator_self", "discriminator_real", "discriminator_class"}
     assert set(terms) == set(model.terms)
     training_checks.assert_terms_close(terms, {name: whole[name] if name in kept else 0.0 for name in terms})
 
@@ -211,7 +211,9 @@ def test_the_structure_loss_ignores_what_lies_in_the_chosen_lesion(model, batch)
     lesion = tf.cast(batch["fusion_label"] > 0, tf.float32)
     changed = {**batch, "structure": tf.where(lesion > 0, 1.0 - batch["structure"], batch["structure"])}
     assert tf.reduce_any(lesion > 0)
-    np.testing.assert_allclose(model._structure_loss(changed, fake), model._structure_loss(batch, fake), rtol=1e-6)
+    np.testing.assert_allclose(
+        model.step_losses.structure(changed, fake), model.step_losses.structure(batch, fake), rtol=1e-6
+    )
 
 
 def test_the_papers_structure_loss_takes_the_whole_map(batch):
@@ -219,7 +221,8 @@ def test_the_papers_structure_loss_takes_the_whole_map(batch):
     fake = model.forward(batch, training=False)["fake"]
     lesion = tf.cast(batch["fusion_label"] > 0, tf.float32)
     changed = {**batch, "structure": tf.where(lesion > 0, 1.0 - batch["structure"], batch["structure"])}
-    assert abs(model._structure_loss(changed, fake) - model._structure_loss(batch, fake)) > 1e-4
+    loss = model.step_losses.structure
+    assert abs(loss(changed, fake) - loss(batch, fake)) > 1e-4
 
 
 def test_without_weight_self_reconstruction_is_not_computed(batch):
@@ -232,7 +235,7 @@ def test_rows_that_are_not_full_are_rebuilt_from_their_own_maps_alone(rng):
     config = tiny_config(full_every=2, batch_size=4)
     model, batch = build(config), fakes.synthesis_batch(rng, config, batch_size=4)
     rows = [ModalityOracle(model, row, oracle.drawn_pairs(row)).terms() for row in fakes.rows(batch)]
-    of_every_row = (*ModalityGAN.SELF_TERMS, "discriminator_self", "discriminator_real", "discriminator_class")
+    of_every_row = (*modality_losses.SELF_TERMS, "discriminator_self", "discriminator_real", "discriminator_class")
     every_row, full_rows = mean_of_rows(rows), mean_of_rows(rows[::2])
     expected = full_rows | {name: every_row[name] for name in of_every_row}
     training_checks.assert_terms_close(terms_of(model, batch), expected)

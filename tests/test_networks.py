@@ -164,6 +164,19 @@ def test_normalisation_of_discriminators_is_a_choice(choice):
     assert (layers.InstanceNormalization in kinds) == (choice == constants.INSTANCE)
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_class_head_of_its_own_shares_nothing_with_the_other(own):
+    network = networks.patch_discriminator(SIZE, base_filters=2, class_outputs=3, own_class_features=own)
+    with tf.GradientTape(persistent=True) as tape:
+        totals = [tf.reduce_sum(output**2) for output in network(noise(2, *SIZE, 1), training=True)]
+    score, classes = (
+        {i for i, gradient in enumerate(tape.gradient(total, network.trainable_variables)) if gradient is not None}
+        for total in totals
+    )
+    assert score | classes == set(range(len(network.trainable_variables)))
+    assert bool(score & classes) != own
+
+
 def test_an_unknown_normalisation_is_refused():
     with pytest.raises(commands.UserError, match="choose none, spectral, instance"):
         networks.patch_discriminator(SIZE, base_filters=2, normalization="batch")

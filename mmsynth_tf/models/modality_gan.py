@@ -7,8 +7,9 @@ Everything that goes through one network in a round goes as one batch.
 import tensorflow as tf
 
 from mmsynth_tf.configs import DataConfig, StructureMapConfig, SynthesisConfig
-from mmsynth_tf.models import contrast, fusion, losses, networks, pairs, passes, structure
+from mmsynth_tf.models import contrast, fusion, networks, pairs, passes, structure
 from mmsynth_tf.models.lesion_processor import LesionProcessor
+from mmsynth_tf.models.modality_losses import LESION_TERMS, ModalityLosses
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 
 
@@ -30,34 +31,6 @@ class ModalityGAN(StageModel):
       `contrast`: float32 [B, n, S] standard normal, where contrast is a condition: what synthesis is to have, in
         standard deviations from the mean of real slices; see `contrast.py`.
     """
-
-    GENERATOR_TERMS = (
-        "translation_adversarial",
-        "translation_class",
-        "reconstruction",
-        "cycle",
-        "cycle_consistency",
-        "code_consistency",
-        "adversarial",
-        "adversarial_class",
-        "code_adversarial",
-        "structure",
-        "lesion",
-        "translation",
-        "code",
-        "code_pairs",
-        "background",
-    )
-    CONTRAST_TERMS = ("contrast",)
-    SELF_TERMS = ("self_reconstruction", "self_reconstruction_lesion", "self_adversarial", "self_class")
-    DISCRIMINATOR_TERMS = (
-        "discriminator_real",
-        "discriminator_synthetic",
-        "discriminator_translated",
-        "discriminator_class",
-        "discriminator_class_synthetic",
-        "code_discriminator",
-    )
 
     def __init__(
         self,
@@ -100,23 +73,26 @@ class ModalityGAN(StageModel):
             self.contrast_scale = contrast.ContrastScale(self.num_modalities, self.num_classes)
             self.statistics = self.contrast_scale.averages
         self.discriminator = networks.patch_discriminator(
-            size, class_outputs=self.num_modalities if config.softmax_class else 1, **adversary
+            size,
+            class_outputs=self.num_modalities if config.softmax_class else 1,
+            own_class_features=config.own_class_features,
+            **adversary,
         )
         self.feature_discriminator = networks.feature_discriminator(code_shape, **adversary)
         self.lesion_processor = lesion_processor
-        # A pass of its own, which the paper does without.
-        self.reconstructs_itself = config.weights.self_reconstruction > 0
-        generator_terms = self.GENERATOR_TERMS + (self.SELF_TERMS if self.reconstructs_itself else ())
-        generator_terms += self.CONTRAST_TERMS if config.contrast_condition else ()
-        discriminator_terms = self.DISCRIMINATOR_TERMS + (("discriminator_self",) if self.reconstructs_itself else ())
+        self.step_losses = ModalityLosses(
+            self.num_modalities, self.num_classes, structure_map, config, self.contrast_scale
+        )
+        generators = self.fusion_encoder, self.image_encoder, self.decoder
+        discriminators = self.discriminator, self.feature_discriminator
         self.groups = {
-            "generator": Group((self.fusion_encoder, self.image_encoder, self.decoder), generator_terms),
-            "discriminator": Group((self.discriminator, self.feature_discriminator), discriminator_terms),
+            "generator": Group(generators, self.step_losses.generator_terms),
+            "discriminator": Group(discriminators, self.step_losses.discriminator_terms),
         }
         if config.pretrained_lesion:
             self.frozen_networks = lesion_processor.networks
         else:
-            self.groups["lesion"] = Group(lesion_processor.networks, ("lesion_supervised",))
+            self.groups["lesion"] = Group(lesion_processor.networks, LESION_TERMS)
 
     def fused_input(self, batch: Batch) -> tf.Tensor:
         """The fusion encoder's input, float32 [B, H, W, C], from `structure`, `background` and `fusion_label`."""
@@ -200,7 +176,7 @@ class ModalityGAN(StageModel):
 
     @property
     def pretraining_steps(self) -> int:
-        return self.config.pretraining_steps if self.reconstructs_itself else 0
+        return self.config.pretraining_steps if self.step_losses.reconstructs_itself else 0
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         if self.in_pretraining:
@@ -210,7 +186,7 @@ class ModalityGAN(StageModel):
         modalities = self._modalities(real)
         (features,) = self._encode(self.image_encoder, [real], training)
         fused = [self.fused_input(batch)[:, None]]
-        if self.reconstructs_itself:
+        if self.step_losses.reconstructs_itself:
             fused.append(self._own_fused_input(every_row))
         fusion_features, *own_features = self._encode(self.fusion_encoder, fused, training)
         code, fusion_code = features[0], fusion_features[0]  # [B, n, h, w, C] and [B, 1, h, w, C]
@@ -245,7 +221,6 @@ class ModalityGAN(StageModel):
         return {
             **self._find_lesions(real, fake, training),
             "code": code,
-            "fusion_code": fusion_code[:, 0],
             "source_code": source_features[0],
             "translated_code": translated_features[0],
             "fake_code": fake_features[0],
@@ -253,6 +228,7 @@ class ModalityGAN(StageModel):
             "translated": translated,
             "fake": fake,
             "shown": shown,
+            "shown_code": self._shown(fusion_code[:, 0]),
             "self_reconstructed": self_reconstructed[0] if self_reconstructed else None,
             "cycled": cycled,
             "fake_translated": fake_translated,
@@ -297,135 +273,12 @@ class ModalityGAN(StageModel):
 
     def loss_terms(self, batch, tensors):
         if self.in_pretraining:
-            left_out = dict.fromkeys(self.terms, tf.zeros([]))
-            return left_out | self._real_terms(tensors) | self._self_terms(batch, tensors)
-        full_rows = self._full_rows(batch)
-        return {
-            **self._discriminator_terms(tensors),
-            **self._auxiliary_terms(full_rows, tensors),
-            **self._synthesis_terms(full_rows, tensors),
-            **self._self_terms(batch, tensors),
-        }
-
-    def _discriminator_terms(self, t):
-        n, n_pairs = self.num_modalities, self._ordered_pairs
-        return {
-            **self._real_terms(t),
-            "discriminator_synthetic": n * losses.least_squares_fake_loss(t["fake_scores"]),
-            "discriminator_translated": n_pairs * losses.least_squares_fake_loss(t["translated_scores"]),
-            "discriminator_class_synthetic": n * self._own_class_loss(t["fake_classes"]),
-            "code_discriminator": n * losses.least_squares_real_loss(t["code_scores"])
-            + losses.least_squares_fake_loss(t["fusion_code_scores"]),
-        }
-
-    def _real_terms(self, t):
-        return {
-            "discriminator_real": self.num_modalities * losses.least_squares_real_loss(t["real_scores"]),
-            "discriminator_class": self.num_modalities * self._own_class_loss(t["real_classes"]),
-        }
-
-    def _auxiliary_terms(self, batch, t):
-        n, n_pairs = self.num_modalities, self._ordered_pairs
-        source_image = tf.gather(batch["image"], batch["pair_source"], batch_dims=1)
-        return {
-            "translation_adversarial": n_pairs * losses.least_squares_real_loss(t["translated_scores"]),
-            "translation_class": n_pairs * self._class_loss(t["translated_classes"], batch["pair_target"]),
-            "reconstruction": n * losses.squared_error(batch["image"], t["reconstructed"]),
-            "cycle": n_pairs * losses.squared_error(source_image, t["cycled"]),
-            "cycle_consistency": self._cycle_consistency(t["cycled"]),
-            "code_consistency": n_pairs * losses.squared_error(t["source_code"], t["translated_code"]),
-            **self._lesion_supervised_term(batch, t),
-        }
-
-    def _lesion_supervised_term(self, batch, t):
-        if self.config.pretrained_lesion:
-            return {}
-        one_hot = fusion.one_hot_label(batch["label"], self.num_classes)
-        error = losses.lesion_squared_error(one_hot, t["lesion_of_real"], self.config.class_weights)
-        return {"lesion_supervised": self.num_modalities * error}
-
-    def _synthesis_terms(self, batch, t):
-        n, n_pairs = self.num_modalities, self._ordered_pairs
-        fake, label, background = t["fake"], batch["fusion_label"], batch["background"]
-        one_hot = fusion.one_hot_label(label, self.num_classes)[:, None]
-        translation_target = tf.gather(t["shown"], batch["pair_target"], batch_dims=1)
-        return {
-            "adversarial": n * losses.least_squares_real_loss(t["fake_scores"]),
-            "adversarial_class": n * self._own_class_loss(t["fake_classes"]),
-            # Two-way: codes of maps should look like codes of slices, and the reverse.
-            "code_adversarial": losses.least_squares_real_loss(t["fusion_code_scores"])
-            + n * losses.least_squares_fake_loss(t["code_scores"]),
-            "structure": n * self._structure_loss(batch, fake),
-            "lesion": n * losses.lesion_squared_error(one_hot, t["lesion_of_fake"], self.config.class_weights),
-            "translation": n_pairs * losses.squared_error(translation_target, t["fake_translated"]),
-            "code": n * losses.squared_error(self._shown(t["fusion_code"])[:, None], t["fake_code"]),
-            "code_pairs": losses.pairwise_squared_error(t["fake_code"][:, None]),
-            "background": n * losses.squared_error(fake * background[:, None]),
-            **self._contrast_term(batch, fake),
-        }
-
-    def _contrast_term(self, batch, fake):
-        if not self.contrast_scale:
-            return {}
-        n = self.num_modalities
-        label, background = (tf.repeat(batch[name], n, axis=0) for name in ("fusion_label", "background"))
-        values, present = contrast.describe(passes.merge(fake), label, background, self.num_classes)
-        asked = passes.merge(self.contrast_scale.values(batch["contrast"]))
-        # Means alone: to reach a deviation, texture would be drawn that is not in the map.
-        present *= contrast.means(self.num_classes)
-        return {"contrast": n * losses.squared_error(present * values, present * asked)}
-
-    def _self_terms(self, batch, t):
-        if not self.reconstructs_itself:
-            return {}
-        n, real, made = self.num_modalities, batch["image"], t["self_reconstructed"]
-        lesion = tf.cast(batch["label"] > 0, tf.float32)
-        return {
-            "self_reconstruction": n * losses.squared_error(real, made),
-            "self_reconstruction_lesion": n * losses.squared_error(lesion * real, lesion * made),
-            "self_adversarial": n * losses.least_squares_real_loss(t["self_scores"]),
-            "self_class": n * self._own_class_loss(t["self_classes"]),
-            "discriminator_self": n * losses.least_squares_fake_loss(t["self_scores"]),
-        }
-
-    def _structure_loss(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
-        """‖f - f_g‖²; away from the chosen lesion where its edges were erased from f."""
-        n = self.num_modalities
-        repeated = {name: tf.repeat(batch[name], n, axis=0) for name in ("structure", "background", "fusion_label")}
-        found = structure.soft_structure_map(passes.merge(fake), self.structure_map_config, repeated["background"])
-        if not self.config.erase_under_label:
-            return losses.squared_error(repeated["structure"], found)
-        outside_lesion = structure.lesion_free_mask(repeated["fusion_label"])
-        return losses.squared_error(outside_lesion * repeated["structure"], outside_lesion * found)
-
-    def _cycle_consistency(self, cycled: tf.Tensor) -> tf.Tensor:
-        """Σ_i Σ_j≠k ‖x_cr,j,i - x_cr,k,i‖², estimated from the step's pairs where they are a sample."""
-        run = pairs.run_length(self.num_modalities, self.config.triples_per_slice)
-        if run < 2:
-            return tf.zeros([])
-        runs = tf.reshape(cycled, [-1, cycled.shape[1] // run, run, *cycled.shape[2:]])
-        comparisons = runs.shape[1] * run * (run - 1)
-        share = self._ordered_pairs * (self.num_modalities - 2) / comparisons
-        return share * losses.pairwise_squared_error(runs)
-
-    @property
-    def _ordered_pairs(self) -> int:
-        # A mean over the step's pairs times this is the sum over all pairs: exact, or an unbiased estimate.
-        return self.num_modalities * (self.num_modalities - 1)
-
-    def _class_loss(self, classes: tf.Tensor, modality: tf.Tensor) -> tf.Tensor:
-        classes, modality = passes.merge(classes), tf.reshape(modality, [-1])
-        if self.config.softmax_class:
-            return losses.modality_classification_loss(classes, modality)
-        return losses.modality_regression_loss(classes, modality)
-
-    def _own_class_loss(self, classes: tf.Tensor) -> tf.Tensor:
-        """The class loss of one slice of each modality: scores [B, n, h, w, C]."""
-        return self._class_loss(classes, self._modalities(classes))
+            return dict.fromkeys(self.terms, tf.zeros([])) | self.step_losses.pretraining(batch, tensors)
+        return self.step_losses.all(batch, self._full_rows(batch), tensors)
 
     def _modalities(self, like: tf.Tensor) -> tf.Tensor:
         """int32 [B, n]: 0..n-1 for each of the B rows of `like`."""
-        return tf.tile(tf.range(self.num_modalities)[None], [tf.shape(like)[0], 1])
+        return pairs.every_modality(tf.shape(like)[0], self.num_modalities)
 
     def _for_each_modality(self, features: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
         """Repeats features [B, 1, ...] to [B, n, ...]."""

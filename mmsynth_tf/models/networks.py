@@ -126,31 +126,23 @@ def patch_discriminator(
     *,
     base_filters: int,
     class_outputs: int = 0,
+    own_class_features: bool = False,
     normalization: str = constants.SPECTRAL,
     init_stddev: float = 0.02,
 ) -> keras.Model:
     """D: slice or map [B, H, W, 1] to real/fake scores of patches [B, h, w, 1].
 
-    With `class_outputs` a second head gives class scores [B, h, w, class_outputs].
+    With `class_outputs` a second head gives class scores [B, h, w, class_outputs]. With `own_class_features` that head
+    shares nothing with the first, and is normalised by instance whatever the first is.
     """
     inputs = keras.Input((*image_size, 1))
-    conv = _discriminator_conv(normalization, init_stddev)
-
-    def features(x, filters: int, size: int, strides: int, normalize: bool = normalization == constants.INSTANCE):
-        x = conv(filters, size, strides)(x)
-        return LeakyReLU()(InstanceNormalization()(x) if normalize else x)
-
-    # Not the first features: brightness is seen before it is normalised away.
-    x = features(inputs, base_filters, 4, 2, normalize=False)
-    for filters in (2 * base_filters, 4 * base_filters):
-        x = features(x, filters, 4, 2)
-    outputs = []
-    for channels in (1, class_outputs) if class_outputs else (1,):
-        y = features(x, 2 * base_filters, 3, 1)
-        # Scores are not bounded: features that are become so small that such scores would hardly tell anything apart.
-        bare = normalization == constants.NONE
-        score = conv(channels, 3, 1) if bare else keras.layers.Conv2D(channels, 3, padding="same")
-        outputs.append(_float32(score(y)))
+    features = _patch_features(inputs, base_filters, normalization, init_stddev)
+    outputs = [_patch_scores(features, base_filters, 1, normalization, init_stddev)]
+    if class_outputs:
+        if own_class_features:
+            normalization, init_stddev = constants.INSTANCE, 0.0
+            features = _patch_features(inputs, base_filters, normalization, init_stddev)
+        outputs.append(_patch_scores(features, base_filters, class_outputs, normalization, init_stddev))
     return keras.Model(inputs, outputs if class_outputs else outputs[0], name="patch_discriminator")
 
 
@@ -343,6 +335,29 @@ def _plain_block(x: tf.Tensor, filters: int, strides: int = 1, initializer: Init
 def _residual(x: tf.Tensor, initializer: Initializer | None, condition: tf.Tensor | None = None) -> tf.Tensor:
     y = _block(x, x.shape[-1], initializer=initializer, condition=condition)
     return keras.layers.Add()([x, _normalized_conv(y, x.shape[-1], 1, initializer, condition)])
+
+
+def _patch_features(x: tf.Tensor, base_filters: int, normalization: str, init_stddev: float) -> tf.Tensor:
+    # The first features are not normalised: brightness is seen before it is normalised away.
+    x = LeakyReLU()(_discriminator_conv(normalization, init_stddev)(base_filters, 4, 2)(x))
+    for filters in (2 * base_filters, 4 * base_filters):
+        x = _discriminator_block(x, filters, 4, 2, normalization, init_stddev)
+    return x
+
+
+def _patch_scores(x: tf.Tensor, base_filters: int, channels: int, normalization: str, init_stddev: float) -> tf.Tensor:
+    x = _discriminator_block(x, 2 * base_filters, 3, 1, normalization, init_stddev)
+    # Scores are not bounded: features that are become so small that such scores would hardly tell anything apart.
+    if normalization == constants.NONE:
+        return _float32(_discriminator_conv(normalization, init_stddev)(channels, 3, 1)(x))
+    return _float32(keras.layers.Conv2D(channels, 3, padding="same")(x))
+
+
+def _discriminator_block(
+    x: tf.Tensor, filters: int, size: int, strides: int, normalization: str, init_stddev: float
+) -> tf.Tensor:
+    x = _discriminator_conv(normalization, init_stddev)(filters, size, strides)(x)
+    return LeakyReLU()(InstanceNormalization()(x) if normalization == constants.INSTANCE else x)
 
 
 def _discriminator_conv(normalization: str, init_stddev: float):

@@ -9,6 +9,11 @@ Pairs of the same source i follow each other in runs.
 import tensorflow as tf
 
 
+def every_modality(batch_size: tf.Tensor | int, num_modalities: int) -> tf.Tensor:
+    """All modalities, for each slice: int32 [B, n]."""
+    return tf.tile(tf.range(num_modalities)[None], [batch_size, 1])
+
+
 def run_length(num_modalities: int, triples: int) -> int:
     """How many consecutive pairs share their source."""
     return min(2, num_modalities - 1) if triples else num_modalities - 1
