@@ -76,11 +76,11 @@ def run(request: Request) -> dict[str, report.Table]:
             part, lambda: list(score(make(), segmenter, volumes(request.real, request.split), config.data, **common))
         )
 
-    seed = synthesis_config.runtime.seed
+    seed, share = synthesis_config.runtime.seed, synthesis_config.synthesis.translation_map_share
     rows = [
         *scored(REAL, lambda: None, REAL, seed=seed),
         *scored(COPY, lambda: _copy, COPY, seed=seed),
-        *scored(GAN, lambda: translate, GAN, seed=seed),
+        *scored(GAN, lambda: translate, f"{GAN}_map_share_{share:g}", seed=seed),
     ]
     for number in request.seeds:
         part = f"{PAIRED}_{steps}_steps_seed{number}"
