@@ -382,6 +382,11 @@ class GenerationConfig:
     dice_threshold: float = _setting(
         0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
     )
+    keep_without_lesion: float = _setting(
+        1.0,
+        "Share of the labels without a lesion that are used; the Dice filter drops samples with one alone, so that "
+        "their share shrinks otherwise. Paper 1.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

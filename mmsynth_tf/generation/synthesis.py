@@ -109,6 +109,7 @@ class Generation:
             table = {**maps, **self._place_labels(maps)}
             chosen = closed & table.pop("found")
             counts.update(drawn=size, closed=int(closed.sum()), labelled=int(chosen.sum()))
+            chosen &= table.pop("wanted")
             waiting += [{name: values[row] for name, values in table.items()} for row in np.flatnonzero(chosen)]
             while len(waiting) >= size:
                 yield waiting[:size]
@@ -142,12 +143,18 @@ class Generation:
     def _place_labels(self, maps: Row) -> Row:
         background = tf.constant(maps["background"], tf.float32)
         drawn = self._draw_labels(tf.constant(maps["seed"]), background)
-        label, choice, transforms, found = (t.numpy() for t in drawn)
-        return {"label": label, "label_choice": choice, "label_transform": transforms, "found": found}
+        label, choice, transforms, found, wanted = (t.numpy() for t in drawn)
+        return {
+            "label": label,
+            "label_choice": choice,
+            "label_transform": transforms,
+            "found": found,
+            "wanted": wanted | label.any(axis=(1, 2, 3)),
+        }
 
     @tf.function
     def _draw_labels(self, numbers: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """For each map the first of its drawn labels that fits."""
+        """For each map the first of its drawn labels that fits; whether one does, and is used without a lesion, too."""
         size = self.data.image_size
         choices, transforms = tf.map_fn(
             lambda d: (
@@ -164,7 +171,10 @@ class Generation:
         fitting = tf.reduce_sum(lesion * background[:, None], axis=(2, 3, 4)) < 0.5
         first = tf.argmax(tf.cast(fitting, tf.int32), axis=1)
         picked = [tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms)]
-        return *picked, tf.reduce_any(fitting, axis=1)
+        lots = tf.map_fn(
+            lambda d: tf.random.stateless_uniform([], [self._seed + 5, d]), numbers, fn_output_signature=tf.float32
+        )
+        return *picked, tf.reduce_any(fitting, axis=1), lots < self.settings.keep_without_lesion
 
     def _complete(self, rows: list[Row]) -> list[Row]:
         """Adds the slices of all modalities, and the Dice of what the segmenters find in them."""
