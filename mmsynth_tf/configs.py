@@ -342,9 +342,9 @@ class SynthesisConfig(StageConfig):
         constants.SPECTRAL, "Normalisation in the discriminators: none, spectral or instance; paper: none."
     )
     own_class_features: bool = _setting(
-        True,
-        "The modality class is judged from features of its own, normalised by instance, and not from those that judge "
-        "real or fake; paper: from these.",
+        False,
+        "The modality class is judged from features of its own, normalised by instance, not from those that judge "
+        "real or fake: modalities become more distinct.",
     )
     softmax_class: bool = _setting(True, "Modality class by softmax cross-entropy; paper: squared error on the class.")
     mean_filter_init: bool = _setting(False, "Generators start as mean filters (paper §3.1).")

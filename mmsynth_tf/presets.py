@@ -62,7 +62,6 @@ _PAPER = {
     "synthesis.pretrained_lesion": False,
     "synthesis.dropout": 0.1,
     "synthesis.discriminator_normalization": constants.NONE,
-    "synthesis.own_class_features": False,
     "synthesis.softmax_class": False,
     "synthesis.mean_filter_init": True,
     "synthesis.discriminator_init_stddev": 0.2,
