@@ -30,12 +30,12 @@ def mmsynth(*arguments, interpreter=()):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """An untrained synthesis stage, exported."""
+    """Untrained stages for translation, exported."""
     workdir, config = tmp_path_factory.mktemp("workdir"), config_tree.override(CONFIG, {"data.crop_columns": (0, 16)})
-    stage = constants.SYNTHESIS
-    records.write_text(workdir / stage / run_records.CONFIG_FILE, config_tree.to_json(config))
-    records.write_text(workdir / stage / "trained_on.json", json.dumps([]))
-    training.Run(stage, config, workdir / stage, tf.distribute.get_strategy()).checkpoints.save(1)
+    for stage in (constants.SEGMENTATION, constants.SYNTHESIS):
+        records.write_text(workdir / stage / run_records.CONFIG_FILE, config_tree.to_json(config))
+        records.write_text(workdir / stage / "trained_on.json", json.dumps([]))
+        training.Run(stage, config, workdir / stage, tf.distribute.get_strategy()).checkpoints.save(1)
     saved_models.export(workdir, workdir / "exported")
     return workdir / "exported"
 

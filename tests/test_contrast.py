@@ -100,8 +100,8 @@ def test_the_contrast_term_is_zero_where_the_wish_is_met(batch):
     values, _ = contrast.describe(flat, label, background, CONDITIONED.data.num_classes)
     mean, unit = model.contrast_scale.values(0.0), model.contrast_scale.values(1.0)
     met = (tf.reshape(values, [-1, n, values.shape[-1]]) - mean) / (unit - mean)
-    term = lambda asked: float(model._contrast_term({**batch, "contrast": asked}, fake)["contrast"])  # noqa: E731
-    assert term(met) < 1e-9 < term(met + 1.0)
+    is_met, is_not = (model.step_losses.contrast({**batch, "contrast": asked}, fake) for asked in (met, met + 1.0))
+    assert is_met < 1e-9 < is_not
 
 
 def test_training_moves_the_scale_and_evaluation_does_not(batch):

@@ -158,19 +158,18 @@ class ModalityLosses:
             "code": n * losses.squared_error(t["shown_code"][:, None], t["fake_code"]),
             "code_pairs": losses.pairwise_squared_error(t["fake_code"][:, None]),
             "background": n * losses.squared_error(fake * background[:, None]),
-            **self._contrast_term(batch, fake),
+            **({"contrast": self.contrast(batch, fake)} if self.contrast_scale else {}),
         }
 
-    def _contrast_term(self, batch: Batch, fake: tf.Tensor) -> Terms:
-        if not self.contrast_scale:
-            return {}
+    def contrast(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
+        """How far the contrast of slices [B, n, H, W, 1] is from what was asked for."""
         n = self.num_modalities
         label, background = (tf.repeat(batch[name], n, axis=0) for name in ("fusion_label", "background"))
         values, present = contrast.describe(passes.merge(fake), label, background, self.num_classes)
         asked = passes.merge(self.contrast_scale.values(batch["contrast"]))
         # Means alone: to reach a deviation, texture would be drawn that is not in the map.
         present *= contrast.means(self.num_classes)
-        return {"contrast": n * losses.squared_error(present * values, present * asked)}
+        return n * losses.squared_error(present * values, present * asked)
 
     def _self_terms(self, batch: Batch, t: Tensors) -> Terms:
         n, real, made = self.num_modalities, batch["image"], t["self_reconstructed"]
