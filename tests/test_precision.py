@@ -7,7 +7,22 @@ import tensorflow as tf
 from mmsynth_tf import compat, stages
 from tests import fakes, training_checks
 
-CONFIG = fakes.tiny_config(2, synthesis__residual_blocks=0)
+CONFIGS = {
+    "plain": fakes.tiny_config(2, synthesis__residual_blocks=0),
+    # What the presets beside `paper` have.
+    "extended": fakes.tiny_config(
+        2,
+        structure__match_codes=True,
+        structure__match_edges=True,
+        structure__flow_couplings=2,
+        structure__detail=True,
+        structure__reconstruction_blur=1.0,
+        synthesis__residual_blocks=1,
+        synthesis__contrast_condition=True,
+        synthesis__skips=True,
+        synthesis__own_class_features=True,
+    ),
+}
 STAGES = {
     "structure": (fakes.structure_gan, fakes.structure_batch),
     "segmentation": (fakes.segmenter, fakes.unregistered_slices),
@@ -23,14 +38,15 @@ def optimizer(precision: str) -> tf.keras.optimizers.Optimizer:
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_step_is_finite_and_moves_every_group(stage, precision, rng):
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_step_is_finite_and_moves_every_group(config, stage, precision, rng):
     build, make_batch = STAGES[stage]
     with stages.precision(precision):
-        model = build(CONFIG)
+        model = build(config)
         model.compile({name: optimizer(precision) for name in model.groups}, jit_compile=False)
     variables = {name: training_checks.variables_of(group.networks) for name, group in model.groups.items()}
     before = {name: [v.numpy() for v in own] for name, own in variables.items()}
-    reported = model.train_step(make_batch(rng, CONFIG, batch_size=2))
+    reported = model.train_step(make_batch(rng, config, batch_size=2))
     assert all(np.isfinite(float(value)) for value in reported.values())
     for name, own in variables.items():
         after = [v.numpy() for v in own]

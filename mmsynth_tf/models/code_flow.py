@@ -17,7 +17,8 @@ class CodeFlow(tf.keras.Model):
     """
 
     def __init__(self, latent_dim: int, *, couplings: int, units: int = 128):
-        super().__init__(name="code_flow")
+        # In single precision whatever the other networks have: likelihoods are compared to the third decimal.
+        super().__init__(name="code_flow", dtype="float32")
         self.latent_dim, self._kept = latent_dim, latent_dim // 2
         self.couplings = [self._coupling(units) for _ in range(couplings)]
         self.built = True  # As in `StageModel.compile`.
@@ -58,7 +59,7 @@ class CodeFlow(tf.keras.Model):
         """What is kept [B, L // 2] to scale and shift of the rest [B, 2 (L - L // 2)]."""
         # As without a flow in the beginning: scales of 1, shifts of 0.
         last = tf.keras.layers.Dense(2 * (self.latent_dim - self._kept), kernel_initializer="zeros", dtype="float32")
-        hidden = [tf.keras.layers.Dense(units, activation="relu") for _ in range(2)]
+        hidden = [tf.keras.layers.Dense(units, activation="relu", dtype="float32") for _ in range(2)]
         return tf.keras.Sequential([tf.keras.Input((self._kept,)), *hidden, last])
 
     def _split(self, coupling: tf.keras.Model, x: tf.Tensor) -> tuple[tf.Tensor, ...]:
