@@ -21,7 +21,7 @@ METHOD = (
         "models.passes",
         "generation.contour_filter",
     },
-    {"models.fusion", "models.networks", "models.contrast", "models.code_flow"},
+    {"models.fusion", "models.networks", "models.discriminators", "models.contrast", "models.code_flow"},
     {"models.stage", "models.lesion_processor"},
     {"models.modality_losses"},
     {"models.structure_gan", "models.modality_gan", "models.segmenter"},

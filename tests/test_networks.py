@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import commands, compat, constants
-from mmsynth_tf.models import layers, networks
+from mmsynth_tf.models import discriminators, layers, networks
 
 SIZE = (16, 24)
 
@@ -36,18 +36,18 @@ NETWORKS = {
         [(2, *SIZE, 1)],
     ),
     "patch discriminator": (
-        lambda: networks.patch_discriminator(SIZE, base_filters=2),
+        lambda: discriminators.patch_discriminator(SIZE, base_filters=2),
         lambda: noise(2, *SIZE, 1),
         [(2, 2, 3, 1)],
     ),
     "patch discriminator with classes": (
-        lambda: networks.patch_discriminator(SIZE, base_filters=2, class_outputs=3),
+        lambda: discriminators.patch_discriminator(SIZE, base_filters=2, class_outputs=3),
         lambda: noise(2, *SIZE, 1),
         [(2, 2, 3, 1), (2, 2, 3, 3)],
     ),
-    "code discriminator": (lambda: networks.code_discriminator(5, units=4), lambda: noise(2, 5), [(2, 1)]),
+    "code discriminator": (lambda: discriminators.code_discriminator(5, units=4), lambda: noise(2, 5), [(2, 1)]),
     "feature discriminator": (
-        lambda: networks.feature_discriminator((4, 6, 8), base_filters=2),
+        lambda: discriminators.feature_discriminator((4, 6, 8), base_filters=2),
         code_of,
         [(2, 1, 2, 1)],
     ),
@@ -151,14 +151,14 @@ def test_layers_of_one_shape_start_with_different_weights():
 
 
 def test_discriminators_start_with_the_standard_deviation_asked_for():
-    network = networks.patch_discriminator(SIZE, base_filters=16, normalization=constants.NONE, init_stddev=0.2)
+    network = discriminators.patch_discriminator(SIZE, base_filters=16, normalization=constants.NONE, init_stddev=0.2)
     for kernel in kernels(network)[1:3]:
         assert kernel.std() == pytest.approx(0.2, rel=0.05)
 
 
 @pytest.mark.parametrize("choice", constants.DISCRIMINATOR_NORMALIZATIONS)
 def test_normalisation_of_discriminators_is_a_choice(choice):
-    network = networks.patch_discriminator(SIZE, base_filters=2, normalization=choice)
+    network = discriminators.patch_discriminator(SIZE, base_filters=2, normalization=choice)
     kinds = {type(layer) for layer in network.layers}
     assert (compat.SpectralNormalization in kinds) == (choice == constants.SPECTRAL)
     assert (layers.InstanceNormalization in kinds) == (choice == constants.INSTANCE)
@@ -166,7 +166,7 @@ def test_normalisation_of_discriminators_is_a_choice(choice):
 
 @pytest.mark.parametrize("own", [False, True])
 def test_a_class_head_of_its_own_shares_nothing_with_the_other(own):
-    network = networks.patch_discriminator(SIZE, base_filters=2, class_outputs=3, own_class_features=own)
+    network = discriminators.patch_discriminator(SIZE, base_filters=2, class_outputs=3, own_class_features=own)
     with tf.GradientTape(persistent=True) as tape:
         totals = [tf.reduce_sum(output**2) for output in network(noise(2, *SIZE, 1), training=True)]
     score, classes = (
@@ -179,7 +179,7 @@ def test_a_class_head_of_its_own_shares_nothing_with_the_other(own):
 
 def test_an_unknown_normalisation_is_refused():
     with pytest.raises(commands.UserError, match="choose none, spectral, instance"):
-        networks.patch_discriminator(SIZE, base_filters=2, normalization="batch")
+        discriminators.patch_discriminator(SIZE, base_filters=2, normalization="batch")
 
 
 def test_dropout_acts_in_training_only():

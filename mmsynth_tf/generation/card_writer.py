@@ -110,7 +110,7 @@ def _filter_table(generation: Mapping[str, Any]) -> Table:
         ["maps: closed outline (Algorithm 3)", f"mean abs(m' - m) ≤ {settings['mask_error']}", generation["drawn"],
          generation["passed_structure_filter"]],
         ["labels: inside the head", "", generation["passed_structure_filter"], generation["found_label"]],
-        ["labels: with a lesion, and a share of the others", f"{settings['keep_without_lesion']:g}",
+        ["labels: with a lesion, and a share of the others", f"{settings.get('keep_without_lesion', 1):g}",
          generation["found_label"], generation["synthesised"]],
         ["slices: segmenters agree with the label", f"mean Dice ≥ {settings['dice_threshold']}",
          generation["synthesised"], generation["passed_lesion_filter"]],

@@ -192,3 +192,8 @@ class DepthToSpace(_Blocks):
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
         return batch, height * self.size, width * self.size, channels // self.size**2
+
+
+def float32_output(x: tf.Tensor) -> tf.Tensor:
+    """What a network gives out, in single precision also where it computes in another."""
+    return tf.keras.layers.Activation("linear", dtype="float32")(x)

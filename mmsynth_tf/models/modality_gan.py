@@ -7,7 +7,7 @@ Everything that goes through one network in a round goes as one batch.
 import tensorflow as tf
 
 from mmsynth_tf.configs import DataConfig, StructureMapConfig, SynthesisConfig
-from mmsynth_tf.models import contrast, fusion, networks, pairs, passes, structure
+from mmsynth_tf.models import contrast, discriminators, fusion, networks, pairs, passes, structure
 from mmsynth_tf.models.lesion_processor import LesionProcessor
 from mmsynth_tf.models.modality_losses import LESION_TERMS, ModalityLosses
 from mmsynth_tf.models.stage import Batch, Group, StageModel
@@ -72,22 +72,22 @@ class ModalityGAN(StageModel):
         if config.contrast_condition:
             self.contrast_scale = contrast.ContrastScale(self.num_modalities, self.num_classes)
             self.statistics = self.contrast_scale.averages
-        self.discriminator = networks.patch_discriminator(
+        self.discriminator = discriminators.patch_discriminator(
             size,
             class_outputs=self.num_modalities if config.softmax_class else 1,
             own_class_features=config.own_class_features,
             **adversary,
         )
-        self.feature_discriminator = networks.feature_discriminator(code_shape, **adversary)
+        self.feature_discriminator = discriminators.feature_discriminator(code_shape, **adversary)
         self.lesion_processor = lesion_processor
         self.step_losses = ModalityLosses(
             self.num_modalities, self.num_classes, structure_map, config, self.contrast_scale
         )
-        generators = self.fusion_encoder, self.image_encoder, self.decoder
-        discriminators = self.discriminator, self.feature_discriminator
+        generating = self.fusion_encoder, self.image_encoder, self.decoder
+        judging = self.discriminator, self.feature_discriminator
         self.groups = {
-            "generator": Group(generators, self.step_losses.generator_terms),
-            "discriminator": Group(discriminators, self.step_losses.discriminator_terms),
+            "generator": Group(generating, self.step_losses.generator_terms),
+            "discriminator": Group(judging, self.step_losses.discriminator_terms),
         }
         if config.pretrained_lesion:
             self.frozen_networks = lesion_processor.networks

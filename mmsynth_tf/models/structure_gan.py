@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 
 from mmsynth_tf.configs import StructureConfig
-from mmsynth_tf.models import losses, networks, structure
+from mmsynth_tf.models import discriminators, losses, networks, structure
 from mmsynth_tf.models.code_flow import CodeFlow
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 
@@ -62,10 +62,10 @@ class StructureGAN(StageModel):
         self.mask_generator = networks.mask_generator(
             image_size, base_filters=config.mask_filters, initializer=initializer
         )
-        self.map_discriminator = networks.patch_discriminator(
+        self.map_discriminator = discriminators.patch_discriminator(
             image_size, base_filters=config.discriminator_filters, **adversary
         )
-        self.code_discriminator = networks.code_discriminator(config.latent_dim, **adversary)
+        self.code_discriminator = discriminators.code_discriminator(config.latent_dim, **adversary)
         self.match_codes, self.match_edges = config.match_codes, config.match_edges
         # Mean and covariance of the codes of real maps, as moving averages.
         replicated = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}

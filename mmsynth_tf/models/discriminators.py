@@ -1,0 +1,106 @@
+"""The discriminators: of maps and slices (D_f, D_M), of structure codes (FD_f) and of semantic codes (FD_R)."""
+
+import tensorflow as tf
+
+from mmsynth_tf import commands, compat, constants
+from mmsynth_tf.models.layers import InstanceNormalization, LeakyReLU, float32_output
+
+keras = tf.keras
+
+
+def patch_discriminator(
+    image_size: tuple[int, int],
+    *,
+    base_filters: int,
+    class_outputs: int = 0,
+    own_class_features: bool = False,
+    normalization: str = constants.SPECTRAL,
+    init_stddev: float = 0.02,
+) -> keras.Model:
+    """D: slice or map [B, H, W, 1] to real/fake scores of patches [B, h, w, 1].
+
+    With `class_outputs` a second head gives class scores [B, h, w, class_outputs]. With `own_class_features` that head
+    shares nothing with the first, and is normalised by instance whatever the first is.
+    """
+    inputs = keras.Input((*image_size, 1))
+    features = _patch_features(inputs, base_filters, normalization, init_stddev)
+    outputs = [_patch_scores(features, base_filters, 1, normalization, init_stddev)]
+    if class_outputs:
+        if own_class_features:
+            normalization, init_stddev = constants.INSTANCE, 0.0
+            features = _patch_features(inputs, base_filters, normalization, init_stddev)
+        outputs.append(_patch_scores(features, base_filters, class_outputs, normalization, init_stddev))
+    return keras.Model(inputs, outputs if class_outputs else outputs[0], name="patch_discriminator")
+
+
+def code_discriminator(
+    latent_dim: int, *, units: int = 256, normalization: str = constants.SPECTRAL, init_stddev: float = 0.02
+) -> keras.Model:
+    """FD_f: structure code [B, latent_dim] to a score [B, 1]."""
+    inputs = keras.Input((latent_dim,))
+    x = inputs
+    for _ in range(2):
+        x = LeakyReLU()(_spectral(keras.layers.Dense(units), normalization)(x))
+    x = keras.layers.Dense(1, kernel_initializer=_discriminator_initializer(init_stddev))(x)
+    return keras.Model(inputs, float32_output(x), name="code_discriminator")
+
+
+def feature_discriminator(
+    code_shape: tuple[int, int, int],
+    *,
+    base_filters: int,
+    normalization: str = constants.SPECTRAL,
+    init_stddev: float = 0.02,
+) -> keras.Model:
+    """FD_R: semantic code [B, h, w, C] to scores [B, h/4, w/4, 1]."""
+    inputs = keras.Input(code_shape)
+    conv = _discriminator_conv(normalization, init_stddev)
+    x = inputs
+    for _ in range(2):
+        x = LeakyReLU()(conv(base_filters, 3, 2)(x))
+    return keras.Model(inputs, float32_output(conv(1, 3, 1)(x)), name="feature_discriminator")
+
+
+def _patch_features(x: tf.Tensor, base_filters: int, normalization: str, init_stddev: float) -> tf.Tensor:
+    # The first features are not normalised: brightness is seen before it is normalised away.
+    x = LeakyReLU()(_discriminator_conv(normalization, init_stddev)(base_filters, 4, 2)(x))
+    for filters in (2 * base_filters, 4 * base_filters):
+        x = _discriminator_block(x, filters, 4, 2, normalization, init_stddev)
+    return x
+
+
+def _patch_scores(x: tf.Tensor, base_filters: int, channels: int, normalization: str, init_stddev: float) -> tf.Tensor:
+    x = _discriminator_block(x, 2 * base_filters, 3, 1, normalization, init_stddev)
+    # Scores are not bounded: features that are become so small that such scores would hardly tell anything apart.
+    if normalization == constants.NONE:
+        return float32_output(_discriminator_conv(normalization, init_stddev)(channels, 3, 1)(x))
+    return float32_output(keras.layers.Conv2D(channels, 3, padding="same")(x))
+
+
+def _discriminator_block(
+    x: tf.Tensor, filters: int, size: int, strides: int, normalization: str, init_stddev: float
+) -> tf.Tensor:
+    x = _discriminator_conv(normalization, init_stddev)(filters, size, strides)(x)
+    return LeakyReLU()(InstanceNormalization()(x) if normalization == constants.INSTANCE else x)
+
+
+def _discriminator_conv(normalization: str, init_stddev: float):
+    """A constructor of the discriminators' convolutions: (filters, kernel size, strides) to layer."""
+    choices = constants.DISCRIMINATOR_NORMALIZATIONS
+    if normalization not in choices:
+        raise commands.UserError(f"Discriminator normalisation {normalization!r}: choose {', '.join(choices)}.")
+
+    def conv(filters: int, size: int, strides: int) -> keras.layers.Layer:
+        initializer = _discriminator_initializer(init_stddev)
+        layer = keras.layers.Conv2D(filters, size, strides, padding="same", kernel_initializer=initializer)
+        return _spectral(layer, normalization)
+
+    return conv
+
+
+def _discriminator_initializer(stddev: float) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=stddev) if stddev else keras.initializers.HeNormal()
+
+
+def _spectral(layer: keras.layers.Layer, normalization: str) -> keras.layers.Layer:
+    return compat.SpectralNormalization(layer) if normalization == constants.SPECTRAL else layer
