@@ -40,6 +40,7 @@ INSTALL_REQUIRES = [
     "tensorflow-datasets>=4.9",
     "importlib_resources",  # tensorflow-datasets 4.9 imports it without requiring it on Python 3.12 and later.
     "absl-py",
+    "isal>=1.5",  # Unpacks gzip faster than zlib; most of the time that reading cases takes.
     "matplotlib>=3.7",
     "nibabel>=5",
     "numpy",

@@ -66,7 +66,7 @@ def _insert() -> None:
 
 
 def _segment() -> None:
-    """Segments the lesions of patients: a label from each modality, and their vote.
+    """Segments the lesions of patients: a label from each modality, and one from all.
 
     mmsynth segment --models=models/a --input=scans/ --output=out/ --label_values=brats2017-2021
     """

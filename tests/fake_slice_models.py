@@ -1,6 +1,7 @@
 """Exported models without networks: each function does something that can be seen in its output."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,9 +14,14 @@ LATENT_DIM = 3
 
 
 def slice_models(
-    data: configs.DataConfig = DATA, without: tuple[str, ...] = (), draws_lesions: bool = False
+    data: configs.DataConfig = DATA,
+    without: tuple[str, ...] = (),
+    draws_lesions: bool = False,
+    certainty: Mapping[str, float] | None = None,
 ) -> SliceModels:
     """Translation is the identity, segmenters find class 4 where a slice is brighter than 0.7.
+
+    They give it the `certainty` of their modality, 1 unless said, and the background the rest.
 
     If it `draws_lesions` translation shows nothing but the label, as class / 10, on 0.1 in the head.
 
@@ -29,7 +35,7 @@ def slice_models(
             name: (0.5 - np.asarray(label) / 10.0) * (1.0 - np.asarray(background)) for name in data.modalities
         },
         "sample_structure": lambda code: _discs(np.asarray(code), data.image_size),
-        **{f"segment_{name}": lambda image: _bright(np.asarray(image), data) for name in data.modalities},
+        **{f"segment_{name}": _finder(data, (certainty or {}).get(name, 1.0)) for name in data.modalities},
     }
     functions = {name: function for name, function in functions.items() if name not in without}
     inputs = {name: {} for name in functions}
@@ -44,9 +50,14 @@ def slice_models(
     return SliceModels(saved_models.ExportedModels(functions, metadata, None), "models/a")
 
 
-def _bright(image: np.ndarray, data: configs.DataConfig) -> dict[str, np.ndarray]:
-    classes = np.where(image[..., 0] > 0.7, data.num_classes - 1, 0)
-    return {"probabilities": np.eye(data.num_classes, dtype=np.float32)[classes]}
+def _finder(data: configs.DataConfig, certainty: float):
+    def find(image: np.ndarray) -> dict[str, np.ndarray]:
+        probabilities = np.zeros((*np.shape(image)[:-1], data.num_classes), np.float32)
+        probabilities[..., -1] = certainty * (np.asarray(image)[..., 0] > 0.7)
+        probabilities[..., 0] = 1.0 - probabilities[..., -1]
+        return {"probabilities": probabilities}
+
+    return find
 
 
 def _drawn(image: np.ndarray, label: np.ndarray) -> np.ndarray:

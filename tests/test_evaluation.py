@@ -2,9 +2,11 @@
 
 import dataclasses
 import pathlib
+import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mmsynth_tf import prepared
 from mmsynth_tf.experiments import evaluation
@@ -30,7 +32,7 @@ def case(**changes):
     reference = np.zeros((2, 4, 4), np.uint8)
     reference[0, :2, :2] = 1
     prediction = np.stack([reference, np.zeros_like(reference)])
-    whole = evaluation.SegmentedCase("b_1", reference, prediction, np.array([True, True]))
+    whole = evaluation.SegmentedCase("b_1", reference, prediction, reference, np.array([True, True]))
     return dataclasses.replace(whole, **changes)
 
 
@@ -52,7 +54,7 @@ def test_a_patient_seen_in_training_is_refused_at_another_time_point(trained_on)
 def test_each_volume_modality_region_and_metric_is_one_record():
     rows = evaluation.segmentation_records([case()], data(REAL), evaluation.VOLUME, experiment="x")
     dice = {row["modality"]: row["value"] for row in rows if row["metric"] == "dice"}
-    assert dice == {"modality_0": 1.0, "modality_1": 0.0}
+    assert dice == {"modality_0": 1.0, "modality_1": 0.0, "all": 1.0}
     assert {row["experiment"] for row in rows} == {"x"}
 
 
@@ -66,11 +68,30 @@ def test_slices_without_lesion_in_either_are_absent_not_perfect():
 def test_modalities_that_a_case_lacks_are_left_out():
     lacking = case(available=np.array([True, False]))
     rows = evaluation.segmentation_records([lacking], data(REAL), evaluation.VOLUME)
-    assert {row["modality"] for row in rows} == {"modality_0"}
+    assert {row["modality"] for row in rows} == {"modality_0", "all"}
 
 
 def test_the_table_has_a_row_a_modality_and_a_column_a_region():
     rows = evaluation.segmentation_records([case(), case()], data(REAL), evaluation.VOLUME)
     table = evaluation.summary_table(rows, ("modality",), "dice", "Dice")
     assert table.header == ["modality", "all"]
-    assert table.rows == [["modality_0", "1.000 ± 0.000 (n=2)"], ["modality_1", "0.000 ± 0.000 (n=2)"]]
+    perfect = "1.000 ± 0.000 (n=2)"
+    assert table.rows == [["modality_0", perfect], ["modality_1", "0.000 ± 0.000 (n=2)"], ["all", perfect]]
+
+
+def test_all_modalities_together_are_those_that_a_slice_has():
+    """In one pixel, modality 0 gives class 1 a probability of 0.4, modality 1 one of 0.7."""
+    probabilities = tf.constant([[0.6, 0.4, 0.0], [0.3, 0.7, 0.0]])[None, :, None, None]
+    segmenter = types.SimpleNamespace(lesion_processor=lambda images, training: tf.repeat(probabilities, 2, axis=0))
+    columns = {
+        "image": np.zeros((2, 2, 1, 1, 1), np.float16),
+        "label": np.ones((2, 1, 1, 1), np.uint8),
+        "available": np.array([[True, True], [True, False]]),
+        "has_label": np.array([True, True]),
+        "case_id": np.array([b"b_1", b"b_1"]),
+        "slice_index": np.array([0, 1]),
+    }
+    slices = types.SimpleNamespace(slices=lambda split: tf.data.Dataset.from_tensor_slices(columns))
+    (found,) = evaluation.segmented_cases(segmenter, slices, "test")
+    np.testing.assert_array_equal(found.prediction[..., 0, 0], [[0, 0], [1, 1]])
+    np.testing.assert_array_equal(found.together[..., 0, 0], [1, 0])

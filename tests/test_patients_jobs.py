@@ -130,7 +130,7 @@ def test_models_without_the_stage_are_refused():
         insert.Insert(without, [])
 
 
-def test_segmentation_is_voted_on_and_written_in_the_codes_asked_for(tmp_path):
+def test_segmentation_is_written_in_the_codes_asked_for(tmp_path):
     write_case(tmp_path / "in")
     run(segment.Segment(MODELS, release="brats2023"), tmp_path / "in", tmp_path / "out")
     made = nibabel.load(tmp_path / "out" / "case" / "case_seg.nii.gz")
@@ -143,9 +143,15 @@ def test_segmentation_is_voted_on_and_written_in_the_codes_asked_for(tmp_path):
     assert record(tmp_path / "out" / "case")["voxels"]["enhancing tumour"] == 4 * 4 * 3
 
 
-def test_vote_of_ties_is_background():
-    labels = np.array([[0, 0, 2, 2], [2, 2, 2, 1], [1, 1, 2, 3], [4, 4, 4, 1], [0, 0, 0, 4]], np.uint8)
-    np.testing.assert_array_equal(segment.vote(list(labels.T), 5), [0, 2, 1, 4, 0])
+@pytest.mark.parametrize(("certainty", "found"), [(0.7, True), (0.5, False)])
+def test_modality_that_is_sure_of_a_lesion_convinces_one_that_is_not(tmp_path, certainty, found):
+    """Each of both has one voice, so their labels would be a draw."""
+    models = fake_slice_models.slice_models(certainty={"t1": 0.4, "flair": certainty})
+    write_case(tmp_path / "in")
+    run(segment.Segment(models), tmp_path / "in", tmp_path / "out")
+    folder = tmp_path / "out" / "case"
+    assert not load(folder / "by_modality" / "t1_case_seg.nii.gz").any()
+    np.testing.assert_array_equal(load(folder / "case_seg.nii.gz"), own_label() if found else 0 * own_label())
 
 
 def labels_from(tmp_path, label, affine=AFFINE):

@@ -84,15 +84,19 @@ class Brats(tfds.core.GeneratorBasedBuilder):
         read = functools.partial(_keyed_slices, data=config.data, allow_incomplete=config.allow_incomplete)
         if config.on_beam:
             return {name: _on_beam(read, cases) for name, cases in split.items()}
-        return {name: self._generate_examples(name, read, cases) for name, cases in split.items()}
+        # One reader for all: while one split is written, the next one's cases are read.
+        ordered = [case for cases in split.values() for case in cases]
+        reading = zip(ordered, map_in_order(read, ordered), strict=True)
+        return {name: self._generate_examples(name, reading, cases) for name, cases in split.items()}
 
     def _generate_examples(
-        self, split: str, read: Callable[[CaseFiles], list[KeyedExample]], cases: Sequence[CaseFiles]
+        self, split: str, reading: Iterator[tuple[CaseFiles, list[KeyedExample]]], cases: Sequence[CaseFiles]
     ) -> Iterator[KeyedExample]:
-        with tqdm(total=len(cases), desc=f"Reading {split} cases", unit="case") as progress:
-            for examples in map_in_order(read, cases):
-                yield from examples
-                progress.update()
+        for expected in tqdm(cases, desc=f"Reading {split} cases", unit="case"):
+            case, examples = next(reading)
+            if case is not expected:
+                raise AssertionError(f"Splits are not written in their order: {case.case_id} is not of {split}.")
+            yield from examples
 
 
 def _keyed_slices(files: CaseFiles, data: DataConfig, allow_incomplete: bool) -> list[KeyedExample]:

@@ -13,6 +13,7 @@ from mmsynth_tf.records import Record
 from mmsynth_tf.reports import report
 
 VOLUME, SLICE = "volume", "slice"
+ALL_MODALITIES = "all"  # Stands in for the modality where the mean probability of all of them is taken.
 LABEL_MAP = "label map"  # Stands in for the region where a metric takes the whole label map.
 
 _BATCH = 32
@@ -30,12 +31,14 @@ class SegmentedCase:
       case_id: from the data set.
       reference: uint8 [D, H, W].
       prediction: uint8 [n, D, H, W], by modality.
+      together: uint8 [D, H, W], the class with the highest mean probability over the modalities there are.
       available: bool [n].
     """
 
     case_id: str
     reference: np.ndarray
     prediction: np.ndarray
+    together: np.ndarray
     available: np.ndarray
 
 
@@ -45,16 +48,23 @@ def segmented_cases(segmenter: Segmenter, data: prepared.PreparedData, split: st
 
     def slices() -> Iterator[tuple]:
         for batch in input_pipeline.registered_batches(examples, _BATCH):
-            found = segmenter.segment(batch["image"]).numpy()[..., 0]
-            columns = (batch[name].numpy() for name in ("case_id", "slice_index", "label", "available"))
-            yield from zip(*columns, found, strict=True)
+            probabilities = segmenter.lesion_processor(batch["image"], training=False).numpy()
+            names = ("case_id", "slice_index", "label", "available")
+            case_id, slice_index, label, available = (batch[name].numpy() for name in names)
+            counted = probabilities * available[:, :, None, None, None]
+            found = (np.argmax(scores, axis=-1).astype(np.uint8) for scores in (probabilities, counted.sum(axis=1)))
+            yield from zip(case_id, slice_index, label, available, *found, strict=True)
 
     # Slices of a case may be scattered over the files.
     ordered = sorted(slices(), key=lambda row: (row[0], row[1]))
     for case_id, rows in itertools.groupby(ordered, key=lambda row: row[0]):
-        _, _, labels, available, found = zip(*rows, strict=True)
+        _, _, labels, available, found, together = zip(*rows, strict=True)
         yield SegmentedCase(
-            case_id.decode(), np.stack(labels)[..., 0], np.stack(found, axis=1), np.any(available, axis=0)
+            case_id.decode(),
+            reference=np.stack(labels)[..., 0],
+            prediction=np.stack(found, axis=1),
+            together=np.stack(together),
+            available=np.any(available, axis=0),
         )
 
 
@@ -63,6 +73,8 @@ def segmentation_records(
 ) -> list[Record]:
     """Scores segmented cases: one flat record a case, modality, region and metric.
 
+    With several modalities there is one more, `ALL_MODALITIES`.
+
     Args:
       cases: segmented volumes.
       data: gives modalities and regions.
@@ -70,16 +82,17 @@ def segmentation_records(
       **common: fields that every record gets, such as the experiment and the training set.
     """
     rows = []
-    for case, (index, modality) in itertools.product(cases, enumerate(data.config.modalities)):
-        if not case.available[index]:
-            continue
-        reference, prediction = case.reference, case.prediction[index]
-        parts = [(reference, prediction)] if unit == VOLUME else list(zip(reference, prediction, strict=True))
-        for number, (truth, found) in enumerate(parts):
-            key = {**common, "unit": unit, "case": case.case_id, "modality": modality}
-            if unit == SLICE:
-                key["slice"] = number
-            rows += [{**key, **score} for score in _scores(truth, found, data)]
+    for case in cases:
+        found = {name: case.prediction[i] for i, name in enumerate(data.config.modalities) if case.available[i]}
+        if len(data.config.modalities) > 1:
+            found[ALL_MODALITIES] = case.together
+        for modality, prediction in found.items():
+            parts = [(case.reference, prediction)] if unit == VOLUME else zip(case.reference, prediction, strict=True)
+            for number, pair in enumerate(parts):
+                key = {**common, "unit": unit, "case": case.case_id, "modality": modality}
+                if unit == SLICE:
+                    key["slice"] = number
+                rows += [{**key, **score} for score in _scores(*pair, data)]
     return rows
 
 

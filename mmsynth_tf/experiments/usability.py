@@ -70,12 +70,14 @@ def run(request: Request) -> dict[str, report.Table]:
     _draw_examples(study.folder, request, folders)
     patients = request.real.record["patients"]
     regions = tuple(request.real.config.regions)
+    # Means are over modalities, each by itself.
+    single = [row for row in scores if row["modality"] != evaluation.ALL_MODALITIES]
     return study.finish(
         scores,
         {
-            "table": main_table(scores, rows, regions, patients),
+            "table": main_table(single, rows, regions, patients),
             "by_modality": modality_table(scores, rows, regions),
-            "comparison": comparison_table(scores, rows, regions, patients),
+            "comparison": comparison_table(single, rows, regions, patients),
         },
     )
 
@@ -236,14 +238,17 @@ def comparison_table(
 
 
 def modality_table(scores: Sequence[Record], rows: Iterable[Mixture], regions: Sequence[str]) -> report.Table:
-    """Dice of each modality's segmenter."""
+    """Dice of each modality's segmenter, and of all together."""
     body = []
     for mixture in rows:
         own = _matching(scores, mixture=mixture.name, metric=metrics.DICE)
         for modality in dict.fromkeys(row["modality"] for row in own):
             cells = [_over_seeds(_matching(own, modality=modality, region=region)) for region in regions]
             body.append([mixture.name, modality, *cells])
-    caption = "Dice by modality: mean ± sd over n seeds of the mean over patients."
+    caption = (
+        "Dice by modality: mean ± sd over n seeds of the mean over patients; "
+        f"{evaluation.ALL_MODALITIES}: the class with the highest mean probability."
+    )
     return report.Table(["row", "modality", *regions], body, caption)
 
 

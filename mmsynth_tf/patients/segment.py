@@ -1,4 +1,4 @@
-"""Segments lesions: a label from each modality that a patient has, and their vote."""
+"""Segments lesions: a label from each modality that a patient has, and one from all of them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from mmsynth_tf.reading.releases import CaseFiles
 class Segment:
     """The job for one case; call it with the case's files and a folder (see `batch.for_each`).
 
-    `<case>_seg.nii.gz` is the vote, `by_modality/` holds what was voted on.
+    `<case>_seg.nii.gz` is made of the mean of the modalities' probabilities, `by_modality/` of those of one each.
 
     Attributes:
       models: with a segmentation stage.
@@ -35,12 +35,13 @@ class Segment:
 
     def __call__(self, case: CaseFiles, folder: Path) -> batch.Record:
         one = patient.read(case, self.models.data)
-        labels = {modality: find_lesion(one, self.models, modality) for modality in one.case.images}
-        result = vote(list(labels.values()), self.models.data.num_classes)
+        found = {modality: find_classes(one, self.models, modality) for modality in one.case.images}
         name, codes = files.label_name(case), files.label_codes(self.release, self.models.data.labels)
         (folder / "by_modality").mkdir()
-        for modality, label in labels.items():
+        for modality, probabilities in found.items():
+            label = to_label(one, probabilities, [modality])
             files.save_label(label, one.grid(modality), folder / "by_modality" / f"{modality}_{name}", codes)
+        result = to_label(one, sum(found.values()), list(found))
         files.save_label(result, one.grid(one.choose(None)), folder / name, codes)
         counts = np.bincount(result.ravel(), minlength=self.models.data.num_classes).tolist()
         return {
@@ -52,38 +53,39 @@ class Segment:
         }
 
 
-def find_lesion(one: Patient, models: SliceModels, modality: str) -> np.ndarray:
-    """The lesion as one modality shows it: uint8 [x, y, z], classes, inside the head."""
-    slices, head = one.slices(modality), one.head(modality)
+def find_classes(one: Patient, models: SliceModels, modality: str) -> np.ndarray:
+    """Probabilities of the classes in one modality: float32 [z, height, width, K], 0 where a slice is empty."""
+    slices = one.slices(modality)
+    probabilities = np.zeros((*slices.shape, models.data.num_classes), np.float32)
+    shown = slices.any(axis=(1, 2))
+    probabilities[shown] = models.segment(slices[shown], modality)
+    return probabilities
+
+
+def to_label(one: Patient, scores: np.ndarray, modalities: Sequence[str]) -> np.ndarray:
+    """The class with the highest score at each voxel inside the head.
+
+    Args:
+      one: the patient.
+      scores: of the classes, float32 [z, height, width, K], for instance a sum of probabilities.
+      modalities: whose heads count, as far as any of them shows it.
+
+    Returns:
+      uint8 [x, y, z], classes.
+    """
+    head = np.logical_or.reduce([one.head(modality) for modality in modalities])
     label = np.zeros(head.shape, np.uint8)
-    shown = np.flatnonzero(slices.any(axis=(1, 2)))
-    probabilities = models.segment(slices[shown], modality)
-    for index, classes in zip(shown, np.moveaxis(probabilities, -1, 1), strict=True):
+    for index, classes in enumerate(np.moveaxis(scores, -1, 1)):
         # Interpolation between pixels that are all background gives background.
         if np.argmax(classes, axis=0).any():
             label[..., index] = np.argmax(one.view.to_volume(classes), axis=-1)
-    label[~head] = 0
-    return label
+    return np.where(head, label, 0).astype(np.uint8)
 
 
 def own_lesion(one: Patient, models: SliceModels, modalities: Sequence[str]) -> np.ndarray:
     """The patient's lesion: its label, or without one what is found in these modalities; uint8 [x, y, z], classes."""
     if one.case.label is not None:
         return one.case.label
-    return vote([find_lesion(one, models, modality) for modality in modalities], models.data.num_classes)
-
-
-def vote(labels: Sequence[np.ndarray], num_classes: int) -> np.ndarray:
-    """The class that most labels give each voxel, uint8; background where several classes have as many.
-
-    Args:
-      labels: uint8 arrays of one shape, classes.
-      num_classes: K.
-    """
-    result = np.zeros(labels[0].shape, np.uint8)
-    disputed = np.logical_or.reduce([label > 0 for label in labels])
-    voices = np.stack([label[disputed] for label in labels])
-    counts = np.stack([np.sum(voices == c, axis=0) for c in range(num_classes)])
-    most = counts.max(axis=0)
-    result[disputed] = np.where(np.sum(counts == most, axis=0) == 1, counts.argmax(axis=0), 0)
-    return result
+    # Whether a lesion is seen at all differs between modalities, so their labels would outvote each other.
+    scores = sum(find_classes(one, models, modality) for modality in modalities)
+    return to_label(one, scores, modalities)

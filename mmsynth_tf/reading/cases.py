@@ -86,9 +86,9 @@ class _Inspection:
             self._check_complete()
         arrays = self._finite_only(self._on_one_grid(self._read_all()))
         label = self._label(arrays.pop(LABEL)) if LABEL in arrays else None
-        ranges = self._measure_all(arrays)
+        ranges, heads = self._measure_all(arrays)
         self._check_copies(arrays, ranges)
-        head = self._check_heads(arrays, ranges)
+        head = self._check_heads(heads)
         if label is not None and ranges:
             self._check_lesion(label, head)
         if any(not problem.is_warning for problem in self.problems):
@@ -222,19 +222,22 @@ class _Inspection:
             self._report(path, "the label is empty", "Check that this patient has no lesion", is_warning=True)
         return label
 
-    def _measure_all(self, arrays: Mapping[str, np.ndarray]) -> dict[str, scaling.IntensityRange]:
-        ranges = {}
+    def _measure_all(
+        self, arrays: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, scaling.IntensityRange], dict[str, np.ndarray]]:
+        """The scaling and the head, bool [x, y, z], of each modality that has a contrast."""
+        ranges, heads, percentiles = {}, {}, (self.data.percentile_low, self.data.percentile_high)
         for modality, array in arrays.items():
             path = self.files.images[modality].path
             try:
-                ranges[modality] = scaling.measure_range(array, (self.data.percentile_low, self.data.percentile_high))
+                ranges[modality], heads[modality] = scaling.measure(array, percentiles)
             except ValueError as error:
                 self._report(path, str(error), "Replace the file, or remove it and use --allow_incomplete")
                 continue
             if ranges[modality].low < 0:
                 text = f"its values are negative (from {array.min():g})"
                 self._report(path, text, "They are scaled like others; check that they are meant", is_warning=True)
-        return ranges
+        return ranges, heads
 
     def _check_copies(self, arrays: Mapping[str, np.ndarray], ranges: Mapping[str, scaling.IntensityRange]) -> None:
         for first, second in itertools.combinations(ranges, 2):
@@ -243,18 +246,15 @@ class _Inspection:
                 remedy = "Give each modality its own image"
                 self._report(self.files.images[second].path, text, remedy, is_warning=True)
 
-    def _check_heads(
-        self, arrays: Mapping[str, np.ndarray], ranges: Mapping[str, scaling.IntensityRange]
-    ) -> np.ndarray:
+    def _check_heads(self, heads: Mapping[str, np.ndarray]) -> np.ndarray:
         """Compares the modalities' heads; returns their union, bool [x, y, z]."""
-        whole, sizes = np.zeros(self.grid.shape, bool, order="F"), {}  # The order of NIfTI files.
-        for modality, intensities in ranges.items():
-            head = scaling.foreground(arrays[modality], intensities)
-            sizes[modality] = np.count_nonzero(head)
+        whole = np.zeros(self.grid.shape, bool, order="F")  # The order of NIfTI files.
+        for head in heads.values():
             whole |= head
-        for modality, size in sizes.items():
-            path = self.files.images[modality].path
-            share = size / np.count_nonzero(whole)
+        largest = np.count_nonzero(whole)
+        for modality, head in heads.items():
+            path, size = self.files.images[modality].path, np.count_nonzero(head)
+            share = size / largest
             if share < _SMALLEST_SHARE_OF_HEAD:
                 text = f"it shows {share:.0%} of the head that all modalities show together"
                 self._report(path, text, "Check whether the volume was cut off", is_warning=True)

@@ -62,11 +62,19 @@ def _face_indices(axis: int) -> list[tuple]:
 
 
 def measure_range(volume: np.ndarray, percentiles: tuple[float, float]) -> IntensityRange:
-    """The scaling of a volume.
+    """The scaling of a volume; arguments and errors as those of `measure`."""
+    return measure(volume, percentiles)[0]
+
+
+def measure(volume: np.ndarray, percentiles: tuple[float, float]) -> tuple[IntensityRange, np.ndarray]:
+    """The scaling of a volume, and its foreground.
 
     Args:
       volume: any number type [X, Y, Z], finite.
       percentiles: the percentiles of the foreground that become 0 and 1.
+
+    Returns:
+      The scaling, and bool [X, Y, Z].
 
     Raises:
       ValueError: the volume has no contrast, that is, the two percentiles coincide, or single precision cannot
@@ -75,7 +83,8 @@ def measure_range(volume: np.ndarray, percentiles: tuple[float, float]) -> Inten
     background = background_value(volume)
     # Files hold x fastest: with the axes reversed the values are taken in the order of memory, many times faster.
     reversed_axes = volume.T
-    values = reversed_axes[reversed_axes != background]
+    inside = reversed_axes != background
+    values = reversed_axes[inside]
     if not values.size:
         raise ValueError("the volume is constant")
     low, high = _percentiles(values, percentiles)
@@ -83,7 +92,7 @@ def measure_range(volume: np.ndarray, percentiles: tuple[float, float]) -> Inten
         raise ValueError(f"the values of the volume reach too far, from {low:g} to {high:g}")
     if low >= high:
         raise ValueError(f"the volume has no contrast: both percentiles {percentiles} of its foreground are {low:g}")
-    return IntensityRange(background, low, high)
+    return IntensityRange(background, low, high), inside.T
 
 
 def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> list[float]:
@@ -91,7 +100,9 @@ def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> list[f
     smallest, largest = values.min().item(), values.max().item()
     if not np.issubdtype(values.dtype, np.integer) or largest - smallest > _MOST_COUNTED:
         return np.percentile(values, percentiles).tolist()
-    up_to = np.cumsum(np.bincount(values.astype(np.intp) - smallest))
+    above_smallest = values.astype(np.intp)
+    above_smallest -= smallest
+    up_to = np.cumsum(np.bincount(above_smallest))
     place = np.asarray(percentiles) / 100 * (values.size - 1)
     below = np.floor(place)
     # The values at two neighbouring places of the sorted values.
