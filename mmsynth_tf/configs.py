@@ -296,6 +296,11 @@ class SynthesisConfig(StageConfig):
         "To translate a patient's slice, its own features are mixed with those of its structure map and of the lesion "
         "that segmenters find in it (or of its label); this is the share of the latter. Paper: 0.",
     )
+    translation_background_weight: float = _setting(
+        0.1,
+        "The segmenters' probability of background counts this much there, so that lesions are drawn that they are "
+        "unsure of, too; 1: where a lesion is the most probable.",
+    )
     pretraining_steps: int = _setting(
         20_000,
         "So many of the steps, the first ones, only rebuild slices from their own maps and labels (the authors' later "

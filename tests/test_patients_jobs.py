@@ -88,6 +88,15 @@ def test_lesions_are_found_in_what_the_case_has_and_drawn_where_its_label_says_i
         np.testing.assert_array_equal(made > 0.3, lesion > 0)
 
 
+def test_lesions_that_are_less_likely_than_not_are_drawn_but_not_segmented(tmp_path):
+    models = fake_slice_models.slice_models(draws_lesions=True, certainty={"t1": 0.2, "flair": 0.3})
+    write_case(tmp_path / "in")
+    run(translate.Translate(models, smooth=False), tmp_path / "in", tmp_path / "out")
+    np.testing.assert_array_equal(load(tmp_path / "out" / "case" / "case_t2.nii.gz") > 0.3, own_label() > 0)
+    run(segment.Segment(models), tmp_path / "in", tmp_path / "segmented")
+    assert not load(tmp_path / "segmented" / "case" / "case_seg.nii.gz").any()
+
+
 def test_case_that_lacks_nothing_is_refused(tmp_path):
     write_case(tmp_path, t2=load_t1(tmp_path), t1c=load_t1(tmp_path))
     with pytest.raises(UserError, match=r"lacks no modality.*--targets"):

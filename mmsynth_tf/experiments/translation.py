@@ -76,11 +76,14 @@ def run(request: Request) -> dict[str, report.Table]:
             part, lambda: list(score(make(), segmenter, volumes(request.real, request.split), config.data, **common))
         )
 
-    seed, share = synthesis_config.runtime.seed, synthesis_config.synthesis.translation_map_share
+    seed, settings = synthesis_config.runtime.seed, synthesis_config.synthesis
+    gan_part = (
+        f"{GAN}_map_share_{settings.translation_map_share:g}_background_{settings.translation_background_weight:g}"
+    )
     rows = [
         *scored(REAL, lambda: None, REAL, seed=seed),
         *scored(COPY, lambda: _copy, COPY, seed=seed),
-        *scored(GAN, lambda: translate, f"{GAN}_map_share_{share:g}", seed=seed),
+        *scored(GAN, lambda: translate, gan_part, seed=seed),
     ]
     for number in request.seeds:
         part = f"{PAIRED}_{steps}_steps_seed{number}"
@@ -108,7 +111,7 @@ def gan_translator(gan: ModalityGAN, segmenter: Segmenter) -> Translator:
 
     def translate(images: np.ndarray, source: int, target: int) -> np.ndarray:
         def translate_part(part: tf.Tensor) -> tf.Tensor:
-            lesion = _find_lesion(segmenter, part, source)[..., None]
+            lesion = _find_lesion(segmenter, part, source, gan.config.translation_background_weight)[..., None]
             return gan.translate(part, tf.fill([part.shape[0]], target), lesion)
 
         return in_batches(translate_part, images)
@@ -189,9 +192,11 @@ def score(
                     yield {**key, "region": region, "metric": name, "value": value}
 
 
-def _find_lesion(segmenter: Segmenter, images: tf.Tensor, modality: int) -> tf.Tensor:
-    """Labels int32 [B, H, W] of slices [B, H, W, 1]."""
-    return tf.argmax(segmenter.lesion_processor.segment(images, modality), axis=-1, output_type=tf.int32)
+def _find_lesion(segmenter: Segmenter, images: tf.Tensor, modality: int, background_weight: float = 1.0) -> tf.Tensor:
+    """Labels int32 [B, H, W] of slices [B, H, W, 1]; the probability of background counts `background_weight`."""
+    probabilities = segmenter.lesion_processor.segment(images, modality)
+    weights = tf.constant([background_weight] + [1.0] * (probabilities.shape[-1] - 1))
+    return tf.argmax(probabilities * weights, axis=-1, output_type=tf.int32)
 
 
 def _pairs(count: int) -> list[tuple[int, int]]:

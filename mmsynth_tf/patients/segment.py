@@ -82,10 +82,23 @@ def to_label(one: Patient, scores: np.ndarray, modalities: Sequence[str]) -> np.
     return np.where(head, label, 0).astype(np.uint8)
 
 
-def own_lesion(one: Patient, models: SliceModels, modalities: Sequence[str]) -> np.ndarray:
-    """The patient's lesion: its label, or without one what is found in these modalities; uint8 [x, y, z], classes."""
+def own_lesion(
+    one: Patient, models: SliceModels, modalities: Sequence[str], background_weight: float = 1.0
+) -> np.ndarray:
+    """The patient's lesion: its label, or without one what is found in some modalities.
+
+    Args:
+      one: the patient.
+      models: with a segmentation stage.
+      modalities: to be looked at. Whether a lesion is seen at all differs between them, so their mean counts: their
+        labels would outvote each other.
+      background_weight: what the probability of background counts; less than 1 finds what is uncertain, too.
+
+    Returns:
+      uint8 [x, y, z], classes.
+    """
     if one.case.label is not None:
         return one.case.label
-    # Whether a lesion is seen at all differs between modalities, so their labels would outvote each other.
     scores = sum(find_classes(one, models, modality) for modality in modalities)
+    scores[..., 0] *= background_weight
     return to_label(one, scores, modalities)

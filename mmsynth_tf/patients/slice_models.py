@@ -46,8 +46,17 @@ class SliceModels:
     @property
     def structure_map(self) -> configs.StructureMapConfig:
         """How the structure maps that the synthesis stage knows are extracted."""
-        settings = self._metadata["stages"][constants.SYNTHESIS]["config"]["structure_map"]
-        return config_tree.override(configs.StructureMapConfig(), settings)
+        return config_tree.override(configs.StructureMapConfig(), self._synthesis_config["structure_map"])
+
+    @property
+    def translation_background_weight(self) -> float:
+        """What the probability of background counts where lesions are found that `translate` is told."""
+        # Models that were exported before there was this setting have none.
+        return self._synthesis_config["synthesis"].get("translation_background_weight", 1.0)
+
+    @property
+    def _synthesis_config(self) -> Mapping[str, Mapping]:
+        return self._metadata["stages"][constants.SYNTHESIS]["config"]
 
     @property
     def hashes(self) -> dict[str, str]:

@@ -88,7 +88,7 @@ class Translate:
             return None, None
         # What is to be made is not looked at, should the case have it.
         shown = [modality for modality in one.case.images if modality not in targets]
-        lesion = segment.own_lesion(one, self.models, shown)
+        lesion = segment.own_lesion(one, self.models, shown, self.models.translation_background_weight)
         where = f"found in {', '.join(shown)}" if one.case.label is None else "the case's label"
         return one.view.label_slices(lesion, self.models.data.num_classes), where
 
