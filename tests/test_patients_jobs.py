@@ -89,7 +89,7 @@ def test_lesions_are_found_in_what_the_case_has_and_drawn_where_its_label_says_i
 
 
 def test_lesions_that_are_less_likely_than_not_are_drawn_but_not_segmented(tmp_path):
-    models = fake_slice_models.slice_models(draws_lesions=True, certainty={"t1": 0.2, "flair": 0.3})
+    models = fake_slice_models.slice_models(draws_lesions=True, certainty={"t1": 0.1, "flair": 0.3})
     write_case(tmp_path / "in")
     run(translate.Translate(models, smooth=False), tmp_path / "in", tmp_path / "out")
     np.testing.assert_array_equal(load(tmp_path / "out" / "case" / "case_t2.nii.gz") > 0.3, own_label() > 0)
@@ -152,10 +152,10 @@ def test_segmentation_is_written_in_the_codes_asked_for(tmp_path):
     assert record(tmp_path / "out" / "case")["voxels"]["enhancing tumour"] == 4 * 4 * 3
 
 
-@pytest.mark.parametrize(("certainty", "found"), [(0.7, True), (0.5, False)])
-def test_modality_that_is_sure_of_a_lesion_convinces_one_that_is_not(tmp_path, certainty, found):
-    """Each of both has one voice, so their labels would be a draw."""
-    models = fake_slice_models.slice_models(certainty={"t1": 0.4, "flair": certainty})
+@pytest.mark.parametrize(("certainty", "found"), [(0.6, True), (0.4, False)])
+def test_modality_that_shows_a_lesion_convinces_one_that_does_not(tmp_path, certainty, found):
+    """The sums are `certainty` for the lesion and 0.4 (2 - `certainty`) for the background."""
+    models = fake_slice_models.slice_models(certainty={"t1": 0.0, "flair": certainty})
     write_case(tmp_path / "in")
     run(segment.Segment(models), tmp_path / "in", tmp_path / "out")
     folder = tmp_path / "out" / "case"

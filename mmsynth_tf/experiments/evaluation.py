@@ -8,12 +8,13 @@ import numpy as np
 
 from mmsynth_tf import commands, input_pipeline, prepared
 from mmsynth_tf.measures import metrics
+from mmsynth_tf.models import ensemble
 from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.records import Record
 from mmsynth_tf.reports import report
 
 VOLUME, SLICE = "volume", "slice"
-ALL_MODALITIES = "all"  # Stands in for the modality where the mean probability of all of them is taken.
+ALL_MODALITIES = "all"  # Stands in for the modality where all of them count together.
 LABEL_MAP = "label map"  # Stands in for the region where a metric takes the whole label map.
 
 _BATCH = 32
@@ -31,7 +32,7 @@ class SegmentedCase:
       case_id: from the data set.
       reference: uint8 [D, H, W].
       prediction: uint8 [n, D, H, W], by modality.
-      together: uint8 [D, H, W], the class with the highest mean probability over the modalities there are.
+      together: uint8 [D, H, W], what the modalities that there are show together.
       available: bool [n].
     """
 
@@ -52,7 +53,8 @@ def segmented_cases(segmenter: Segmenter, data: prepared.PreparedData, split: st
             names = ("case_id", "slice_index", "label", "available")
             case_id, slice_index, label, available = (batch[name].numpy() for name in names)
             counted = probabilities * available[:, :, None, None, None]
-            found = (np.argmax(scores, axis=-1).astype(np.uint8) for scores in (probabilities, counted.sum(axis=1)))
+            together = ensemble.scores(list(np.moveaxis(counted, 1, 0)))
+            found = (np.argmax(scores, axis=-1).astype(np.uint8) for scores in (probabilities, together))
             yield from zip(case_id, slice_index, label, available, *found, strict=True)
 
     # Slices of a case may be scattered over the files.

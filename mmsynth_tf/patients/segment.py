@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmsynth_tf.models import ensemble
 from mmsynth_tf.patients import batch, files, patient
 from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
@@ -16,7 +17,7 @@ from mmsynth_tf.reading.releases import CaseFiles
 class Segment:
     """The job for one case; call it with the case's files and a folder (see `batch.for_each`).
 
-    `<case>_seg.nii.gz` is made of the mean of the modalities' probabilities, `by_modality/` of those of one each.
+    `<case>_seg.nii.gz` is what the modalities show together, `by_modality/` what each shows by itself.
 
     Attributes:
       models: with a segmentation stage.
@@ -41,7 +42,7 @@ class Segment:
         for modality, probabilities in found.items():
             label = to_label(one, probabilities, [modality])
             files.save_label(label, one.grid(modality), folder / "by_modality" / f"{modality}_{name}", codes)
-        result = to_label(one, sum(found.values()), list(found))
+        result = to_label(one, ensemble.scores(list(found.values())), list(found))
         files.save_label(result, one.grid(one.choose(None)), folder / name, codes)
         counts = np.bincount(result.ravel(), minlength=self.models.data.num_classes).tolist()
         return {
@@ -83,22 +84,20 @@ def to_label(one: Patient, scores: np.ndarray, modalities: Sequence[str]) -> np.
 
 
 def own_lesion(
-    one: Patient, models: SliceModels, modalities: Sequence[str], background_weight: float = 1.0
+    one: Patient, models: SliceModels, modalities: Sequence[str], background_weight: float | None = None
 ) -> np.ndarray:
     """The patient's lesion: its label, or without one what is found in some modalities.
 
     Args:
       one: the patient.
       models: with a segmentation stage.
-      modalities: to be looked at. Whether a lesion is seen at all differs between them, so their mean counts: their
-        labels would outvote each other.
-      background_weight: what the probability of background counts; less than 1 finds what is uncertain, too.
+      modalities: to be looked at.
+      background_weight: see `ensemble.scores`; a small one finds what is uncertain, too.
 
     Returns:
       uint8 [x, y, z], classes.
     """
     if one.case.label is not None:
         return one.case.label
-    scores = sum(find_classes(one, models, modality) for modality in modalities)
-    scores[..., 0] *= background_weight
-    return to_label(one, scores, modalities)
+    probabilities = [find_classes(one, models, modality) for modality in modalities]
+    return to_label(one, ensemble.scores(probabilities, background_weight), modalities)
