@@ -57,6 +57,7 @@ def run(request: Request) -> dict[str, report.Table]:
     for mixture in rows:
         pool.require(mixture)
 
+    examples = report_sections.lesion_slices(request.real, request.split, _EXAMPLES)
     scores, folders = [], {}
     for seed in request.seeds:
         seeded = config_tree.override(config, {"runtime.seed": seed})
@@ -65,9 +66,11 @@ def run(request: Request) -> dict[str, report.Table]:
             name = f"{mixture.name}_seed{seed}"
             folder = own.parts / name
             folders.setdefault(mixture.name, folder)
-            scores += own.part(name, functools.partial(_train_and_score, mixture, pool, seeded, request, folder))
+            scores += own.part(
+                name, functools.partial(_train_and_score, mixture, pool, seeded, request, folder, examples)
+            )
             shutil.rmtree(folder / constants.SEGMENTATION / checkpoints.FOLDER, ignore_errors=True)
-    _draw_examples(study.folder, request, folders)
+    _draw_examples(study.folder, request.real.config, examples, folders)
     patients = request.real.record["patients"]
     regions = tuple(request.real.config.regions)
     # Means are over modalities, each by itself.
@@ -98,14 +101,19 @@ def run_config(request: Request) -> configs.Config:
 
 
 def _train_and_score(
-    mixture: Mixture, pool: mixtures.Pool, config: configs.Config, request: Request, folder: pathlib.Path
+    mixture: Mixture,
+    pool: mixtures.Pool,
+    config: configs.Config,
+    request: Request,
+    folder: pathlib.Path,
+    examples: Sequence[report_sections.Example],
 ) -> list[Record]:
     from_real = [request.real] if mixture.real or mixture.augmented else []
     from_synthetic = request.synthetic if mixture.synthetic else ()
     batches = functools.partial(pool.batches, mixture, config)
     training.train(constants.SEGMENTATION, config, [*from_real, *from_synthetic], folder, batches)
     segmenter, _ = training.load(constants.SEGMENTATION, folder)
-    _segment_examples(segmenter, request, folder)
+    _segment_examples(segmenter, examples, folder)
     cases = evaluation.segmented_cases(segmenter, request.real, request.split)
     counts = {f"{kind}_slices": len(numbers) for kind, numbers in pool.chosen(mixture, config.runtime.seed).items()}
     return evaluation.segmentation_records(
@@ -122,28 +130,29 @@ def _train_and_score(
     )
 
 
-def _examples(request: Request) -> list[report_sections.Example]:
-    return report_sections.lesion_slices(request.real, request.split, _EXAMPLES)
-
-
-def _segment_examples(segmenter: Segmenter, request: Request, folder: pathlib.Path) -> None:
+def _segment_examples(segmenter: Segmenter, examples: Sequence[report_sections.Example], folder: pathlib.Path) -> None:
     """Keeps what is found in the examples, for the weights are not kept."""
-    images = [example["image"] for example in _examples(request)]
+    images = [example["image"] for example in examples]
     if images:
         found = segmenter.segment(np.stack(images).astype(np.float32)).numpy()[..., 0]
         with records.atomic_path(folder / _FOUND_FILE) as path, open(path, "wb") as file:
             np.savez_compressed(file, found=found)
 
 
-def _draw_examples(output: pathlib.Path, request: Request, folders: Mapping[str, pathlib.Path]) -> None:
+def _draw_examples(
+    output: pathlib.Path,
+    data: configs.DataConfig,
+    examples: Sequence[report_sections.Example],
+    folders: Mapping[str, pathlib.Path],
+) -> None:
     """Draws test slices, one a row and a modality each in turn, with what was found after training on each mixture.
 
     Args:
       output: gets the picture.
-      request: names the test slices.
+      data: gives modalities and classes.
+      examples: the test slices.
       folders: of the first seed of each mixture, by its name.
     """
-    examples = _examples(request)
     # Runs of earlier versions kept nothing.
     kept = {name: path for name, folder in folders.items() if (path := folder / _FOUND_FILE).is_file()}
     if not examples or not kept:
@@ -155,7 +164,6 @@ def _draw_examples(output: pathlib.Path, request: Request, folders: Mapping[str,
     for name, path in list(kept.items())[:_EXAMPLE_ROWS]:
         found = np.load(path, allow_pickle=False)["found"]
         labels[name.replace("_", " ")] = np.stack([found[index] for index in shown])
-    data = request.real.config
     picture = figures.label_overlays(
         images.astype(np.float32), labels, data.labels, [data.modalities[modality] for _, modality in shown]
     )
