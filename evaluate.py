@@ -19,6 +19,12 @@ How close synthetic slices are to real ones, whether they copy training slices, 
     python evaluate.py --experiment=memorisation --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
     python evaluate.py --experiment=translation --workdir=runs/a --test_data=data/brats
 
+Patients kept apart, in a data set of their own (built with --config.data.test_fraction=1
+--config.data.validation_fraction=0); all experiments take --train_data:
+
+    python evaluate.py --experiment=usability --workdir=runs/a --train_data=data/brats --test_data=data/others \\
+        --synthetic_data=data/synthetic
+
 One page on all that was measured in a work directory:
 
     python evaluate.py --experiment=report --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
@@ -27,6 +33,7 @@ Records (CSV and JSON, one value a row) and tables (Markdown, CSV, LaTeX) go to 
 What is measured is kept: an experiment that was stopped goes on when the same command is given again.
 """
 
+import contextlib
 import importlib
 import os
 import pathlib
@@ -49,6 +56,12 @@ _EXPERIMENTS = {
 _EXPERIMENT = flags.DEFINE_enum("experiment", None, sorted(_EXPERIMENTS), "What to measure.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Work directory with the trained stages.", required=True)
 _TEST_DATA = flags.DEFINE_string("test_data", None, "Prepared data set of real patients.", required=True)
+_TRAIN_DATA = flags.DEFINE_string(
+    "train_data",
+    None,
+    "Prepared data set whose train split the stages were trained on, and experiments train on and compare with; "
+    "--test_data if not given.",
+)
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split of --test_data to score.")
 _SYNTHETIC_DATA = flags.DEFINE_list(
     "synthetic_data",
@@ -73,8 +86,10 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"--experiment={_EXPERIMENT.value} {verb} --synthetic_data.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     real, synthetic = prepared.open_prepared(_TEST_DATA.value), map(prepared.open_prepared, _SYNTHETIC_DATA.value)
+    train_data = prepared.open_prepared(_TRAIN_DATA.value) if _TRAIN_DATA.value else None
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
-    from mmsynth_tf.experiments import study
+    from mmsynth_tf import constants, run_records
+    from mmsynth_tf.experiments import evaluation, study
 
     request = study.Request(
         workdir=pathlib.Path(_WORKDIR.value),
@@ -84,7 +99,12 @@ def main(argv: list[str]) -> None:
         seeds=_seeds(),
         rows=tuple(_ROWS.value),
         steps=_STEPS.value,
+        trained_on=train_data,
     )
+    # What a work directory lacks is said by the experiments that need it.
+    with contextlib.suppress(run_records.WorkDirError):
+        trained_on = run_records.trained_on(constants.SEGMENTATION, request.workdir)
+        evaluation.warn_of_other_training_patients(trained_on, request.trained_on or request.real)
     module, function = target.split(":")
     run = getattr(importlib.import_module(f"mmsynth_tf.experiments.{module}"), function)
     for name, table in run(request).items():

@@ -51,6 +51,13 @@ def test_a_patient_seen_in_training_is_refused_at_another_time_point(trained_on)
         evaluation.refuse_leak(trained_on, data(later), "test")
 
 
+@pytest.mark.parametrize(("train", "warned"), [(["a_1", "c_1"], False), (["c_1"], True), ([], False)])
+def test_training_patients_that_the_models_have_never_seen_are_named(caplog, train, warned):
+    others = {"source": "brats", "split": {"train": train}, "patients": {"a_1": "a", "c_1": "c"}}
+    evaluation.warn_of_other_training_patients([REAL], data(others))
+    assert ("--train_data" in caplog.text) == warned
+
+
 def test_each_volume_modality_region_and_metric_is_one_record():
     rows = evaluation.segmentation_records([case()], data(REAL), evaluation.VOLUME, experiment="x")
     dice = {row["modality"]: row["value"] for row in rows if row["metric"] == "dice"}

@@ -168,3 +168,27 @@ def test_every_pair_is_scored_and_what_is_measured_is_kept(request_, monkeypatch
 def test_patients_that_the_reference_learns_from_are_not_tested(request_):
     with pytest.raises(evaluation.LeakError):
         translation.run(dataclasses.replace(request_, split="train"))
+
+
+@pytest.fixture
+def others(tmp_path):
+    """Patients kept apart, in a data set of their own."""
+    return fakes_data.data_set(tmp_path, "others", {"train": [], "test": ["o_0"]})
+
+
+def test_patients_of_another_data_set_are_tested_on(request_, others):
+    apart = dataclasses.replace(request_, real=others, trained_on=request_.real)
+    translation.run(apart)
+    rows = records.read_json(apart.workdir / "evaluation" / "translation" / "records.json")
+    assert {(row["test_data"], row["case"]) for row in rows} == {("others", "o_0")}
+
+
+def test_data_set_without_training_patients_needs_another_one(request_, others):
+    with pytest.raises(commands.UserError, match=r"others has no training patients.*--train_data"):
+        translation.run(dataclasses.replace(request_, real=others))
+
+
+def test_patients_of_another_data_set_that_were_trained_on_are_refused(request_, tmp_path):
+    leaking = fakes_data.data_set(tmp_path, "leaking", {"train": [], "test": ["r_0"]})
+    with pytest.raises(evaluation.LeakError, match="r_0"):
+        translation.run(dataclasses.replace(request_, real=leaking, trained_on=request_.real))

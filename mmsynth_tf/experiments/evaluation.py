@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -12,6 +13,8 @@ from mmsynth_tf.models import ensemble
 from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.records import Record
 from mmsynth_tf.reports import report
+
+_log = logging.getLogger(__name__)
 
 VOLUME, SLICE = "volume", "slice"
 ALL_MODALITIES = "all"  # Stands in for the modality where all of them count together.
@@ -141,6 +144,23 @@ def refuse_leak(trained_on: Iterable[dict], test: prepared.PreparedData, split: 
         raise LeakError(
             f"{len(shared)} patients of the {split!r} split of {test.path} were trained on ({', '.join(shared[:5])}…). "
             "Build both sets with the same data.split_seed and fractions, or give other patients."
+        )
+
+
+def warn_of_other_training_patients(trained_on: Iterable[dict], real: prepared.PreparedData) -> None:
+    """Warns if what experiments train on is not what the models were trained on: --train_data may be missing.
+
+    Args:
+      trained_on: as of `refuse_leak`.
+      real: the data set whose train split experiments are about to train on and compare with.
+    """
+    seen, here = seen_patients(trained_on), _patients(real.record, "train")
+    if seen and here and not seen & here:
+        _log.warning(
+            "None of the %d training patients of %s is one of those that the models were trained on. If patients kept "
+            "apart are to be tested on, name the data set that was trained on with --train_data.",
+            len(here),
+            real.path,
         )
 
 

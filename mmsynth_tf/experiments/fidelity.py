@@ -145,7 +145,7 @@ class _Fidelity:
         return rows
 
     def _train_classifier(self, seed: int, steps: int) -> Iterator[Record]:
-        data, config = self.request.real, self.request.real.config
+        data, config = self.request.training, self.request.real.config
         model = modality_classifier.train(data.slices("train"), config.image_size, config.num_modalities, steps, seed)
         for source in (self.unseen, *self.synthetic):
             right, counts = np.zeros((2, config.num_modalities), np.int64)

@@ -53,7 +53,8 @@ def run(request: Request) -> dict[str, report.Table]:
         for source in synthetic:
             found = search.nearest_rows(source)
             rows += found
-            summaries += [*_percentiles(found), *_verdict(found, unseen_rows, _not_searched(source.data, request.real))]
+            not_searched = _not_searched(source.data, request.training)
+            summaries += [*_percentiles(found), *_verdict(found, unseen_rows, not_searched)]
             closest += sorted(found, key=lambda row: row["value"])[:_CLOSEST_PAIRS]
     summaries = [{"experiment": study.name, **row} for row in summaries]
     return study.finish(rows + summaries, {"table": _table(summaries), "closest_pairs": _closest_table(closest)})

@@ -72,7 +72,7 @@ def write(request: study.Request) -> pathlib.Path:
         *(_experiment_section(name, request) for name in EXPERIMENTS),
         settings_section(request),
     ]
-    names = ", ".join(study.data_name(data) for data in (request.real, *request.synthetic))
+    names = ", ".join(study.data_name(data) for data in request.data_sets)
     subtitle = (
         f"mmsynth_tf {__version__}. Data: {names}. Tested on the {request.split} patients, some of whose slices are "
         "shown: share this page only as their data may be shared."
@@ -188,7 +188,7 @@ def settings_section(request: study.Request) -> report.Section:
     }
     data_sets = {
         f"{study.data_name(data)}/{constants.DATA_SET_RECORD}": data.path / constants.DATA_SET_RECORD
-        for data in (request.real, *request.synthetic)
+        for data in request.data_sets
     }
     files = {name: path for name, path in (stages | data_sets).items() if path.is_file()}
     return report.Section(

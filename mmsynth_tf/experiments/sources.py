@@ -62,11 +62,11 @@ def sources(request: Request, limit: int | None = None) -> tuple[Source, Source,
         *run_records.trained_on(constants.SEGMENTATION, request.workdir),
         *(data.record for data in request.synthetic),
     ]
-    for data in (request.real, *request.synthetic):
+    for data in request.data_sets:
         prepared.require_same_geometry(data, model, f"the segmenters in {request.workdir}")
     evaluation.refuse_leak(makers, request.real, request.split)
     synthetic = [Source(data, "train", limit) for data in request.synthetic]
-    return Source(request.real, "train", limit), Source(request.real, request.split, limit), synthetic
+    return Source(request.training, "train", limit), Source(request.real, request.split, limit), synthetic
 
 
 @dataclasses.dataclass(frozen=True)

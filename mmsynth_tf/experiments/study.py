@@ -9,6 +9,7 @@ from typing import Any
 
 from mmsynth_tf import commands, prepared, records
 from mmsynth_tf.generation import synthesis
+from mmsynth_tf.reading import splits
 from mmsynth_tf.records import Record
 from mmsynth_tf.reports import report
 
@@ -23,12 +24,14 @@ class Request:
 
     Attributes:
       workdir: work directory with the trained stages.
-      real: prepared data of real patients; models were trained on its train split, `split` is what is tested.
+      real: prepared data of real patients, of which `split` is tested.
       synthetic: prepared synthetic data sets.
       split: split of `real` that is tested.
       seeds: repetitions, for experiments that train.
       rows: names of the rows wanted, for experiments that have a choice; empty for all.
       steps: training steps of each run, for experiments that train; None for those of the work directory's segmenters.
+      trained_on: prepared data of the real patients whose train split the models were trained on, and experiments
+        train on and compare with; `real` if not given.
     """
 
     workdir: pathlib.Path
@@ -38,11 +41,34 @@ class Request:
     seeds: tuple[int, ...] = (0,)
     rows: tuple[str, ...] = ()
     steps: int | None = None
+    trained_on: prepared.PreparedData | None = None
 
     def __post_init__(self):
-        names = [data_name(data) for data in (self.real, *self.synthetic)]
+        names = [data_name(data) for data in self.data_sets]
         if len(set(names)) < len(names):
             raise commands.UserError(f"Data sets are told apart by the names of their folders; rename one of {names}.")
+        if self.trained_on:
+            prepared.require_same_geometry(self.trained_on, self.real.config, str(self.real.path))
+
+    @property
+    def data_sets(self) -> tuple[prepared.PreparedData, ...]:
+        """All of them, the tested one first."""
+        return (self.real, *self.synthetic, *([self.trained_on] if self.trained_on else []))
+
+    @property
+    def training(self) -> prepared.PreparedData:
+        """The data set whose train split experiments train on and compare with.
+
+        Raises:
+          UserError: it has no training patients.
+        """
+        data = self.trained_on or self.real
+        if not data.cases.get(splits.TRAIN):
+            raise commands.UserError(
+                f"{data.path} has no training patients. Name the data set that the models were trained on with "
+                "--train_data."
+            )
+        return data
 
 
 class Study:
@@ -63,7 +89,7 @@ class Study:
         self.name = name
         self.folder = pathlib.Path(request.workdir) / EVALUATION / name
         inputs = {
-            "data": [data.record for data in (request.real, *request.synthetic)],
+            "data": [data.record for data in request.data_sets],
             "split": request.split,
             "checkpoints": synthesis.checkpoint_hashes(request.workdir) if uses_models else {},
             "settings": settings,

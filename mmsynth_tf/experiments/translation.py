@@ -67,7 +67,7 @@ def run(request: Request) -> dict[str, report.Table]:
     def paired(seed: int) -> Translator:
         changed = config_tree.override(config, {"runtime.seed": seed})
         folder = study.parts / f"{PAIRED}_{steps}_steps_seed{seed}"
-        regressor = paired_regressor.train(request.real, changed, steps, folder)
+        regressor = paired_regressor.train(request.training, changed, steps, folder)
         return lambda images, source, target: in_batches(functools.partial(regressor.translate, target=target), images)
 
     def scored(name: str, make: Callable[[], Translator | None], part: str, **common) -> list[Record]:
@@ -97,8 +97,7 @@ def _require_usable(request: Request, config: configs.Config) -> None:
     prepared.require_same_geometry(request.real, config.data, f"the models in {request.workdir}")
     stages = (constants.SYNTHESIS, constants.SEGMENTATION)
     trained_on = [record for stage in stages for record in run_records.trained_on(stage, request.workdir)]
-    # The regressor learns from the train split of the very data set.
-    evaluation.refuse_leak([*trained_on, request.real.record], request.real, request.split)
+    evaluation.refuse_leak([*trained_on, request.training.record], request.real, request.split)
     if config.data.num_modalities < 2:
         raise commands.UserError(
             f"{request.real.path} has but one modality ({config.data.modalities[0]}), so there is nothing to translate "

@@ -45,7 +45,7 @@ def run(request: Request) -> dict[str, report.Table]:
     rows = mixtures.select(request.rows)
     for data in request.synthetic:
         prepared.require_same_geometry(data, request.real.config, str(request.real.path))
-    evaluation.refuse_leak([d.record for d in (request.real, *request.synthetic)], request.real, request.split)
+    evaluation.refuse_leak([d.record for d in (request.training, *request.synthetic)], request.real, request.split)
     config = run_config(request)
     learned_by = stages.STAGES[constants.SEGMENTATION].depends_on
     leaves = {path: value for path, (value, _) in config_tree.fields(config).items() if path.startswith(learned_by)}
@@ -53,7 +53,7 @@ def run(request: Request) -> dict[str, report.Table]:
     study = Study("usability", request, **settings)
     # What holds no synthetic slices is not measured again for other synthetic slices.
     without_synthetic = Study("usability", dataclasses.replace(request, synthetic=()), **settings)
-    pool = mixtures.Pool(request.real, request.synthetic, config.runtime.cache)
+    pool = mixtures.Pool(request.training, request.synthetic, config.runtime.cache)
     for mixture in rows:
         pool.require(mixture)
 
@@ -108,7 +108,7 @@ def _train_and_score(
     folder: pathlib.Path,
     examples: Sequence[report_sections.Example],
 ) -> list[Record]:
-    from_real = [request.real] if mixture.real or mixture.augmented else []
+    from_real = [request.training] if mixture.real or mixture.augmented else []
     from_synthetic = request.synthetic if mixture.synthetic else ()
     batches = functools.partial(pool.batches, mixture, config)
     training.train(constants.SEGMENTATION, config, [*from_real, *from_synthetic], folder, batches)
