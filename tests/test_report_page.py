@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import config_tree, constants, records, run_records, training
-from mmsynth_tf.experiments import report_page, study, translation
-from mmsynth_tf.reports import report, report_sections
+from mmsynth_tf.experiments import evaluation, report_figures, report_page, study, translation
+from mmsynth_tf.measures import metrics
+from mmsynth_tf.reports import plots, report, report_sections
 from tests import fakes, fakes_data
 
 FILTERS = {
@@ -51,6 +52,7 @@ def usability_rows():
         for seed, value in enumerate(of_seeds):
             for region in ("WT", "ET"):
                 key = {"mixture": mixture, "seed": seed, "region": region, "metric": "dice", "case": "r_1"}
+                key["modality"] = "t1"
                 yield {**key, "value": value if region == "WT" else np.nan}
 
 
@@ -152,3 +154,12 @@ def test_running_it_as_an_experiment_says_what_the_page_holds(request_):
     assert ["Fidelity", "measured", 2] in table.rows
     assert records.read_json(request_.workdir / "evaluation" / "fidelity" / "records.json")
     assert pathlib.Path(request_.workdir, "evaluation", report_page.REPORT_FILE).is_file()
+
+
+def test_plot_of_usability_leaves_out_what_all_modalities_find_together(monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plots, "points_with_errors", lambda names, series, *_: drawn.update(series) or b"")
+    common = {"metric": metrics.DICE, "mixture": "real_1", "region": "WT", "seed": 0}
+    values = {"t1": 0.4, "t2": 0.6, evaluation.ALL_MODALITIES: 0.9}
+    report_figures.usability_plot([{**common, "modality": name, "value": value} for name, value in values.items()])
+    np.testing.assert_allclose(drawn["WT"][0], [0.5])

@@ -101,6 +101,11 @@ def segmentation_records(
     return rows
 
 
+def of_single_modalities(rows: Iterable[Record]) -> list[Record]:
+    """The records of `segmentation_records` without those of all modalities together, for means over modalities."""
+    return [row for row in rows if row["modality"] != ALL_MODALITIES]
+
+
 def _scores(truth: np.ndarray, found: np.ndarray, data: prepared.PreparedData) -> Iterator[Record]:
     spacing = data.config.spacing_mm[-truth.ndim :]
     # Surfaces that are less than a pixel apart cannot be told apart.

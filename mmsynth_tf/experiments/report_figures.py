@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmsynth_tf import constants, prepared, run_records, training
-from mmsynth_tf.experiments import study, translation, usability
+from mmsynth_tf.experiments import evaluation, study, translation, usability
 from mmsynth_tf.experiments.memorisation import NEAREST_DISTANCE
 from mmsynth_tf.experiments.mixtures import BASELINE
 from mmsynth_tf.experiments.sources import name_of
@@ -54,7 +54,7 @@ def usability_figures(rows: Sequence[Record], workdir: pathlib.Path) -> list[rep
 
 def usability_plot(rows: Sequence[Record]) -> report.Figure:
     """The usability table as a plot: Dice of every row and region, a point a seed."""
-    rows = [row for row in rows if row["metric"] == metrics.DICE]
+    rows = [row for row in evaluation.of_single_modalities(rows) if row["metric"] == metrics.DICE]
     names = list(dict.fromkeys(row["mixture"] for row in rows))
     series, repetitions = {}, {}
     for region in dict.fromkeys(row["region"] for row in rows):

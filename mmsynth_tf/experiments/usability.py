@@ -73,8 +73,7 @@ def run(request: Request) -> dict[str, report.Table]:
     _draw_examples(study.folder, request.real.config, examples, folders)
     patients = request.real.record["patients"]
     regions = tuple(request.real.config.regions)
-    # Means are over modalities, each by itself.
-    single = [row for row in scores if row["modality"] != evaluation.ALL_MODALITIES]
+    single = evaluation.of_single_modalities(scores)
     return study.finish(
         scores,
         {
