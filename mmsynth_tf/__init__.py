@@ -3,4 +3,4 @@
 Importing the package is cheap: TensorFlow is loaded by the modules that need it.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
