@@ -154,4 +154,4 @@ def test_the_whole_pipeline_runs(real, workdir, config, tmp_path):
     assert example["dice"].shape == (3,)
     table = segmentation.run(study.Request(workdir, real))["table"]
     assert table.header == ["test_data", "modality", "lesion"]
-    assert [row[1] for row in table.rows] == ["ct", "pet", "t2"]
+    assert [row[1] for row in table.rows] == ["ct", "pet", "t2", "all"]
