@@ -37,8 +37,13 @@ DISCRIMINATOR_NORMALIZATIONS = (NONE, SPECTRAL, INSTANCE)
 # File that describes a prepared data set: the DataConfig it was built with, its split, its source.
 DATA_SET_RECORD = "data_set.json"
 
-# Values of examples and exported functions, whose names no modality can have.
-RESERVED_NAMES = ("code", "structure", "background", "label", "noise", "contrast", "image", "target", "probabilities")
+# Stands in for the modality, in results, where all of them count together.
+ALL_MODALITIES = "all"
+# That, and values of examples and exported functions: names that no modality can have.
+RESERVED_NAMES = (
+    *(ALL_MODALITIES, "code", "structure", "background", "label", "noise", "contrast", "image", "target"),
+    "probabilities",
+)
 
 # Standard deviations of Gaussians across slices, mm, so that made volumes are about as rough as real ones
 # (docs/results/slice_consistency.md).

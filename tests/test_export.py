@@ -225,7 +225,7 @@ def test_value_that_names_nothing_is_refused(loaded, signature, name, value):
 
 
 def test_no_modality_can_have_the_name_of_another_value():
-    assert set(signatures.VALUES) == set(constants.RESERVED_NAMES)
+    assert {constants.ALL_MODALITIES, *signatures.VALUES} == set(constants.RESERVED_NAMES)
 
 
 def run_program(*arguments, command=()):

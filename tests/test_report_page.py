@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import config_tree, constants, records, run_records, training
-from mmsynth_tf.experiments import evaluation, report_figures, report_page, study, translation
+from mmsynth_tf.experiments import report_figures, report_page, study, translation
 from mmsynth_tf.measures import metrics
 from mmsynth_tf.reports import plots, report, report_sections
 from tests import fakes, fakes_data
@@ -160,6 +160,6 @@ def test_plot_of_usability_leaves_out_what_all_modalities_find_together(monkeypa
     drawn = {}
     monkeypatch.setattr(plots, "points_with_errors", lambda names, series, *_: drawn.update(series) or b"")
     common = {"metric": metrics.DICE, "mixture": "real_1", "region": "WT", "seed": 0}
-    values = {"t1": 0.4, "t2": 0.6, evaluation.ALL_MODALITIES: 0.9}
+    values = {"t1": 0.4, "t2": 0.6, constants.ALL_MODALITIES: 0.9}
     report_figures.usability_plot([{**common, "modality": name, "value": value} for name, value in values.items()])
     np.testing.assert_allclose(drawn["WT"][0], [0.5])

@@ -187,7 +187,7 @@ def test_a_synthetic_data_set_trains_segmenters_that_are_scored_on_real_cases(ma
     table = segmentation.run(study.Request(tmp_path / "models", prepared_data))["table"]
     rows = records.read_json(tmp_path / "models" / "evaluation" / "segmentation" / "records.json")
     assert {row["case"] for row in rows} == set(prepared_data.cases["test"])
-    modalities = {*prepared_data.config.modalities, evaluation.ALL_MODALITIES}
+    modalities = {*prepared_data.config.modalities, constants.ALL_MODALITIES}
     assert {row["modality"] for row in rows} == modalities
     assert table.header == ["test_data", "modality", "all"]
     check = segmentation.run_lesion_check(study.Request(workdir, prepared_data, (made,)))["table"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from mmsynth_tf import commands, input_pipeline, prepared
+from mmsynth_tf import commands, constants, input_pipeline, prepared
 from mmsynth_tf.measures import metrics
 from mmsynth_tf.models import ensemble
 from mmsynth_tf.models.segmenter import Segmenter
@@ -17,7 +17,6 @@ from mmsynth_tf.reports import report
 _log = logging.getLogger(__name__)
 
 VOLUME, SLICE = "volume", "slice"
-ALL_MODALITIES = "all"  # Stands in for the modality where all of them count together.
 LABEL_MAP = "label map"  # Stands in for the region where a metric takes the whole label map.
 
 _BATCH = 32
@@ -90,7 +89,7 @@ def segmentation_records(
     for case in cases:
         found = {name: case.prediction[i] for i, name in enumerate(data.config.modalities) if case.available[i]}
         if len(data.config.modalities) > 1:
-            found[ALL_MODALITIES] = case.together
+            found[constants.ALL_MODALITIES] = case.together
         for modality, prediction in found.items():
             parts = [(case.reference, prediction)] if unit == VOLUME else zip(case.reference, prediction, strict=True)
             for number, pair in enumerate(parts):
@@ -103,7 +102,7 @@ def segmentation_records(
 
 def of_single_modalities(rows: Iterable[Record]) -> list[Record]:
     """The records of `segmentation_records` without those of all modalities together, for means over modalities."""
-    return [row for row in rows if row["modality"] != ALL_MODALITIES]
+    return [row for row in rows if row["modality"] != constants.ALL_MODALITIES]
 
 
 def _scores(truth: np.ndarray, found: np.ndarray, data: prepared.PreparedData) -> Iterator[Record]:

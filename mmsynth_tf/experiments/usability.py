@@ -254,7 +254,7 @@ def modality_table(scores: Sequence[Record], rows: Iterable[Mixture], regions: S
             body.append([mixture.name, modality, *cells])
     caption = (
         "Dice by modality: mean ± sd over n seeds of the mean over patients; "
-        f"{evaluation.ALL_MODALITIES}: what they find together."
+        f"{constants.ALL_MODALITIES}: what they find together."
     )
     return report.Table(["row", "modality", *regions], body, caption)
 
