@@ -8,6 +8,12 @@ from typing import Any
 from mmsynth_tf import commands
 
 
+def setting(default: Any, text: str) -> Any:
+    """A field of such a dataclass, with its help text."""
+    factory = {"default_factory": lambda: default} if isinstance(default, dict) else {"default": default}
+    return dataclasses.field(metadata={"help": text}, **factory)
+
+
 def fields(config: Any, prefix: str = "") -> dict[str, tuple[Any, str]]:
     """All leaves of a configuration: path to (value, help text)."""
     leaves = {}

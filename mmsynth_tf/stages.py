@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
-from mmsynth_tf import commands, compat, configs, constants, input_pipeline
+from mmsynth_tf import commands, compat, configs, constants, input_pipeline, stage_configs
 from mmsynth_tf.models import networks
 from mmsynth_tf.models.lesion_processor import LesionProcessor
 from mmsynth_tf.models.modality_gan import ModalityGAN
@@ -24,7 +24,7 @@ class Stage:
 
     build: Callable[[configs.Config], StageModel]
     batches: Callable[..., tf.data.Dataset]
-    settings: Callable[[configs.Config], configs.StageConfig]  # The stage's own part of the configuration.
+    settings: Callable[[configs.Config], stage_configs.StageConfig]  # The stage's own part of the configuration.
     depends_on: tuple[str, ...]  # Settings, by the start of their path, that change what is learned.
 
 

@@ -12,7 +12,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mmsynth_tf"
 # The method itself, from the bottom up: a module may import those of earlier rows alone.
 METHOD = (
     {"constants", "compat", "commands"},
-    {"config_tree", "configs"},
+    {"config_tree"},
+    {"stage_configs"},
+    {"configs"},
     {
         "models.structure",
         "models.losses",
@@ -27,7 +29,7 @@ METHOD = (
     {"models.structure_gan", "models.modality_gan", "models.segmenter"},
     {"input_pipeline"},
 )
-LIGHT_MODULES = ("constants", "configs", "config_tree", "presets", "flags_config")
+LIGHT_MODULES = ("constants", "configs", "stage_configs", "config_tree", "presets", "flags_config")
 
 
 def imported_names(path: Path) -> set[str]:

@@ -51,9 +51,8 @@ def usability_rows():
     for mixture, of_seeds in values.items():
         for seed, value in enumerate(of_seeds):
             for region in ("WT", "ET"):
-                key = {"mixture": mixture, "seed": seed, "region": region, "metric": "dice", "case": "r_1"}
-                key["modality"] = "t1"
-                yield {**key, "value": value if region == "WT" else np.nan}
+                key = {"mixture": mixture, "seed": seed, "region": region, "metric": "dice"}
+                yield {**key, "case": "r_1", "modality": "t1", "value": value if region == "WT" else np.nan}
 
 
 def memorisation_rows():

@@ -122,12 +122,11 @@ def test_labels_without_a_lesion_are_thinned_and_nothing_else_changes(workdir, p
     def lesions(made):
         return {sample["seed"]: bool(sample["label"].any()) for sample in made.block(0, collections.Counter())}
 
-    every, thinned = (
-        lesions(unfiltered),
-        lesions(generation(workdir, prepared_data, generation__keep_without_lesion=0.5)),
-    )
+    every = lesions(unfiltered)
+    half, none = (lesions(generation(workdir, prepared_data, generation__keep_without_lesion=s)) for s in (0.5, 0.0))
     with_lesion = {draw for draw, has_lesion in every.items() if has_lesion}
-    assert with_lesion < set(thinned) < set(every)
+    assert set(none) == with_lesion
+    assert set(none) < set(half) < set(every)
 
 
 @pytest.mark.parametrize("kept, gives_up", [(0, True), (10, True), (11, False)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import commands, configs, constants, records, run_records, training
+from mmsynth_tf import commands, constants, records, run_records, stage_configs, training
 from mmsynth_tf.experiments import evaluation, paired_regressor, study, translation
 from mmsynth_tf.measures import metrics
 from tests import fakes, fakes_data
@@ -88,7 +88,7 @@ def test_the_synthesis_stage_is_told_the_lesions_that_are_found_in_the_source(vo
     class Shows:
         """Shows the lesions that it is told, in the place of a translation."""
 
-        config = configs.SynthesisConfig(translation_background_weight=0.3)
+        config = stage_configs.SynthesisConfig(translation_background_weight=0.3)
 
         def translate(self, images, target, label):
             return tf.cast(label, tf.float32)

@@ -12,6 +12,7 @@ from mmsynth_tf import commands, config_tree, configs, constants, prepared, reco
 from mmsynth_tf.experiments import evaluation, paired_regressor
 from mmsynth_tf.experiments.study import Request, Study, data_name
 from mmsynth_tf.measures import metrics
+from mmsynth_tf.models import ensemble
 from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.records import Record
@@ -191,11 +192,10 @@ def score(
                     yield {**key, "region": region, "metric": name, "value": value}
 
 
-def _find_lesion(segmenter: Segmenter, images: tf.Tensor, modality: int, background_weight: float = 1.0) -> tf.Tensor:
+def _find_lesion(segmenter: Segmenter, images: tf.Tensor, modality: int, background_weight: float = 1.0) -> np.ndarray:
     """Labels int32 [B, H, W] of slices [B, H, W, 1]; the probability of background counts `background_weight`."""
-    probabilities = segmenter.lesion_processor.segment(images, modality)
-    weights = tf.constant([background_weight] + [1.0] * (probabilities.shape[-1] - 1))
-    return tf.argmax(probabilities * weights, axis=-1, output_type=tf.int32)
+    probabilities = segmenter.lesion_processor.segment(images, modality).numpy()
+    return np.argmax(ensemble.scores([probabilities], background_weight), axis=-1).astype(np.int32)
 
 
 def _pairs(count: int) -> list[tuple[int, int]]:

@@ -6,11 +6,12 @@ Everything that goes through one network in a round goes as one batch.
 
 import tensorflow as tf
 
-from mmsynth_tf.configs import DataConfig, StructureMapConfig, SynthesisConfig
+from mmsynth_tf.configs import DataConfig, StructureMapConfig
 from mmsynth_tf.models import contrast, discriminators, fusion, networks, pairs, passes, structure
 from mmsynth_tf.models.lesion_processor import LesionProcessor
 from mmsynth_tf.models.modality_losses import LESION_TERMS, ModalityLosses
 from mmsynth_tf.models.stage import Batch, Group, StageModel
+from mmsynth_tf.stage_configs import SynthesisConfig
 
 
 class ModalityGAN(StageModel):

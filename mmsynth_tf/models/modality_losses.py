@@ -9,9 +9,10 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from mmsynth_tf.configs import StructureMapConfig, SynthesisConfig
+from mmsynth_tf.configs import StructureMapConfig
 from mmsynth_tf.models import contrast, fusion, losses, pairs, passes, structure
 from mmsynth_tf.models.stage import Batch
+from mmsynth_tf.stage_configs import SynthesisConfig
 
 Tensors = Mapping[str, tf.Tensor]
 Terms = dict[str, tf.Tensor]

@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-from mmsynth_tf.configs import SegmentationConfig
 from mmsynth_tf.models import fusion, losses
 from mmsynth_tf.models.lesion_processor import LesionProcessor
 from mmsynth_tf.models.stage import Batch, Group, StageModel
+from mmsynth_tf.stage_configs import SegmentationConfig
 
 
 class Segmenter(StageModel):

@@ -4,10 +4,10 @@ import math
 
 import tensorflow as tf
 
-from mmsynth_tf.configs import StructureConfig
 from mmsynth_tf.models import discriminators, losses, networks, structure
 from mmsynth_tf.models.code_flow import CodeFlow
 from mmsynth_tf.models.stage import Batch, Group, StageModel
+from mmsynth_tf.stage_configs import StructureConfig
 
 # Code statistics are averages over so many steps, and over half of the steps while these are few; they start as those
 # of normal codes, for the covariance of a few codes cannot be inverted.
