@@ -90,7 +90,7 @@ def of_step(stage: str, config: Config, in_pretraining: bool = False) -> Work:
     """Traces and counts a stage's step, one of its pretraining if asked for; nothing is computed."""
     model, batch = stage_step.model(stage, config), stage_step.batches(stage, config).element_spec
     model.in_pretraining = in_pretraining
-    return of_graph(tf.function(model.train_step).get_concrete_function(batch).graph, model)
+    return of_graph(tf.function(model.train_step, autograph=False).get_concrete_function(batch).graph, model)
 
 
 def of_graph(graph: tf.Graph, model: StageModel) -> Work:

@@ -49,7 +49,7 @@ class Step:
     """A model's compiled step on one device, always on the same batch."""
 
     def __init__(self, trained: StageModel, batch: Batch):
-        self._compiled, self._batch = tf.function(trained.train_step), batch
+        self._compiled, self._batch = tf.function(trained.train_step, autograph=False), batch
 
     def __call__(self) -> dict[str, float]:
         """Runs a step; returns what it reports."""

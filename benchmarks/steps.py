@@ -103,7 +103,7 @@ def _alone(convolution: Convolution) -> Callable[[], object]:
     inputs, filters, gradient = (tf.random.stateless_normal(shape, [0, i]) for i, shape in enumerate(shapes))
     stride = round(convolution.inputs[1] / convolution.outputs[1])
 
-    @tf.function
+    @tf.function(autograph=False)
     def passes() -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             tape.watch([inputs, filters])

@@ -109,7 +109,7 @@ def _batches(data: prepared.PreparedData, stage: str, config: Config) -> tf.data
 
 
 def _real_step(stage: str, config: Config) -> Callable[[Batch], object]:
-    step = tf.function(stage_step.model(stage, config).train_step)
+    step = tf.function(stage_step.model(stage, config).train_step, autograph=False)
     return lambda batch: tf.nest.map_structure(float, step(batch))
 
 

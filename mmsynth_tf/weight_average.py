@@ -16,7 +16,7 @@ class WeightAverage:
         sampled = [group for name, group in model.groups.items() if name != "discriminator"]
         self._variables = [variable for group in sampled for variable in group.variables]
         self.shadows = [tf.Variable(tf.convert_to_tensor(v), trainable=False) for v in self._variables] if decay else []
-        self._update = tf.function(self._move)
+        self._update = tf.function(self._move, autograph=False)
 
     def update(self, step: int) -> None:
         """Moves the average towards the weights; the first steps weigh more, so that it forgets the start."""

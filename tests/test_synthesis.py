@@ -16,6 +16,9 @@ from tests import fakes
 
 CONFIG = fakes.tiny_config(
     num_modalities=4,
+    # Traced sooner than one network for each modality.
+    segmentation__design=constants.ONE_SEGMENTER,
+    synthesis__lesion_design=constants.ONE_SEGMENTER,
     **fakes.short_runs(steps=2, interval=2),
     generation__batch_size=4,
     generation__mask_error=1.0,

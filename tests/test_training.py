@@ -10,8 +10,11 @@ from mmsynth_tf import callbacks, checkpoints, config_tree, constants, prepared,
 from mmsynth_tf.commands import UserError
 from tests import fakes
 
+# One network for all modalities is traced sooner than one for each.
 CONFIG = fakes.tiny_config(
     num_modalities=4,
+    segmentation__design=constants.ONE_SEGMENTER,
+    synthesis__lesion_design=constants.ONE_SEGMENTER,
     **fakes.short_runs(steps=4, interval=2),
 )
 
@@ -108,7 +111,7 @@ def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data,
 
 
 def test_pretraining_ends_after_its_steps_also_in_a_run_that_was_stopped(prepared_data, tmp_path):
-    config = config_tree.override(CONFIG, {"synthesis.pretraining_steps": 3, "synthesis.lesion_design": "1seg"})
+    config = config_tree.override(CONFIG, {"synthesis.pretraining_steps": 3})
     stop_after_first_checkpoint(constants.SYNTHESIS, prepared_data, tmp_path, config)
     training.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
     log = records.read_columns(tmp_path / constants.SYNTHESIS / callbacks.LOSSES_FILE)

@@ -74,7 +74,7 @@ class StepProber:
         self._weights = {name: tf.Variable(0.0) for name in names}
         model.term_weights = type(model.term_weights)(**self._weights)
         compile_with_sgd(model)
-        self._step = tf.function(model.train_step)
+        self._step = tf.function(model.train_step, autograph=False)
         self._start = {name: _values(nets) for name, nets in self._networks.items()}
 
     def moved_by(self, terms: Iterable[str], batch: Batch) -> set[str]:

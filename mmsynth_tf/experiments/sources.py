@@ -97,12 +97,12 @@ def maps_of(batch: Mapping[str, np.ndarray], settings: configs.StructureMapConfi
     return Maps(*(np.reshape(part.numpy(), [size, modalities, *images.shape[2:4]]) for part in found))
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(autograph=False, reduce_retracing=True)
 def _backgrounds(images: tf.Tensor, settings: configs.StructureMapConfig) -> tf.Tensor:
     return structure.background_mask(images, settings.background_threshold, settings.background_expand)
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(autograph=False, reduce_retracing=True)
 def _maps(images: tf.Tensor, background: tf.Tensor, settings: configs.StructureMapConfig) -> tuple[tf.Tensor, ...]:
     edges = structure.structure_map(images, settings, background) > 0
     head = background < 0.5

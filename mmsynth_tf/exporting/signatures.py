@@ -128,7 +128,7 @@ def _describe_value(name: str, value: tf.TensorSpec | tf.Tensor) -> dict[str, An
 
 def _trace(function: Callable[..., Outputs], **inputs: tf.TensorSpec) -> Any:
     named = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in inputs.items()}
-    return tf.function(function).get_concrete_function(**named)
+    return tf.function(function, autograph=False).get_concrete_function(**named)
 
 
 def _require_index(values: tf.Tensor, count: int, name: str) -> None:

@@ -130,7 +130,7 @@ class Generation:
         # Edges outside the head would be drawn into the empty background.
         return {**maps, "structure": structure * (1 - background), "mask_error": errors}
 
-    @tf.function
+    @tf.function(autograph=False)
     def _sample_maps(self, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         codes = tf.map_fn(
             lambda d: tf.random.stateless_normal([self._structure_gan.code_dim], [self._seed, d]),
@@ -152,7 +152,7 @@ class Generation:
             "wanted": wanted | label.any(axis=(1, 2, 3)),
         }
 
-    @tf.function
+    @tf.function(autograph=False)
     def _draw_labels(self, numbers: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """For each map the first of its drawn labels that fits; whether one does, and is used without a lesion, too."""
         size = self.data.image_size
@@ -190,7 +190,7 @@ class Generation:
         dice = self._agreement(images, batch["label"])
         return [{**row, "images": images.numpy()[i], "dice": dice[i]} for i, row in enumerate(rows)]
 
-    @tf.function
+    @tf.function(autograph=False)
     def _run_modality_gan(self, numbers, structure, background, label) -> tf.Tensor:
         shape = structure.shape[1:]
         noise = tf.map_fn(
@@ -216,7 +216,7 @@ class Generation:
             ]
         )
 
-    @tf.function
+    @tf.function(autograph=False)
     def _run_segmenter(self, images: tf.Tensor) -> tf.Tensor:
         return self._segmenter.segment(images)
 

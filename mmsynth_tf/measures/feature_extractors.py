@@ -40,7 +40,7 @@ class SegmenterFeatures:
     def __call__(self, images: tf.Tensor) -> np.ndarray:
         return self._extract(tf.convert_to_tensor(images)).numpy()
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _extract(self, images: tf.Tensor) -> tf.Tensor:
         pooled = []
         for index in range(images.shape[1]):
@@ -69,7 +69,7 @@ class InceptionFeatures:
         slices = tf.unstack(tf.convert_to_tensor(images), axis=1)
         return np.stack([self._extract(image).numpy() for image in slices], axis=1)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _extract(self, image: tf.Tensor) -> tf.Tensor:
         enlarged = tf.image.resize(image, _INCEPTION_SIZE)
         return self._network(tf.repeat(2.0 * enlarged - 1.0, 3, axis=-1), training=False)

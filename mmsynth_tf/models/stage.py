@@ -98,9 +98,11 @@ class StageModel(tf.keras.Model):
         strategy = self.distribute_strategy
 
         def compiled() -> Callable[[Iterator], dict[str, tf.Tensor]]:
-            step = tf.function(self.train_step, jit_compile=True) if self.jit_compile else self.train_step
+            step = (
+                tf.function(self.train_step, autograph=False, jit_compile=True) if self.jit_compile else self.train_step
+            )
 
-            # Nothing here needs autograph, which takes seconds.
+            # Nothing here, or anywhere in this package, needs autograph, which takes seconds.
             @tf.function(autograph=False)
             def train(batches: Iterator) -> dict[str, tf.Tensor]:
                 values = strategy.run(step, args=(next(batches),))
