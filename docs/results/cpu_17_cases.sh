@@ -8,6 +8,8 @@
 # designs beside the preset's, DESIGN_FLAGS further flags of their trainings (shorter ones, say; then name 4seg, too).
 # On a CPU two processes of one thread each (TF_NUM_INTRAOP_THREADS=1) are faster than one of two: its usability
 # command can be run for one seed beside another, and the script then finds their runs done.
+# SPLITS are seeds of further splits of the patients (test patients of 0, 4 and 19 are all different), FULL the rows
+# that are trained for the preset's length in every split.
 set -euo pipefail
 cases=$1 work=$2
 results=$(dirname "$0")/cpu_17_cases
@@ -15,18 +17,20 @@ python=${PYTHON:-python}
 seeds=${SEEDS:-0,1}
 designs=${DESIGNS-1seg 1ecl_4dcl}
 rows=${ROWS:-real_1,real_1_synthetic_1,real_1_augmented_1,synthetic_1,real_0.1_synthetic_1,real_1_synthetic_0.5,real_1_augmented_0.5,real_0.5,real_0.5_synthetic_0.5,real_1_synthetic_1_synthetic_first,real_1_synthetic_1_real_first}
+splits=${SPLITS-4 19}
+full=${FULL:-real_1,real_1_synthetic_3,real_1_augmented_3,real_1_synthetic_3_augmented_3}
 mkdir -p "$work" "$results"
 
 step() { echo "$(date -u +%FT%TZ) $*" | sed "s#$work#work#g; s#$cases#cases#g" | tee -a "$work/steps.log"; "$python" "$@"; }
 build() { [ -e "$1" ] || step datasets/build.py --preset=cpu --output="$1" "${@:2}"; }
-train() { step train.py --preset=cpu --workdir="$1" --stage="$2" --data_dir="$work/real" "${@:3}"; }
+train() { step train.py --preset=cpu --workdir="$1" --stage="$2" --data_dir="$3" "${@:4}"; }
 unfiltered() { build "$2" --source=synthetic --workdir="$1" --labels_from="$work/real" --count=200 --config.generation.dice_threshold=0; }
 # Experiment and test data follow; what it prints and records goes to the results.
 evaluate() { step evaluate.py --experiment="$1" --workdir="$work/models" --test_data="$work/real" "${@:2}"; }
 keep() { cp "$work/models/evaluation/$1/$2" "$results/$1${3:-.${2##*.}}"; }
 
 build "$work/real" --source=brats --input="$cases"
-for stage in structure segmentation synthesis; do train "$work/models" $stage; done
+for stage in structure segmentation synthesis; do train "$work/models" $stage "$work/real"; done
 # As many as the training slices, which usability calls 1, and some more.
 build "$work/synthetic" --source=synthetic --workdir="$work/models" --labels_from="$work/real" --count=640
 unfiltered "$work/models" "$work/unfiltered"
@@ -36,9 +40,9 @@ for design in $designs; do
   mkdir -p "$other"
   [ -e "$other/structure" ] || ln -s ../models/structure "$other/structure"
   # shellcheck disable=SC2086 # Flags are split at spaces.
-  train "$other" segmentation --config.segmentation.design="$design" ${DESIGN_FLAGS:-}
+  train "$other" segmentation "$work/real" --config.segmentation.design="$design" ${DESIGN_FLAGS:-}
   # shellcheck disable=SC2086
-  train "$other" synthesis --config.segmentation.design="$design" --config.synthesis.lesion_design="$design" ${DESIGN_FLAGS:-}
+  train "$other" synthesis "$work/real" --config.segmentation.design="$design" --config.synthesis.lesion_design="$design" ${DESIGN_FLAGS:-}
   unfiltered "$other" "$work/unfiltered_$design"
   sets=$sets,$work/unfiltered_$design
 done
@@ -58,6 +62,22 @@ keep translation records.csv
 evaluate usability --synthetic_data="$work/synthetic" --rows="$rows" --seeds="$seeds" ${STEPS:+--steps="$STEPS"}
 keep usability records.csv
 for table in table by_modality comparison; do keep usability $table.md _$table.md; done
+# Each split with generators and segmenters of its own; the first one has them already.
+rm -f "$results/usability_splits.csv"
+for split in 0 $splits; do
+  models=$work/models data=$work/real
+  if [ "$split" != 0 ]; then
+    models=$work/models_split$split data=$work/real_split$split
+    build "$data" --source=brats --input="$cases" --config.data.split_seed="$split"
+    for stage in structure segmentation synthesis; do train "$models" $stage "$data"; done
+  fi
+  many=$work/synthetic_split$split
+  build "$many" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900
+  step evaluate.py --experiment=usability --workdir="$models" --test_data="$data" --synthetic_data="$many" --rows="$full" --seeds="$seeds"
+  # Dice alone, and the header once.
+  awk -v seed="$split" 'NR == 1 { if (seed == 0) print $0 ",split" } /,dice,/ { print $0 "," seed }' \
+    "$models/evaluation/usability/records.csv" >> "$results/usability_splits.csv"
+done
 for stage in structure segmentation synthesis; do cp "$work/models/$stage/losses.csv" "$results/losses_$stage.csv"; done
 cp "$work/synthetic/data_set.json" "$results/synthetic_data_set.json"
 cp "$work/steps.log" "$results/steps.log"

@@ -70,7 +70,7 @@ MIXTURES = (
     *(Mixture(f"real_1_augmented_{n}", real=1, augmented=n) for n in _PARTS + _MULTIPLES),
 )
 # Beyond the paper: what synthetic slices add to augmented ones.
-FURTHER = (Mixture("real_1_synthetic_1_augmented_1", real=1, synthetic=1, augmented=1),)
+FURTHER = tuple(Mixture(f"real_1_synthetic_{n}_augmented_{n}", real=1, synthetic=n, augmented=n) for n in _MULTIPLES)
 
 
 def select(names: Iterable[str]) -> tuple[Mixture, ...]:

@@ -1,0 +1,23 @@
+"""The tables of README.md stand as the records in docs/results/ have them."""
+
+import pytest
+
+from tools import result_tables
+
+
+def test_the_readme_is_as_the_records_have_it():
+    document = result_tables.DOCUMENT.read_text(encoding="utf-8")
+    assert document.count("<!-- results: ") == len(result_tables.TABLES)
+    assert result_tables.render(document) == document
+
+
+def test_a_table_is_made_anew_and_the_rest_is_left():
+    document = "above\n<!-- results: segmenters -->\n| stale |\n<!-- end -->\nbelow <!-- results -->\n"
+    made = result_tables.render(document)
+    assert made.startswith("above\n<!-- results: segmenters -->\n| modality | WT | TC | ET |\n| --- |")
+    assert made.endswith(" |\n<!-- end -->\nbelow <!-- results -->\n") and "stale" not in made
+
+
+def test_an_unknown_table_is_an_error():
+    with pytest.raises(KeyError, match="nonsense"):
+        result_tables.render("<!-- results: nonsense -->\n<!-- end -->")

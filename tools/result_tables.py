@@ -1,0 +1,241 @@
+"""Writes the tables of measured results in README.md from the records in docs/results/.
+
+    python -m tools.result_tables
+
+A table stands between `<!-- results: NAME -->` and `<!-- end -->`, NAME being a function of `TABLES`.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DOCUMENT = REPOSITORY / "README.md"
+_STUDY = REPOSITORY / "docs" / "results" / "cpu_17_cases"
+_MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_REGIONS = ("WT", "TC", "ET")
+_MODALITIES = ("t1", "t2", "t1c", "flair")
+_WORDS = {"real": "real", "synthetic": "synthetic", "augmented": "classically augmented"}
+
+Row = dict[str, str]
+
+
+def render(document: str) -> str:
+    """The document with all of its tables made anew.
+
+    Raises:
+      KeyError: a table has no function.
+    """
+    return _MARKED.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", document)
+
+
+def quality() -> str:
+    """Maps and slices beside real ones, means over modalities."""
+    fidelity, registration = _markdown("fidelity_table.md"), _markdown("fidelity_registration.md")
+    acceptance = json.loads((_STUDY / "synthetic_data_set.json").read_text(encoding="utf-8"))["generation"]
+    lesions = _records("lesion_check.csv", region="WT", metric="dice")
+    copies = _markdown("memorisation_table.md")
+
+    def measured(measure: str, named: str) -> float:
+        [row] = (r for r in fidelity if r["measure"].startswith(measure) and r["set"].startswith(named))
+        return float(np.mean([_number(row[modality]) for modality in _MODALITIES]))
+
+    def pairs(named: str) -> str:
+        [row] = (r for r in registration if r["set"].startswith(named))
+        values = [_number(value) for name, value in row.items() if "–" in name]
+        return f"{min(values):.3f} / {np.mean(values):.3f}"
+
+    def lesion(named: str) -> float:
+        own = [row for row in lesions if row["test_data"] == named and row["modality"] in _MODALITIES]
+        by_modality = [_values(row for row in own if row["modality"] == modality) for modality in _MODALITIES]
+        return float(np.mean([np.nanmean(values) for values in by_modality]))
+
+    def nearest(named: str) -> str:
+        [row] = (r for r in copies if r["space"] == "image" and r["set"].startswith(named))
+        return row["1st percentile"]
+
+    train, test, made = "real (train)", "real (test)", "unfiltered"
+    return _table(
+        ("question", "made", "real"),
+        [
+            ("structure maps that pass Algorithm 3", f"{acceptance['structure_acceptance']:.0%}", "–"),
+            (
+                "registration: Dice of the structure maps of two modalities, lowest pair / mean of all",
+                pairs(made),
+                f"{pairs(train)} (training patients)",
+            ),
+            (
+                "Fréchet distance to training slices (segmenter features)",
+                f"{measured('frechet', made):.3f}",
+                f"{measured('frechet', train):.3f} (half of the training patients to the others)",
+            ),
+            (
+                "lesion where the label says: whole-tumour Dice per slice of real-trained segmenters (no filter)",
+                f"{lesion(made):.3f}",
+                f"{lesion('real'):.3f} (test patients)",
+            ),
+            (
+                "distance to the nearest training slice, 1st percentile",
+                nearest("synthetic"),
+                f"{nearest(test)} (test patients)",
+            ),
+            (
+                "named as their modality by a classifier trained on real slices",
+                f"{measured('classifier', made):.0%}",
+                f"{measured('classifier', test):.0%} (test patients)",
+            ),
+        ],
+    )
+
+
+def usability() -> str:
+    """Half of the preset's steps, the first split: a row a mixture, means over patients, modalities and seeds."""
+    rows = [row for name in ("usability.csv", "usability_more_synthetic.csv") for row in _dice(name)]
+    mixtures = dict.fromkeys((row["mixture"], row["order"]) for row in rows)
+    body = [
+        (
+            ", ".join(filter(None, [_described(name), "" if order == "random" else order])),
+            *(f"{_mean(rows, name, region):.3f}" for region in _REGIONS),
+        )
+        for name, order in mixtures
+    ]
+    return _table(("trained on (number of slices, real training set = 1)", *_REGIONS), body)
+
+
+def splits() -> str:
+    """The preset's steps, splits with other test patients in each: means over patients, modalities and seeds."""
+    rows = _dice("usability_splits.csv")
+    by_split = {number: list(_matching(rows, split=number)) for number in dict.fromkeys(row["split"] for row in rows)}
+    complete = set.intersection(*({row["mixture"] for row in own} for own in by_split.values()))
+    best = max((name for name in complete if "synthetic" in name), key=lambda name: _mean(rows, name, "WT"))
+    body = []
+    for name in dict.fromkeys(row["mixture"] for row in rows):
+        each = (_cell(_mean(own, name, "WT")) for own in by_split.values())
+        means = (_cell(_mean(rows, name, region) if name in complete else np.nan) for region in _REGIONS)
+        compared = name in complete and name != best
+        body.append((_described(name), *each, *means, _cell(_p_value(rows, best, name) if compared else np.nan)))
+    patients = len({row["case"] for row in rows})
+    header = (
+        "trained on",
+        *(f"WT, split {number}" for number in range(1, len(by_split) + 1)),
+        *(f"{region}, {patients} patients" for region in _REGIONS),
+        f"p (WT, against {_described(best)})",
+    )
+    return _table(header, body)
+
+
+def segmenters() -> str:
+    """Segmenters of the segmentation stage on test patients, by modality."""
+    rows = _records("segmentation.csv", metric="dice")
+    body = [
+        (
+            "all together" if name == "all" else name.upper().replace("T1C", "T1c"),
+            *(
+                f"{np.nanmean(_values(r for r in rows if r['modality'] == name and r['region'] == region)):.2f}"
+                for region in _REGIONS
+            ),
+        )
+        for name in (*_MODALITIES, "all")
+    ]
+    return _table(("modality", *_REGIONS), body)
+
+
+def translation() -> str:
+    """Means over the twelve pairs."""
+    rows = _records("translation.csv")
+
+    def mean(translator: str, **wanted: str) -> float:
+        return float(np.nanmean(_values(_matching(rows, translator=translator, **wanted))))
+
+    def cells(translator: str) -> tuple[str, str]:
+        psnr, dice = (mean(translator, **wanted) for wanted in ({"metric": "psnr"}, {"region": "WT", "metric": "dice"}))
+        return f"{psnr:.1f}", f"{dice:.2f}"
+
+    real = mean("real", region="WT", metric="dice")
+    return _table(
+        ("slices of the wanted modality", "PSNR inside the head, dB", "whole-tumour Dice of its segmenter"),
+        [
+            ("real", "–", f"{real:.2f}"),
+            ("translated by the synthesis stage, which saw no registered slices", *cells("gan")),
+            ("translated by U-Nets trained on registered pairs", *cells("paired")),
+            ("the given slice, as it is", *cells("copy")),
+        ],
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    function.__name__: function for function in (quality, usability, splits, segmenters, translation)
+}
+
+
+def _described(mixture: str) -> str:
+    """`real_1_synthetic_0.5_real_first` as "real 1 + synthetic 0.5"."""
+    parts = re.findall(r"(real|synthetic|augmented)_([\d.]+)", mixture)
+    return " + ".join(f"{_WORDS[kind]} {number}" for kind, number in parts)
+
+
+def _dice(file: str) -> list[Row]:
+    return [row for row in _records(file, metric="dice") if row["modality"] in _MODALITIES]
+
+
+def _mean(rows: Sequence[Row], mixture: str, region: str) -> float:
+    """Over patients; NaN without rows of that mixture."""
+    values = list(_by_patient(rows, mixture, region).values())
+    return float(np.mean(values)) if values else np.nan
+
+
+def _cell(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"
+
+
+def _by_patient(rows: Sequence[Row], mixture: str, region: str) -> dict[str, float]:
+    """Each case's mean over modalities and seeds; every case is a patient of its own here."""
+    own = list(_matching(rows, mixture=mixture, region=region))
+    cases = dict.fromkeys(row["case"] for row in own)
+    return {case: float(np.nanmean(_values(_matching(own, case=case)))) for case in cases}
+
+
+def _p_value(rows: Sequence[Row], first: str, second: str) -> float:
+    """Two-sided Wilcoxon signed-rank test over the patients of both."""
+    a, b = (_by_patient(rows, name, "WT") for name in (first, second))
+    return float(stats.wilcoxon([a[case] - b[case] for case in a]).pvalue)
+
+
+def _records(file: str, **wanted: str) -> list[Row]:
+    with open(_STUDY / file, encoding="utf-8", newline="") as opened:
+        return list(_matching(csv.DictReader(opened), **wanted))
+
+
+def _matching(rows: Iterable[Row], **wanted: str) -> Iterable[Row]:
+    return (row for row in rows if all(row[name] == value for name, value in wanted.items()))
+
+
+def _values(rows: Iterable[Row]) -> list[float]:
+    return [float(row["value"]) for row in rows]
+
+
+def _markdown(file: str) -> list[Row]:
+    """The rows of a Markdown table."""
+    lines = (_STUDY / file).read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    header, _, *body = cells
+    return [dict(zip(header, row, strict=True)) for row in body]
+
+
+def _number(cell: str) -> float:
+    """Of a cell such as "0.674 ± 0.19"."""
+    return float(cell.split()[0])
+
+
+def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    lines = (header, ["---"] * len(header), *body)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(render(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
