@@ -31,6 +31,10 @@ class DataConfig:
     )
     percentile_low: float = setting(0.5, "Percentile of the head's voxels that maps to the bottom of the range.")
     percentile_high: float = setting(99.5, "Percentile of the head's voxels that maps to 1.")
+    median: float = setting(
+        0.0,
+        "What the median of the head's voxels maps to, by a power (gamma), between 0 and 1; 0 keeps the scale linear.",
+    )
     test_fraction: float = setting(0.1, "Share of the patients kept for testing.")
     validation_fraction: float = setting(0.0, "Share of the patients kept for validation.")
     split_seed: int = setting(0, "Seed of the split by patient.")
@@ -47,6 +51,8 @@ class DataConfig:
             )
         if len(self.voxel_mm) != 3 or min(self.voxel_mm) <= 0:
             raise commands.UserError(f"data.voxel_mm is {self.voxel_mm}; give three sizes in mm, such as 1,1,1.")
+        if not 0 <= self.median < 1:
+            raise commands.UserError(f"data.median is {self.median}; give a value between 0 and 1, or 0 for none.")
         for region, values in self.regions.items():
             unknown = sorted(set(values) - set(range(len(self.labels))))
             if unknown:

@@ -88,6 +88,7 @@ _GEOMETRY = (
     "crop_columns",
     "percentile_low",
     "percentile_high",
+    "median",
 )
 
 

@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from mmsynth_tf.reading import scaling
 from mmsynth_tf.reading.cases import CaseError, inspect_case, read_case
 from mmsynth_tf.reading.releases import find_cases
 from tests import fakes_cases
@@ -37,6 +38,16 @@ def test_labels_become_canonical(tmp_path, suffixes, values, release, classes):
     case = read(tmp_path, release=release)
     assert case.label.dtype == np.uint8
     assert np.unique(case.label).tolist() == classes
+
+
+def test_the_configured_median_decides_how_a_case_is_scaled(tmp_path):
+    write_nifti_case(tmp_path, "a", volumes())
+    linear = read(tmp_path)
+    case = read(tmp_path, dataclasses.replace(DATA, median=0.3))
+    for name, image in case.images.items():
+        assert linear.ranges[name].power == 1
+        inside = scaling.foreground(image, case.ranges[name])
+        assert np.median(scaling.scale(image, case.ranges[name])[inside]) == pytest.approx(0.3, abs=0.01)
 
 
 def test_whole_float_labels_are_accepted(tmp_path):

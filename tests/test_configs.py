@@ -168,6 +168,8 @@ def test_a_flag_that_cannot_be_read_is_refused_by_name(argument, message):
         ({"labels": ("background", "lesion")}, "holds label 2, but data.labels names 2 labels"),
         ({"modalities": ("t1", "background")}, "must not be called background"),
         ({"voxel_mm": (1.0, 0.0, 1.0)}, "three sizes"),
+        ({"median": 1.0}, "between 0 and 1"),
+        ({"median": -0.1}, "between 0 and 1"),
         ({"modalities": ("t1", "t1")}, "data.modalities names one twice"),
     ],
 )

@@ -53,6 +53,42 @@ def test_the_range_holds_the_percentiles_of_the_foreground(dtype, percentiles, r
     np.testing.assert_allclose((found.low, found.high), np.percentile(volume[volume != 0], percentiles), rtol=1e-12)
 
 
+@pytest.mark.parametrize("median", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_the_median_of_the_foreground_becomes_the_wanted_one(median, dtype, rng):
+    volume = head(values=rng.gamma(2.0, 100.0, (4, 4, 4))).astype(dtype)
+    intensities = scaling.measure_range(volume, (0, 100), median)
+    scaled = scaling.scale(volume, intensities)
+    inside = volume != 0
+    # The two values beside the median of an even number are some way apart.
+    assert np.sort(scaled[inside])[31] <= median + 1e-5
+    assert np.sort(scaled[inside])[32] >= median - 1e-5
+    order = np.argsort(volume[inside], kind="stable")
+    assert (np.diff(scaled[inside][order]) >= 0).all()
+    assert (scaled[inside].max(), scaled[~inside].max()) == (1, 0)
+
+
+def test_brightness_of_tissue_does_not_follow_a_bright_lesion(rng):
+    plain = head(values=rng.uniform(90, 110, (4, 4, 4)))
+    bright = plain.copy()
+    bright[2:3, 2:4, 2:6] = 400.0
+    for median, apart in ((0.0, True), (0.5, False)):
+        tissue = [
+            np.median(scaling.scale(v, scaling.measure_range(v, (0.5, 99.5), median))[4:6, 2:6, 2:6])
+            for v in (plain, bright)
+        ]
+        assert (abs(tissue[0] - tissue[1]) > 0.2) == apart
+
+
+def test_median_at_an_end_of_the_range_is_taken_for_one_nearby():
+    mostly_dark = head(values=1.0)
+    mostly_dark[2, 2, 2:4] = 100.0
+    scaled = scaling.scale(mostly_dark, scaling.measure_range(mostly_dark, (0, 100), 0.5))
+    assert scaled[2, 2, 2] == 1
+    assert scaled[5, 5, 5] == np.float32(1 / 256)
+    assert scaling.measure_range(mostly_dark, (0, 100), 0.5).power == pytest.approx(np.log(0.5) / np.log(0.1))
+
+
 def test_negative_integers_are_counted_too():
     volume = np.full((4, 4, 4), -100, np.int16)
     volume[1:3, 1:3, 1:3] = np.arange(-4, 4).reshape(2, 2, 2)

@@ -171,10 +171,12 @@ def _describe_format(data: configs.DataConfig, structure_threshold: float) -> di
             "resized_to": data.image_size,
             "slices": [data.slice_start, data.slice_stop, data.slice_step],
             "percentiles": [data.percentile_low, data.percentile_high],
+            "median": data.median,
             "foreground_min": scaling.FOREGROUND_MIN,
             "intensities": (
                 "Per volume: the head is where a voxel differs from the most frequent value on the volume's faces; "
-                "the percentiles of the head become 0 and 1; values in the head are clipped to [foreground_min, 1], "
+                "the percentiles of the head become 0 and 1; unless median is 0, a power takes what the head's median "
+                "became, at least 0.1 and at most 0.9, to it; values in the head are clipped to [foreground_min, 1], "
                 "outside it they are 0. Scaling comes before cropping and resizing (by area when shrinking)."
             ),
         },

@@ -230,7 +230,7 @@ class _Inspection:
         for modality, array in arrays.items():
             path = self.files.images[modality].path
             try:
-                ranges[modality], heads[modality] = scaling.measure(array, percentiles)
+                ranges[modality], heads[modality] = scaling.measure(array, percentiles, self.data.median)
             except ValueError as error:
                 self._report(path, str(error), "Replace the file, or remove it and use --allow_incomplete")
                 continue
