@@ -35,7 +35,6 @@ What is measured is kept: an experiment that was stopped goes on when the same c
 
 import contextlib
 import importlib
-import os
 import pathlib
 
 from absl import app, flags
@@ -84,7 +83,6 @@ def main(argv: list[str]) -> None:
     if takes_synthetic is not None and bool(_SYNTHETIC_DATA.value) != takes_synthetic:
         verb = "needs" if takes_synthetic else "does not take"
         raise app.UsageError(f"--experiment={_EXPERIMENT.value} {verb} --synthetic_data.")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     real, synthetic = prepared.open_prepared(_TEST_DATA.value), map(prepared.open_prepared, _SYNTHETIC_DATA.value)
     train_data = prepared.open_prepared(_TRAIN_DATA.value) if _TRAIN_DATA.value else None
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.

@@ -11,7 +11,6 @@ the step it is at. Any setting can be changed: --config.synthesis.steps=500
 """
 
 import contextlib
-import os
 
 from absl import flags
 
@@ -35,7 +34,6 @@ flags_config.define_config_flags()
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     config = flags_config.config_from_flags()
     data = [prepared.open_prepared(path) for path in _DATA_DIR.value]
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.

@@ -35,7 +35,6 @@ _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds of each comparison.", lower_
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     import tensorflow as tf
 

@@ -6,7 +6,6 @@ python -m benchmarks.build --input=BraTS2018/ --preset=cpu
 import dataclasses
 import json
 import multiprocessing
-import os
 import resource
 import tempfile
 import time
@@ -92,7 +91,6 @@ def _build_copies(cases: Sequence, data: DataConfig, copies: int) -> float:
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for record in run(flags_config.config_from_flags().data, flags.FLAGS.input, flags.FLAGS.rounds):
         print(json.dumps(record), flush=True)
 

@@ -27,7 +27,6 @@ Both kinds of builds also run on Apache Beam: --beam_options='--runner=FlinkRunn
 """
 
 import functools
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -81,7 +80,6 @@ flags_config.define_config_flags()
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if _CHECK.value:
         sys.exit(_check())
     from mmsynth_tf.records import new_folder

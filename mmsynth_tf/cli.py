@@ -1,6 +1,5 @@
 """The console script `mmsynth`: jobs on patients' files. `mmsynth <job> --help` says what a job takes."""
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -252,7 +251,6 @@ def main() -> None:
 
     def run(argv: list[str]) -> None:
         commands.refuse_arguments(argv)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         job()
 
     commands.run(run)

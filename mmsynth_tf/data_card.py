@@ -5,7 +5,6 @@
 Measurements of other data sets, or older than this one, are left out.
 """
 
-import os
 import pathlib
 
 from absl import flags
@@ -18,7 +17,6 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Work directory that holds evalu
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     from mmsynth_tf.generation import card_writer
 

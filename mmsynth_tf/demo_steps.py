@@ -1,6 +1,5 @@
 """What the demonstrations are made of: the commands of the README, each printed before it runs."""
 
-import os
 import pathlib
 import shlex
 import subprocess
@@ -58,6 +57,6 @@ def run(script: str, **arguments: Any) -> None:
     """
     command = [sys.executable, script, *(f"--{name}={value}" for name, value in arguments.items())]
     print(f"$ python {shlex.join(command[1:])}", flush=True)
-    result = subprocess.run(command, check=False, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    result = subprocess.run(command, check=False)
     if result.returncode:
         raise commands.UserError(f"{script} failed; see above. What is done is kept: give the same command again.")

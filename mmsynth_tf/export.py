@@ -6,8 +6,6 @@ The folder needs TensorFlow alone: tf.saved_model.load("models/a").signatures;
 its metadata.json says what the signatures take and give.
 """
 
-import os
-
 from absl import flags, logging
 
 from mmsynth_tf import commands
@@ -19,7 +17,6 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --output if it holds
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     from mmsynth_tf.exporting import saved_models
 

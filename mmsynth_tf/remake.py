@@ -5,7 +5,6 @@
 Exit status 1 if a sample differs.
 """
 
-import os
 import pathlib
 import sys
 
@@ -22,7 +21,6 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder for what is made: <case>.n
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     from mmsynth_tf import prepared
     from mmsynth_tf.generation import remaking, synthesis

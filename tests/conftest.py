@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# As the programs do on x86.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # The tests look at what XLA computes, not how fast, and it compiles in half of the time so.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")

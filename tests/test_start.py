@@ -1,11 +1,15 @@
 """Programs answer --help and wrong arguments at once: before they import anything that takes seconds."""
 
+import os
+import platform
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from mmsynth_tf import commands
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SLOW = ("tensorflow", "tensorflow_datasets", "keras", "scipy", "matplotlib", "nibabel", "cv2")
@@ -47,3 +51,15 @@ def test_wrong_arguments_are_refused_quickly(arguments):
     result, slow = start(*arguments)
     assert result.returncode == 1
     assert not slow
+
+
+@pytest.mark.parametrize(
+    ("machine", "by_user", "expected"), [("x86_64", None, "1"), ("x86_64", "0", "0"), ("arm64", None, None)]
+)
+def test_convolutions_of_onednn_are_on_by_default_on_x86_alone(monkeypatch, machine, by_user, expected):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    if by_user:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", by_user)
+    commands.prepare_tensorflow()
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected

@@ -7,7 +7,6 @@ meets a loss that is not finite stops, and so does this program.
 """
 
 import csv
-import os
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,6 @@ _TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
     from mmsynth_tf import records

@@ -8,7 +8,6 @@ structure map and the case's own label; both are compared with the real slices.
 
 import collections
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +31,6 @@ _LEVELS_MM, _BLURS_MM = (0, 8, 16), (0, 0.5, 0.75, 1, 2)
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     from mmsynth_tf import records
     from mmsynth_tf.patients import files, patient

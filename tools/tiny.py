@@ -64,7 +64,7 @@ def write_cases(folder: Path, count: int) -> None:
 
 def start(command: list[str], log: Path, **variables: str) -> subprocess.Popen:
     """Starts one of the programs, with further environment variables; what it prints is added to a file."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", **variables}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **variables}
     with open(log, "a", encoding="utf-8") as file:
         return subprocess.Popen(
             [sys.executable, *command], cwd=REPOSITORY, env=environment, stdout=file, stderr=subprocess.STDOUT

@@ -9,7 +9,6 @@ that the case took from files to files.
 """
 
 import dataclasses
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -32,7 +31,6 @@ _OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=Tru
 
 def main(argv: list[str]) -> None:
     commands.refuse_arguments(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     from mmsynth_tf import records
     from mmsynth_tf.patients import files, slice_models, translate
