@@ -264,8 +264,8 @@ class _Inspection:
         return whole
 
     def _check_lesion(self, label: np.ndarray, head: np.ndarray) -> None:
-        lesion = label > 0
-        outside = np.count_nonzero(lesion & ~head) / max(np.count_nonzero(lesion), 1)
+        # Axes reversed: in the order of memory.
+        outside = np.count_nonzero((label.T > 0) > head.T) / max(np.count_nonzero(label), 1)
         if outside > _LARGEST_LESION_OUTSIDE:
             text = f"{outside:.0%} of the lesion lies outside the head"
             self._report(self.files.label.path, text, "Check that label and images match", is_warning=True)

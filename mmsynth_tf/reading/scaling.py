@@ -43,9 +43,22 @@ class IntensityRange:
 
 def background_value(volume: np.ndarray) -> float:
     """The most frequent value on the faces of a volume [X, Y, Z]."""
-    faces = [volume[index].ravel() for axis in range(3) for index in _face_indices(axis)]
-    values, counts = np.unique(np.concatenate(faces), return_counts=True)
+    faces = np.concatenate([volume[index].ravel() for axis in range(3) for index in _face_indices(axis)])
+    if counted := _counted(faces):
+        smallest, counts = counted
+        return smallest + int(np.argmax(counts))
+    values, counts = np.unique(faces, return_counts=True)
     return values[np.argmax(counts)].item()
+
+
+def _counted(values: np.ndarray) -> tuple[int, np.ndarray] | None:
+    """The smallest of some integers, and how many there are of each from it on; None where sorting is cheaper."""
+    if not np.issubdtype(values.dtype, np.integer):
+        return None
+    smallest, largest = values.min().item(), values.max().item()
+    if largest - smallest > _MOST_COUNTED:
+        return None
+    return smallest, np.bincount(np.subtract(values, smallest, dtype=np.intp))
 
 
 def has_nan_background(volume: np.ndarray) -> bool:
@@ -113,12 +126,11 @@ def _power(value: float, wanted: float) -> float:
 
 def _percentiles(values: np.ndarray, percentiles: Sequence[float]) -> list[float]:
     """As `np.percentile`, but integers are counted instead of sorted, in a fifth of the time."""
-    smallest, largest = values.min().item(), values.max().item()
-    if not np.issubdtype(values.dtype, np.integer) or largest - smallest > _MOST_COUNTED:
+    counted = _counted(values)
+    if counted is None:
         return np.percentile(values, percentiles).tolist()
-    above_smallest = values.astype(np.intp)
-    above_smallest -= smallest
-    up_to = np.cumsum(np.bincount(above_smallest))
+    smallest, counts = counted
+    up_to = np.cumsum(counts)
     place = np.asarray(percentiles) / 100 * (values.size - 1)
     below = np.floor(place)
     # The values at two neighbouring places of the sorted values.
