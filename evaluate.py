@@ -65,7 +65,7 @@ _SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Sp
 _SYNTHETIC_DATA = flags.DEFINE_list(
     "synthetic_data",
     [],
-    "Prepared synthetic data sets; lesion_check: unfiltered ones, whose thresholds are 0.",
+    "Prepared synthetic data sets; lesion_check: unfiltered ones (--config.generation.dice_threshold=0).",
 )
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Experiments that train networks do so once with each of these seeds.")
 _ROWS = flags.DEFINE_list("rows", [], "What to measure, all if not given; a wrong name lists the right ones.")

@@ -108,11 +108,6 @@ class GenerationConfig:
     dice_threshold: float = setting(
         0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
     )
-    modality_threshold: float = setting(
-        0.0,
-        "Samples are dropped that have a slice whose modality is less probable than this to the discriminator's class "
-        "head, which learns from real slices; 0 keeps all. Beyond the paper.",
-    )
     keep_without_lesion: float = setting(
         1.0,
         "Share of the labels without a lesion that are used; the Dice filter drops samples with one alone, so that "

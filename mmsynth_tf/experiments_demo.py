@@ -51,8 +51,7 @@ def main(argv: list[str]) -> None:
     for design in _DESIGNS.value:
         unfiltered.append(folder / f"{_UNFILTERED}_{design}")
         workdir = _models_of(design, steps, real, models)
-        no_filter = {"config.generation.dice_threshold": 0, "config.generation.modality_threshold": 0}
-        steps.synthetic(unfiltered[-1], workdir, real, count=count, **no_filter)
+        steps.synthetic(unfiltered[-1], workdir, real, count=count, **{"config.generation.dice_threshold": 0})
 
     every_set = ",".join(map(str, [filtered, *unfiltered]))
     trained = {"steps": _STEPS.value}

@@ -254,17 +254,6 @@ def test_a_batch_is_synthesised_as_its_rows_alone(model, batch):
         np.testing.assert_allclose(model.synthesize(row)[0], together[index], atol=1e-5)
 
 
-def test_a_modality_is_as_probable_as_the_class_head_says_of_its_own_slice(model, batch):
-    images = batch["image"]
-    probabilities = model.modality_probabilities(images)
-    for i in range(3):
-        _, patches = model.discriminator(images[:, i])
-        expected = tf.nn.softmax(tf.reduce_mean(patches, axis=(1, 2)))[:, i]
-        np.testing.assert_allclose(probabilities[:, i], expected, atol=1e-6)
-    with pytest.raises(ValueError, match="no probabilities"):
-        build(tiny_config(softmax_class=False)).modality_probabilities(images)
-
-
 def test_each_slice_is_translated_to_its_own_target(model, batch):
     images = batch["image"][:, 0]
     label = batch["label"][:, 0]

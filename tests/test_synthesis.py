@@ -121,19 +121,6 @@ def test_the_lesion_filter_keeps_what_the_segmenters_agree_with(workdir, prepare
     assert counts["synthesised"] >= counts["kept"] == len(kept)
 
 
-def test_the_modality_filter_keeps_samples_whose_modalities_are_all_probable(workdir, prepared_data, unfiltered):
-    lenient = generation(workdir, prepared_data, generation__modality_threshold=1e-6)
-    every = {s["seed"]: s["modality_probability"] for s in lenient.block(0, collections.Counter())}
-    assert all(p.min() > 0 and p.max() < 1 for p in every.values())
-    lowest = sorted(p.min() for p in every.values())
-    threshold, counts = float(np.mean(lowest[:2])), collections.Counter()
-    strict = generation(workdir, prepared_data, generation__modality_threshold=threshold)
-    assert {s["seed"] for s in strict.block(0, counts)} == {d for d, p in every.items() if p.min() >= threshold}
-    assert counts["synthesised"] == len(every) == counts["distinct"] + 1
-    assert synthesis.acceptance(counts)["modality_acceptance"] == counts["distinct"] / len(every)
-    assert all(np.isnan(s["modality_probability"]).all() for s in first_samples(unfiltered, 2))
-
-
 def test_labels_without_a_lesion_are_thinned_and_nothing_else_changes(workdir, prepared_data, unfiltered):
     def lesions(made):
         return {sample["seed"]: bool(sample["label"].any()) for sample in made.block(0, collections.Counter())}
@@ -147,10 +134,10 @@ def test_labels_without_a_lesion_are_thinned_and_nothing_else_changes(workdir, p
 
 @pytest.mark.parametrize("kept, gives_up", [(0, True), (10, True), (11, False)])
 def test_giving_up_says_what_the_filters_let_through(kept, gives_up):
-    counts = {"drawn": 500, "closed": 40, "labelled": 40, "synthesised": 40, "distinct": 20, "kept": kept}
+    counts = {"drawn": 500, "closed": 40, "labelled": 40, "synthesised": 40, "kept": kept}
     settings = configs.GenerationConfig(batch_size=4, max_tries=50)
     if gives_up:
-        with pytest.raises(synthesis.GenerationError, match=r"8\.0% of the maps pass Algorithm 3, 50\.0% of the"):
+        with pytest.raises(synthesis.GenerationError, match=r"8\.0% of the maps pass Algorithm 3"):
             synthesis.require_progress(counts, settings)
     else:
         synthesis.require_progress(counts, settings)

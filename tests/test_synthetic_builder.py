@@ -52,7 +52,7 @@ class Generation:
         for draw in range(4 * number, 4 * number + 4):
             if draw == self.fails_at:
                 raise RuntimeError("generator failed")
-            counts.update(drawn=1, closed=1, labelled=1, synthesised=1, distinct=1)
+            counts.update(drawn=1, closed=1, labelled=1, synthesised=1)
             if draw % (number + 2):
                 counts["kept"] += 1
                 yield self.example(draw)
@@ -74,7 +74,6 @@ class Generation:
             "label_transform": np.arange(8, dtype=np.float32),
             "mask_error": 0.01,
             "dice": np.linspace(0, 1, 4, dtype=np.float32),
-            "modality_probability": np.linspace(1, 0, 4, dtype=np.float32),
         }
 
 
@@ -103,7 +102,7 @@ def test_writes_the_first_accepted_samples_and_their_provenance(tmp_path):
     for draw, example in zip(FIRST_SIX, found, strict=True):
         expected = Generation.example(draw)
         assert example["case_id"].decode() == expected["case_id"]
-        for name in ("label", "structure", "background", "label_transform", "dice", "modality_probability", "seed"):
+        for name in ("label", "structure", "background", "label_transform", "dice", "seed"):
             np.testing.assert_array_equal(example[name], expected[name])
         np.testing.assert_array_equal(example["image"]["t2"], expected["image"]["t2"])
 

@@ -24,7 +24,7 @@ mkdir -p "$work" "$results"
 step() { echo "$(date -u +%FT%TZ) $*" | sed "s#$work#work#g; s#$cases#cases#g" | tee -a "$work/steps.log"; "$python" "$@"; }
 build() { [ -e "$1" ] || step datasets/build.py --preset=cpu --output="$1" "${@:2}"; }
 train() { step train.py --preset=cpu --workdir="$1" --stage="$2" --data_dir="$3" "${@:4}"; }
-unfiltered() { build "$2" --source=synthetic --workdir="$1" --labels_from="$work/real" --count=200 --config.generation.dice_threshold=0 --config.generation.modality_threshold=0; }
+unfiltered() { build "$2" --source=synthetic --workdir="$1" --labels_from="$work/real" --count=200 --config.generation.dice_threshold=0; }
 # Experiment and test data follow; what it prints and records goes to the results.
 evaluate() { step evaluate.py --experiment="$1" --workdir="$work/models" --test_data="$work/real" "${@:2}"; }
 keep() { cp "$work/models/evaluation/$1/$2" "$results/$1${3:-.${2##*.}}"; }

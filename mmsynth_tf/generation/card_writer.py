@@ -106,18 +106,14 @@ def _source_cells(record: Mapping[str, Any]) -> list[str]:
 
 def _filter_table(generation: Mapping[str, Any]) -> Table:
     settings = generation["settings"]
-    # Sets of earlier versions were made without a modality filter.
-    distinct = generation.get("passed_modality_filter", generation["synthesised"])
     rows = [
         ["maps: closed outline (Algorithm 3)", f"mean abs(m' - m) ≤ {settings['mask_error']}", generation["drawn"],
          generation["passed_structure_filter"]],
         ["labels: inside the head", "", generation["passed_structure_filter"], generation["found_label"]],
         ["labels: with a lesion, and a share of the others", f"{settings.get('keep_without_lesion', 1):g}",
          generation["found_label"], generation["synthesised"]],
-        ["slices: all modalities are told apart", f"probability ≥ {settings.get('modality_threshold', 0)}",
-         generation["synthesised"], distinct],
         ["slices: segmenters agree with the label", f"mean Dice ≥ {settings['dice_threshold']}",
-         distinct, generation["passed_lesion_filter"]],
+         generation["synthesised"], generation["passed_lesion_filter"]],
     ]  # fmt: skip
     rows = [[*row, f"{row[3] / max(row[2], 1):.1%}"] for row in rows]
     return Table(["filter", "threshold", "tested", "passed", "accepted"], rows)

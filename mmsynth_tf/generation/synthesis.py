@@ -57,11 +57,6 @@ class Generation:
         self._segmenter, stages = None, {constants.STRUCTURE: structure_config, constants.SYNTHESIS: synthesis_config}
         if config.generation.dice_threshold > 0:
             self._segmenter, stages[constants.SEGMENTATION] = training.load(constants.SEGMENTATION, workdir)
-        if config.generation.modality_threshold > 0 and not synthesis_config.synthesis.softmax_class:
-            raise commands.UserError(
-                "The class head of these models gives no probabilities (synthesis.softmax_class is off): set "
-                "--config.generation.modality_threshold=0."
-            )
         for stage, stage_config in stages.items():
             differing = prepared.geometry_differences(stage_config.data, self.data, "the synthesis stage")
             if differing:
@@ -94,9 +89,6 @@ class Generation:
         for rows in self._batches(number, counts):
             for sample in self._complete(rows):
                 counts["synthesised"] += 1
-                if np.min(sample["modality_probability"]) < self.settings.modality_threshold:
-                    continue
-                counts["distinct"] += 1
                 if self._segmenter is None or np.mean(sample["dice"]) >= self.settings.dice_threshold:
                     counts["kept"] += 1
                     yield self._example(sample)
@@ -185,7 +177,7 @@ class Generation:
         return *picked, tf.reduce_any(fitting, axis=1), lots < self.settings.keep_without_lesion
 
     def _complete(self, rows: list[Row]) -> list[Row]:
-        """Adds the slices of all modalities, and what the filters need to know of them."""
+        """Adds the slices of all modalities, and the Dice of what the segmenters find in them."""
         # The networks always get full batches: another size may be computed in another order.
         padded = rows + rows[:1] * (self.settings.batch_size - len(rows))
         batch = {name: np.stack([row[name] for row in padded]) for name in padded[0]}
@@ -195,9 +187,8 @@ class Generation:
             tf.constant(batch["background"], tf.float32),
             tf.constant(batch["label"]),
         )
-        found = {"images": images.numpy(), "dice": self._agreement(images, batch["label"])}
-        found["modality_probability"] = self._modality_probabilities(images)
-        return [row | {name: values[i] for name, values in found.items()} for i, row in enumerate(rows)]
+        dice = self._agreement(images, batch["label"])
+        return [{**row, "images": images.numpy()[i], "dice": dice[i]} for i, row in enumerate(rows)]
 
     @tf.function(autograph=False)
     def _run_modality_gan(self, numbers, structure, background, label) -> tf.Tensor:
@@ -212,16 +203,6 @@ class Generation:
                 lambda d: contrast.draw(shape, [self._seed + 4, d]), numbers, fn_output_signature=tf.float32
             )
         return generators.synthesize(self._modality_gan, structure, background, label, noise, contrasts)
-
-    def _modality_probabilities(self, images: tf.Tensor) -> np.ndarray:
-        """What D_M says of the slices' modalities: [B, n], NaN without filter."""
-        if not self.settings.modality_threshold:
-            return np.full(images.shape[:2], np.nan)
-        return self._judge_modalities(images).numpy()
-
-    @tf.function(autograph=False)
-    def _judge_modalities(self, images: tf.Tensor) -> tf.Tensor:
-        return self._modality_gan.modality_probabilities(images)
 
     def _agreement(self, images: tf.Tensor, labels: np.ndarray) -> np.ndarray:
         """Whole-lesion Dice of the real-trained segmenters against the input label: [B, n], NaN without filter."""
@@ -257,7 +238,6 @@ class Generation:
             "label_transform": sample["label_transform"],
             "mask_error": sample["mask_error"],
             "dice": sample["dice"].astype(np.float32),
-            "modality_probability": sample["modality_probability"].astype(np.float32),
         }
 
 
@@ -268,18 +248,15 @@ def case_id(draw: int) -> str:
 
 def acceptance(counts: Mapping[str, int]) -> dict[str, int | float]:
     """What the filters let through of whole blocks, for records, from the counts of `Generation.block`."""
-    names = "drawn", "closed", "synthesised", "distinct", "kept"
-    drawn, closed, synthesised, distinct, kept = (counts.get(name, 0) for name in names)
+    drawn, closed, synthesised, kept = (counts.get(name, 0) for name in ("drawn", "closed", "synthesised", "kept"))
     return {
         "drawn": drawn,
         "passed_structure_filter": closed,
         "structure_acceptance": closed / max(drawn, 1),
         "found_label": counts.get("labelled", 0),
         "synthesised": synthesised,
-        "passed_modality_filter": distinct,
-        "modality_acceptance": distinct / max(synthesised, 1),
         "passed_lesion_filter": kept,
-        "lesion_acceptance": kept / max(distinct, 1),
+        "lesion_acceptance": kept / max(synthesised, 1),
     }
 
 
@@ -294,9 +271,8 @@ def require_progress(counts: Mapping[str, int], settings: configs.GenerationConf
     rates = acceptance(counts)
     raise GenerationError(
         f"Gave up after {rates['drawn']} draws with {rates['passed_lesion_filter']} samples: "
-        f"{rates['structure_acceptance']:.1%} of the maps pass Algorithm 3, {rates['modality_acceptance']:.1%} of the "
-        f"samples the modality filter and {rates['lesion_acceptance']:.1%} of these the lesion filter. Train longer, "
-        "or relax --config.generation.mask_error, --config.generation.modality_threshold or "
+        f"{rates['structure_acceptance']:.1%} of the maps pass Algorithm 3 and {rates['lesion_acceptance']:.1%} of the "
+        "samples pass the lesion filter. Train longer, or relax --config.generation.mask_error or "
         "--config.generation.dice_threshold."
     )
 

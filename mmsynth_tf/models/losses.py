@@ -62,13 +62,8 @@ def modality_classification_loss(logits: tf.Tensor, modality: tf.Tensor) -> tf.T
       logits: float32 [N, h, w, n].
       modality: int32 [N].
     """
-    logits = image_logits(logits)
+    logits = tf.reduce_mean(logits, axis=(1, 2))
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=modality, logits=logits))
-
-
-def image_logits(logits: tf.Tensor) -> tf.Tensor:
-    """An image's logits [..., n] from those of its patches [..., h, w, n]."""
-    return tf.reduce_mean(logits, axis=(-3, -2))
 
 
 def lesion_squared_error(one_hot: tf.Tensor, probabilities: tf.Tensor, class_weights: Sequence[float]) -> tf.Tensor:

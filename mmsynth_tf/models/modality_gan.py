@@ -7,7 +7,7 @@ Everything that goes through one network in a round goes as one batch.
 import tensorflow as tf
 
 from mmsynth_tf.configs import DataConfig, StructureMapConfig
-from mmsynth_tf.models import contrast, discriminators, fusion, losses, networks, pairs, passes, structure
+from mmsynth_tf.models import contrast, discriminators, fusion, networks, pairs, passes, structure
 from mmsynth_tf.models.lesion_processor import LesionProcessor
 from mmsynth_tf.models.modality_losses import LESION_TERMS, ModalityLosses
 from mmsynth_tf.models.stage import Batch, Group, StageModel
@@ -138,23 +138,6 @@ class ModalityGAN(StageModel):
         request = features, self._modalities(features[0]), self._asked_contrast(batch)
         (images,) = self._decode([request], training=False)
         return images * (1.0 - batch["background"][:, None])
-
-    def modality_probabilities(self, images: tf.Tensor) -> tf.Tensor:
-        """How probable it is to D_M, which learns it from real slices, that slices are of their modalities.
-
-        Args:
-          images: float32 [B, n, H, W, 1] in [0, 1], modality i at place i.
-
-        Returns:
-          float32 [B, n].
-
-        Raises:
-          ValueError: D_M regresses the class (`config.softmax_class` is off), which gives no probabilities.
-        """
-        if not self.config.softmax_class:
-            raise ValueError("Modalities have no probabilities where their class is regressed.")
-        classes = self._judge({"made": images}, training=False)["made_classes"]
-        return tf.linalg.diag_part(tf.nn.softmax(losses.image_logits(classes)))
 
     def translate(self, images: tf.Tensor, target: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
         """Translates slices.

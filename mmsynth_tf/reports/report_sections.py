@@ -76,14 +76,10 @@ def filter_table(sets: Mapping[str, Mapping]) -> report.Table:
     rows = []
     for name, made in sets.items():
         settings = made["settings"]
-        # Sets of earlier versions were made without a modality filter.
-        distinct = made.get("passed_modality_filter", made["synthesised"])
         rows += [
             [name, "structure filter (Algorithm 3)", f"mean |m'-m| ≤ {settings['mask_error']}", made["drawn"],
              made["passed_structure_filter"], f"{made['structure_acceptance']:.1%}"],
-            [name, "modality filter (discriminator)", f"probability ≥ {settings.get('modality_threshold', 0)}",
-             made["synthesised"], distinct, f"{distinct / max(made['synthesised'], 1):.1%}"],
-            [name, "lesion filter (segmenters)", f"Dice ≥ {settings['dice_threshold']}", distinct,
+            [name, "lesion filter (segmenters)", f"Dice ≥ {settings['dice_threshold']}", made["synthesised"],
              made["passed_lesion_filter"], f"{made['lesion_acceptance']:.1%}"],
         ]  # fmt: skip
     return report.Table(["data set", "filter", "threshold", "tested", "passed", "acceptance"], rows)
