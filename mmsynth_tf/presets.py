@@ -146,6 +146,17 @@ _CPU = {
     "synthesis.steps": 2_500,
     "synthesis.pretraining_steps": 1_000,
     "synthesis.steps_per_checkpoint": 250,
+    "synthesis.discriminator_normalization": constants.INSTANCE,
+    "synthesis.discriminator_init_stddev": 0.0,
+    "synthesis.discriminator_learning_rate": 1e-3,
+    "synthesis.own_class_features": True,
+    "synthesis.weights.discriminator_synthetic": 0.5,
+    "synthesis.weights.discriminator_self": 0.5,
+    "synthesis.weights.discriminator_translated": 0.05,
+    "synthesis.weights.translation_adversarial": 0.1,
+    "synthesis.weights.translation_class": 0.1,
+    "synthesis.weights.adversarial_class": 1.0,
+    "synthesis.weights.self_class": 1.0,
 }
 
 PRESETS = {"default": {}, "paper": _PAPER, "cpu": _CPU, "demo": _DEMO}
