@@ -85,8 +85,8 @@ def prepare_tensorflow() -> None:
     """Sets what TensorFlow reads from the environment when it is imported, unless the user has set it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if platform.machine() in _X86:
-        # By itself TensorFlow takes oneDNN's convolutions only with AVX-512's neural instructions; without these
-        # they are faster, too.
+        # By itself TensorFlow takes oneDNN's convolutions only where AVX-512 has instructions for neural networks;
+        # elsewhere they are faster, too (docs/performance.md).
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
