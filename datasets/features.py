@@ -34,6 +34,7 @@ def synthetic_features(data: DataConfig) -> dict[str, tfds.features.FeatureConne
         "label_source": tfds.features.Text(),
         "label_transform": tfds.features.Tensor(shape=(8,), dtype=np.float32),
         "mask_error": tfds.features.Scalar(np.float32),
+        "map_similarity": tfds.features.Scalar(np.float32),
         "dice": tfds.features.Tensor(shape=(data.num_modalities,), dtype=np.float32),
     }
 

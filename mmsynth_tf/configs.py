@@ -104,6 +104,12 @@ class GenerationConfig:
     mask_error: float = setting(0.05, "Algorithm 3 accepts a map when mean|m'-m| is at most this; 1 accepts all.")
     max_tries: int = setting(50, "Draws per wanted sample before giving up with an error.")
     filter_blur: float = setting(0.8, "Sigma of Algorithm 3's 3 x 3 Gaussian blur, pixels; at least 0.3 closes gaps.")
+    map_quantile: float = setting(
+        0.05,
+        "Maps less like the most similar real map than all but this share of real maps are like another patient's are "
+        "dropped; 0 keeps all. Paper: none.",
+    )
+    map_blur: float = setting(3.0, "Sigma of the Gaussian blur before these maps are compared, pixels; 0 is none.")
     structure_threshold: float = setting(0.5, "Probability from which a generated pixel is an edge.")
     dice_threshold: float = setting(
         0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."

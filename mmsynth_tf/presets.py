@@ -87,6 +87,7 @@ _PAPER = {
     "synthesis.weights.background": 1.5,
     "synthesis.weights.self_reconstruction": 0.0,
     "synthesis.weights.self_reconstruction_lesion": 0.0,
+    "generation.map_quantile": 0.0,
     "augmentation.intensity": 0.0,
     "runtime.augment": False,
     "runtime.ema_decay": 0.0,
@@ -119,6 +120,7 @@ _SMALL = {
     "synthesis.weights.lesion": 5.0,
     "synthesis.discriminator_learning_rate": 5e-4,
     "generation.dice_threshold": 0.7,
+    "generation.map_blur": 1.5,
     "runtime.ema_decay": 0.99,
 }
 

@@ -108,7 +108,12 @@ def workdir(real, config, tmp_path_factory):
 
 def tiny(config):
     """The configuration with networks that are built and trained fast, for two steps; filters that let all pass."""
-    filters = {"generation__batch_size": 4, "generation__mask_error": 1.0, "generation__dice_threshold": 0.0}
+    filters = {
+        "generation__batch_size": 4,
+        "generation__mask_error": 1.0,
+        "generation__map_quantile": 0.0,
+        "generation__dice_threshold": 0.0,
+    }
     fast = {
         "synthesis__pretrained_lesion": True,
         "synthesis__residual_blocks": 0,

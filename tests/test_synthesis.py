@@ -1,6 +1,7 @@
 """Samples made by trained (for a step or two) generators, the data set of them, and the scores of segmenters on it."""
 
 import collections
+import dataclasses
 import itertools
 
 import numpy as np
@@ -22,6 +23,7 @@ CONFIG = fakes.tiny_config(
     **fakes.short_runs(steps=2, interval=2),
     generation__batch_size=4,
     generation__mask_error=1.0,
+    generation__map_quantile=0.0,
     generation__dice_threshold=0.0,
     generation__structure_threshold=0.3,
 )
@@ -117,8 +119,26 @@ def test_the_lesion_filter_keeps_what_the_segmenters_agree_with(workdir, prepare
     counts = collections.Counter()
     kept = list(generation(workdir, prepared_data, generation__dice_threshold=0.2).block(0, counts))
     assert all(np.mean(s["dice"]) >= 0.2 for s in kept)
-    assert counts["drawn"] == 32 >= counts["closed"] >= counts["labelled"] == counts["synthesised"]
+    assert counts["drawn"] == 32 >= counts["closed"] == counts["typical"] >= counts["labelled"] == counts["synthesised"]
     assert counts["synthesised"] >= counts["kept"] == len(kept)
+
+
+def test_the_map_filter_keeps_maps_that_are_like_real_ones(workdir, prepared_data, unfiltered):
+    every = {s["seed"]: s for s in unfiltered.block(0, collections.Counter())}
+    assert all(np.isnan(sample["map_similarity"]) for sample in every.values())
+    filtering = generation(workdir, prepared_data, generation__map_quantile=0.05)
+    # Maps after two steps of training are like no real one: half of them are taken here.
+    maps = np.stack([sample["structure"][..., 0] for sample in every.values()])
+    similarities = dict(zip(every, filtering._map_filter.similarities(maps), strict=True))
+    least = float(np.median(list(similarities.values())))
+    filtering._map_filter = dataclasses.replace(filtering._map_filter, least=least)
+    counts = collections.Counter()
+    kept = {s["seed"]: s for s in filtering.block(0, counts)}
+    assert set(kept) == {draw for draw, similarity in similarities.items() if similarity >= least}
+    assert 0 < len(kept) < len(every)
+    assert counts["closed"] > counts["typical"] >= counts["labelled"]
+    for draw, sample in kept.items():
+        assert sample["map_similarity"] == pytest.approx(similarities[draw], abs=1e-5)
 
 
 def test_labels_without_a_lesion_are_thinned_and_nothing_else_changes(workdir, prepared_data, unfiltered):

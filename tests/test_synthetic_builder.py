@@ -52,7 +52,7 @@ class Generation:
         for draw in range(4 * number, 4 * number + 4):
             if draw == self.fails_at:
                 raise RuntimeError("generator failed")
-            counts.update(drawn=1, closed=1, labelled=1, synthesised=1)
+            counts.update(drawn=1, closed=1, typical=1, labelled=1, synthesised=1)
             if draw % (number + 2):
                 counts["kept"] += 1
                 yield self.example(draw)
@@ -73,6 +73,7 @@ class Generation:
             "label_source": "case:3",
             "label_transform": np.arange(8, dtype=np.float32),
             "mask_error": 0.01,
+            "map_similarity": 0.8,
             "dice": np.linspace(0, 1, 4, dtype=np.float32),
         }
 

@@ -39,6 +39,7 @@ _SETTINGS = {
     "synthesis.class_weights": "1,1,1,1,1",
     "generation.batch_size": 8,
     "generation.mask_error": 1.0,
+    "generation.map_quantile": 0.0,
     "generation.dice_threshold": 0.0,
     **{f"{stage}.batch_size": 2 for stage in STAGES},
 }

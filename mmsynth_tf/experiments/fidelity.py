@@ -79,7 +79,8 @@ class _Fidelity:
     def acceptance(self) -> Iterator[Record]:
         """What the filters of each synthetic set let through, from its record."""
         for data in self.request.synthetic:
-            generation = data.record["generation"]
+            # Earlier versions had no filter by likeness to real maps.
+            generation = {"map_acceptance": 1.0, **data.record["generation"]}
             for name in fidelity_tables.ACCEPTANCE:
                 yield {"test_data": data_name(data), "split": "train", "metric": name, "value": generation[name]}
 

@@ -10,7 +10,14 @@ from mmsynth_tf.reports import report
 
 ACCURACY = "classifier accuracy"
 # From the record of a synthetic data set.
-ACCEPTANCE = ("drawn", "structure_acceptance", "synthesised", "lesion_acceptance", "passed_lesion_filter")
+ACCEPTANCE = (
+    "drawn",
+    "structure_acceptance",
+    "map_acceptance",
+    "synthesised",
+    "lesion_acceptance",
+    "passed_lesion_filter",
+)
 
 _BY_MODALITY = (
     set_distances.FRECHET_DISTANCE,
@@ -107,4 +114,8 @@ def _acceptance(rows: Sequence[Record]) -> report.Table:
     values = {(name_of(row), row["metric"]): row["value"] for row in rows}
     lines = [[name, *(values[name, metric] for metric in ACCEPTANCE)] for name in names]
     header = ["set", *(metric.replace("_", " ") for metric in ACCEPTANCE)]
-    return report.Table(header, lines, "What the filters of generation let through: Algorithm 3, then the segmenters.")
+    return report.Table(
+        header,
+        lines,
+        "What the filters of generation let through: Algorithm 3, likeness to real maps, then the segmenters.",
+    )

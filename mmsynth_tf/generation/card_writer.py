@@ -105,11 +105,14 @@ def _source_cells(record: Mapping[str, Any]) -> list[str]:
 
 
 def _filter_table(generation: Mapping[str, Any]) -> Table:
-    settings = generation["settings"]
+    settings, closed = generation["settings"], generation["passed_structure_filter"]
+    typical = generation.get("passed_map_filter", closed)  # Earlier versions had no such filter.
     rows = [
         ["maps: closed outline (Algorithm 3)", f"mean abs(m' - m) ≤ {settings['mask_error']}", generation["drawn"],
-         generation["passed_structure_filter"]],
-        ["labels: inside the head", "", generation["passed_structure_filter"], generation["found_label"]],
+         closed],
+        ["maps: as like a real map as real ones are", f"all but {settings.get('map_quantile', 0):g} of these", closed,
+         typical],
+        ["labels: inside the head", "", typical, generation["found_label"]],
         ["labels: with a lesion, and a share of the others", f"{settings.get('keep_without_lesion', 1):g}",
          generation["found_label"], generation["synthesised"]],
         ["slices: segmenters agree with the label", f"mean Dice ≥ {settings['dice_threshold']}",

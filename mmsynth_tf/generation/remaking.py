@@ -125,7 +125,9 @@ def _refuse_other_weights(recorded: Mapping[str, Any], path: pathlib.Path, workd
 def _recorded_config(recorded: Mapping[str, Any]) -> configs.Config:
     parts = {"generation": recorded["settings"], "augmentation": recorded["augmentation"]}
     values = {f"{part}.{name}": value for part, settings in parts.items() for name, value in settings.items()}
-    return config_tree.override(configs.Config(), {**values, "runtime.seed": recorded["seed"]})
+    # Earlier versions had no such filter, and say nothing of it.
+    earlier = {"generation.map_quantile": 0.0}
+    return config_tree.override(configs.Config(), {**earlier, **values, "runtime.seed": recorded["seed"]})
 
 
 def _changes(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:

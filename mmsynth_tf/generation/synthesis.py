@@ -14,6 +14,7 @@ import tensorflow as tf
 from mmsynth_tf import __version__, checkpoints, commands, configs, constants, prepared, run_records, training
 from mmsynth_tf.generation import contour_filter, generators
 from mmsynth_tf.generation.label_pool import LabelPool
+from mmsynth_tf.generation.map_filter import MapFilter
 from mmsynth_tf.measures import metrics
 from mmsynth_tf.models import contrast, fusion
 from mmsynth_tf.parallel import map_in_order
@@ -38,7 +39,8 @@ class Generation:
 
     Args:
       workdir: holds the trained stages.
-      labels_from: prepared data set whose training labels are placed into the maps.
+      labels_from: prepared data set whose training labels are placed into the maps, and with whose maps these are
+        compared.
       config: its `generation`, `augmentation` and `runtime.seed` are used; the rest comes from the work directory.
 
     Attributes:
@@ -61,7 +63,9 @@ class Generation:
             differing = prepared.geometry_differences(stage_config.data, self.data, "the synthesis stage")
             if differing:
                 raise training.WorkDirError(f"The {stage} stage in {workdir} does not fit: {'; '.join(differing)}.")
-        self._pool = LabelPool.of(label_data)
+        self._pool, self._map_filter = LabelPool.of(label_data), None
+        if config.generation.map_quantile > 0:
+            self._map_filter = MapFilter.of(label_data, structure_config.structure_map, config.generation)
         self.settings, self._augmentation, self._seed = config.generation, config.augmentation, config.runtime.seed
         self.draws_per_block = _BATCHES_PER_BLOCK * self.settings.batch_size
         self.identity = {
@@ -101,14 +105,16 @@ class Generation:
         return None
 
     def _batches(self, block: int, counts: collections.Counter) -> Iterator[list[Row]]:
-        """Maps that passed Algorithm 3, each with a label that fits; all batches but a block's last are full."""
+        """Maps that passed their filters, each with a label that fits; all batches but a block's last are full."""
         size, waiting = self.settings.batch_size, []
         # While a thread filters the maps of a batch, the networks are busy with the batch before.
-        for maps in map_in_order(self._with_mask_errors, self._drawn_maps(block), workers=1):
+        for maps in map_in_order(self._judged, self._drawn_maps(block), workers=1):
             closed = maps["mask_error"] <= self.settings.mask_error
+            typical = closed & self._typical(maps["map_similarity"])
             table = {**maps, **self._place_labels(maps)}
-            chosen = closed & table.pop("found")
-            counts.update(drawn=size, closed=int(closed.sum()), labelled=int(chosen.sum()))
+            chosen = typical & table.pop("found")
+            numbers = {"closed": closed, "typical": typical, "labelled": chosen}
+            counts.update(drawn=size, **{name: int(rows.sum()) for name, rows in numbers.items()})
             chosen &= table.pop("wanted")
             waiting += [{name: values[row] for name, values in table.items()} for row in np.flatnonzero(chosen)]
             while len(waiting) >= size:
@@ -124,11 +130,19 @@ class Generation:
             structure, background = (t.numpy().astype(np.uint8) for t in self._sample_maps(tf.constant(numbers)))
             yield {"seed": numbers, "structure": structure, "background": background}
 
-    def _with_mask_errors(self, maps: Row) -> Row:
+    def _judged(self, maps: Row) -> Row:
+        """Adds what the filters of maps go by."""
         structure, background = maps["structure"], maps["background"]
         errors = contour_filter.mask_errors(structure[..., 0], background[..., 0], self.settings.filter_blur)
         # Edges outside the head would be drawn into the empty background.
-        return {**maps, "structure": structure * (1 - background), "mask_error": errors}
+        structure = structure * (1 - background)
+        similarities = np.full(errors.shape, np.nan, np.float32)
+        if self._map_filter:
+            similarities = self._map_filter.similarities(structure[..., 0])
+        return {**maps, "structure": structure, "mask_error": errors, "map_similarity": similarities}
+
+    def _typical(self, similarities: np.ndarray) -> np.ndarray:
+        return similarities >= self._map_filter.least if self._map_filter else np.ones(similarities.shape, bool)
 
     @tf.function(autograph=False)
     def _sample_maps(self, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -237,6 +251,7 @@ class Generation:
             "label_source": self._pool.sources[int(sample["label_choice"])],
             "label_transform": sample["label_transform"],
             "mask_error": sample["mask_error"],
+            "map_similarity": sample["map_similarity"],
             "dice": sample["dice"].astype(np.float32),
         }
 
@@ -248,11 +263,14 @@ def case_id(draw: int) -> str:
 
 def acceptance(counts: Mapping[str, int]) -> dict[str, int | float]:
     """What the filters let through of whole blocks, for records, from the counts of `Generation.block`."""
-    drawn, closed, synthesised, kept = (counts.get(name, 0) for name in ("drawn", "closed", "synthesised", "kept"))
+    names = ("drawn", "closed", "typical", "synthesised", "kept")
+    drawn, closed, typical, synthesised, kept = (counts.get(name, 0) for name in names)
     return {
         "drawn": drawn,
         "passed_structure_filter": closed,
         "structure_acceptance": closed / max(drawn, 1),
+        "passed_map_filter": typical,
+        "map_acceptance": typical / max(closed, 1),
         "found_label": counts.get("labelled", 0),
         "synthesised": synthesised,
         "passed_lesion_filter": kept,
@@ -271,8 +289,9 @@ def require_progress(counts: Mapping[str, int], settings: configs.GenerationConf
     rates = acceptance(counts)
     raise GenerationError(
         f"Gave up after {rates['drawn']} draws with {rates['passed_lesion_filter']} samples: "
-        f"{rates['structure_acceptance']:.1%} of the maps pass Algorithm 3 and {rates['lesion_acceptance']:.1%} of the "
-        "samples pass the lesion filter. Train longer, or relax --config.generation.mask_error or "
+        f"{rates['structure_acceptance']:.1%} of the maps pass Algorithm 3, {rates['map_acceptance']:.1%} of these are "
+        f"enough like real maps, and {rates['lesion_acceptance']:.1%} of the samples pass the lesion filter. Train "
+        "longer, or relax --config.generation.mask_error, --config.generation.map_quantile or "
         "--config.generation.dice_threshold."
     )
 

@@ -75,10 +75,13 @@ def filter_table(sets: Mapping[str, Mapping]) -> report.Table:
     """
     rows = []
     for name, made in sets.items():
-        settings = made["settings"]
+        settings, closed = made["settings"], made["passed_structure_filter"]
+        typical = made.get("passed_map_filter", closed)  # Earlier versions had no such filter.
         rows += [
             [name, "structure filter (Algorithm 3)", f"mean |m'-m| ≤ {settings['mask_error']}", made["drawn"],
-             made["passed_structure_filter"], f"{made['structure_acceptance']:.1%}"],
+             closed, f"{made['structure_acceptance']:.1%}"],
+            [name, "map filter (as like a real map as real ones are)", f"all but {settings.get('map_quantile', 0):g}",
+             closed, typical, f"{typical / max(closed, 1):.1%}"],
             [name, "lesion filter (segmenters)", f"Dice ≥ {settings['dice_threshold']}", made["synthesised"],
              made["passed_lesion_filter"], f"{made['lesion_acceptance']:.1%}"],
         ]  # fmt: skip

@@ -1,0 +1,119 @@
+"""Which generated structure maps are as much like a real one as the maps of an unseen patient are (beyond the paper).
+
+Algorithm 3 asks for a closed outline alone, which an outline that is no head passes as well. Here a map is compared
+with real ones: blurred, because no two share their finest edges, and by correlation with the most similar of them,
+mirrored or not. What is similar enough follows from real maps too, each compared with those of other patients.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf import commands, prepared
+from mmsynth_tf.configs import GenerationConfig, StructureMapConfig
+from mmsynth_tf.models import structure
+
+# Of more real maps than this, as many at equal distances; of larger maps, shrunken ones.
+_MOST_MAPS = 2_048
+_MOST_PIXELS = 64
+_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class MapFilter:
+    """Real maps and the least similarity to the nearest of them.
+
+    Attributes:
+      descriptions: float32 [N, D], of unit length; see `_describe`.
+      blur: sigma, pixels.
+      least: similarity from which a map is accepted, in [-1, 1].
+    """
+
+    descriptions: np.ndarray
+    blur: float
+    least: float
+
+    @classmethod
+    def of(
+        cls, data: prepared.PreparedData, structure_map: StructureMapConfig, settings: GenerationConfig
+    ) -> "MapFilter":
+        """The filter by the slices of a data set's training split, of every modality.
+
+        Raises:
+          PreparedDataError: the split is empty.
+          UserError: it has slices of one patient alone.
+        """
+        maps, patients = _real_maps(data, structure_map)
+        return cls.from_maps(maps, patients, settings.map_quantile, settings.map_blur)
+
+    @classmethod
+    def from_maps(cls, maps: np.ndarray, patients: Sequence[str], quantile: float, blur: float) -> "MapFilter":
+        """The filter by real maps.
+
+        Args:
+          maps: [N, H, W], binary {0, 1}.
+          patients: whose they are, N names.
+          quantile: share of the maps that are less like the nearest map of another patient than is asked for.
+          blur: sigma, pixels.
+
+        Raises:
+          UserError: there is one patient alone.
+        """
+        patients = np.asarray(patients)
+        if len(np.unique(patients)) < 2:
+            raise commands.UserError(
+                "--config.generation.map_quantile compares maps with those of other patients, and there are training "
+                "slices of one patient alone; give those of more, or 0 to leave this filter out."
+            )
+        own = _describe(maps, blur)
+        others = patients[:, None] != patients[None]
+        similarities = np.maximum(own @ own.T, _describe(maps[:, :, ::-1], blur) @ own.T)
+        nearest = np.where(others, similarities, -1.0).max(axis=1)
+        return cls(own, blur, float(np.quantile(nearest, quantile)))
+
+    def similarities(self, maps: np.ndarray) -> np.ndarray:
+        """How similar the nearest real map is, mirrored or not: [B, H, W] to float32 [B] in [-1, 1]."""
+        both = (_describe(versions, self.blur) for versions in (maps, maps[:, :, ::-1]))
+        return np.maximum(*((descriptions @ self.descriptions.T).max(axis=1) for descriptions in both))
+
+
+def _describe(maps: np.ndarray, blur: float) -> np.ndarray:
+    """Blurred and shrunken maps whose products are correlations: [N, H, W] to float32 [N, D]."""
+    height, width = maps.shape[1:]
+    shrinkage = min(1.0, _MOST_PIXELS / max(height, width))
+    size = max(1, round(shrinkage * width)), max(1, round(shrinkage * height))
+    pixels = []
+    for edges in maps:
+        blurred = np.ascontiguousarray(edges, dtype=np.float32)
+        if blur:
+            blurred = cv2.GaussianBlur(blurred, (0, 0), blur)
+        pixels.append(cv2.resize(blurred, size, interpolation=cv2.INTER_AREA).ravel())
+    deviations = np.stack(pixels) - np.mean(pixels, axis=1, keepdims=True)
+    # A map without edges is like no other.
+    return deviations / np.maximum(np.linalg.norm(deviations, axis=1, keepdims=True), 1e-6)
+
+
+def _real_maps(data: prepared.PreparedData, config: StructureMapConfig) -> tuple[np.ndarray, list[str]]:
+    """uint8 [N, H, W] maps of slices at equal distances among all of every modality, and N patients."""
+    slices = data.slices("train").map(lambda x: {name: x[name] for name in ("image", "available", "patient_id")})
+    count = int(slices.reduce(0, lambda total, x: total + tf.reduce_sum(tf.cast(x["available"], tf.int32))))
+    chosen = np.unique(np.linspace(0, count - 1, min(count, _MOST_MAPS)).round().astype(int))
+
+    @tf.function(autograph=False)
+    def extract(image: tf.Tensor) -> tf.Tensor:
+        background = structure.background_mask(image, config.background_threshold, config.background_expand)
+        return tf.cast(structure.structure_map(image, config, background)[..., 0], tf.uint8)
+
+    maps, patients, first = [], [], 0
+    for batch in slices.batch(_BATCH).as_numpy_iterator():
+        rows, modalities = np.nonzero(batch["available"])
+        wanted = chosen[(chosen >= first) & (chosen < first + len(rows))] - first
+        first += len(rows)
+        if len(wanted):
+            images = batch["image"][rows[wanted], modalities[wanted]].astype(np.float32)
+            maps.append(extract(tf.constant(images)).numpy())
+            patients += [name.decode() for name in batch["patient_id"][rows[wanted]]]
+    return np.concatenate(maps), patients
