@@ -105,7 +105,7 @@ class GenerationConfig:
     max_tries: int = setting(50, "Draws per wanted sample before giving up with an error.")
     filter_blur: float = setting(0.8, "Sigma of Algorithm 3's 3 x 3 Gaussian blur, pixels; at least 0.3 closes gaps.")
     map_quantile: float = setting(
-        0.05,
+        0.1,
         "Maps less like the most similar real map than all but this share of real maps are like another patient's are "
         "dropped; 0 keeps all. Paper: none.",
     )

@@ -16,7 +16,7 @@ from mmsynth_tf.models import contrast, fusion, pairs, passes, structure, struct
 from mmsynth_tf.models.stage import Batch
 
 # Independent random streams of a step.
-_TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _PAIRS, _NOISE, _CODE, _CONTRAST = range(9)
+_TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _PAIRS, _NOISE, _CODE, _CONTRAST, _JUDGED = range(10)
 
 
 class SliceSource:
@@ -140,6 +140,9 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
             "pair_source": pair_source,
             "pair_target": pair_target,
             "noise": tf.random.stateless_uniform(background.shape, _seed(config, step, _NOISE)),
+            "judged_contrast": tf.random.stateless_uniform(
+                [size, 3 * n + pair_source.shape[1], 2], _seed(config, step, _JUDGED)
+            ),
             "contrast": contrast.draw(
                 [size, n, contrast.size(config.data.num_classes)], _seed(config, step, _CONTRAST)
             ),

@@ -221,6 +221,11 @@ class SynthesisConfig(StageConfig):
         "Every this many-th of a step's rows goes through all of the method; the others are only rebuilt from their "
         "own maps and labels, which costs a fraction. Paper: 1.",
     )
+    reconstruction_blur: float = setting(
+        0.0,
+        "Sigma of a Gaussian blur of both slices before one that was made from its own map is compared, pixels, which "
+        "leaves the finest texture to the discriminator; lesions are compared as they are. Paper 0, none.",
+    )
     triples_per_slice: int = setting(
         1, "Modality triples (i; j, k) drawn a slice to estimate the pair sums; 0 computes the exact sums."
     )
@@ -260,6 +265,11 @@ class SynthesisConfig(StageConfig):
         False,
         "The modality class is judged from features of its own, normalised by instance, not from those that judge "
         "real or fake: modalities become more distinct.",
+    )
+    judged_intensity: float = setting(
+        0.0,
+        "The discriminator of slices sees all of them, real or not, in other contrasts: gamma between exp(-v) and "
+        "exp(v), darker by a share of up to v / 2, so that a modality is not judged by its brightness. Paper 0.",
     )
     softmax_class: bool = setting(True, "Modality class by softmax cross-entropy; paper: squared error on the class.")
     mean_filter_init: bool = setting(False, "Generators start as mean filters (paper §3.1).")

@@ -172,6 +172,7 @@ def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 
         "pair_source": source,
         "pair_target": target,
         "noise": tf.constant(rng.uniform(size=shape), tf.float32),
+        "judged_contrast": tf.constant(rng.uniform(size=(batch_size, 3 * n + source.shape[1], 2)), tf.float32),
         "contrast": tf.constant(
             rng.standard_normal((batch_size, n, contrast.size(config.data.num_classes))), tf.float32
         ),

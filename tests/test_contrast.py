@@ -113,3 +113,17 @@ def test_training_moves_the_scale_and_evaluation_does_not(batch):
     assert not model.contrast_scale.presence.numpy().any()
     model.forward(batch, training=True)
     assert model.contrast_scale.presence.numpy()[:, 0].all()
+
+
+def test_other_contrasts_keep_black_black_and_have_bounded_gradients(rng):
+    images = tf.constant(np.concatenate([np.zeros((1, 4, 4, 1)), rng.uniform(size=(1, 4, 4, 1))]), tf.float32)
+    draws = tf.reshape(tf.constant([0.0, 0.9]), [2, 1, 1, 1])
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        varied = contrast.vary(images, draws, draws, 0.7)
+    assert not np.any(varied[0])
+    assert np.all(varied[1] <= 1.0)
+    assert np.all(np.abs(tape.gradient(varied, images)) < 20)
+    expected = images[1] ** np.exp(0.7 * 0.8) * (1 - 0.35 * 0.9)
+    np.testing.assert_allclose(varied[1], np.where(images[1] < 0.01, varied[1], expected), rtol=1e-4)
+    np.testing.assert_allclose(contrast.vary(images, draws, draws, 0.0), images, atol=1e-6)

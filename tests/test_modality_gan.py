@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import constants
-from mmsynth_tf.models import contrast, fusion, modality_losses
+from mmsynth_tf.models import contrast, fusion, modality_losses, structure
 from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.passes import one_pass
 from tests import fakes, oracle, training_checks
@@ -165,6 +165,52 @@ def test_no_other_term_moves_the_lesion_processors(prober, batch):
 @pytest.mark.parametrize("design", constants.LESION_DESIGNS)
 def test_every_variable_has_a_gradient(batch, design):
     training_checks.assert_no_idle_variable(build(tiny_config(lesion_design=design)), batch)
+
+
+def test_the_discriminator_sees_every_slice_in_a_contrast_of_its_own(rng):
+    config = tiny_config(judged_intensity=0.7, discriminator_normalization=constants.NONE)
+    plain = build(tiny_config(discriminator_normalization=constants.NONE))
+    model, batch = build(config), fakes.synthesis_batch(rng, config)
+    for ours, theirs in zip(model.networks.values(), plain.networks.values(), strict=True):
+        ours.set_weights(theirs.get_weights())
+    # In the middle gamma is 1; without darkening nothing changes.
+    unchanged = np.stack(np.broadcast_arrays(0.5, np.zeros(batch["judged_contrast"].shape[:2])), axis=-1)
+    as_they_are = {**batch, "judged_contrast": tf.constant(unchanged, tf.float32)}
+    expected = terms_of(plain, batch)
+    training_checks.assert_terms_close(terms_of(model, as_they_are), expected)
+
+    n, pairs = 3, batch["pair_source"].shape[1]
+    groups = {
+        "real": (0, n, {"discriminator_real", "discriminator_class"}),
+        "translated": (n, pairs, {"discriminator_translated", "translation_adversarial", "translation_class"}),
+        "fake": (
+            n + pairs,
+            n,
+            {"discriminator_synthetic", "discriminator_class_synthetic", "adversarial", "adversarial_class"},
+        ),
+        "self": (2 * n + pairs, n, {"discriminator_self", "self_adversarial", "self_class"}),
+    }
+    for first, count, concerned in groups.values():
+        for j in range(first, first + count):
+            draws = unchanged.copy()
+            draws[:, j] = 0.9
+            terms = terms_of(model, {**batch, "judged_contrast": tf.constant(draws, tf.float32)})
+            changed = {name for name in terms if not np.isclose(terms[name], expected[name], rtol=1e-5)}
+            assert changed == concerned
+
+
+def test_the_finest_texture_of_slices_from_their_own_maps_can_be_left_to_the_discriminator(rng):
+    config = tiny_config(reconstruction_blur=1.0)
+    model, batch = build(config), fakes.synthesis_batch(rng, config)
+    tensors = model.forward(batch, training=False)
+    terms = model.loss_terms(batch, tensors)
+    made = tensors["self_reconstructed"]
+    blurred = [[structure.gaussian_blur(x[:, i], 1.0) for i in range(3)] for x in (batch["image"], made)]
+    expected = sum(oracle.norm(x, y) for x, y in zip(*blurred, strict=True))
+    np.testing.assert_allclose(terms["self_reconstruction"], expected, rtol=1e-4)
+    inside = tf.cast(batch["label"] > 0, tf.float32)
+    lesion = sum(oracle.norm((inside * (batch["image"] - made))[:, i]) for i in range(3))
+    np.testing.assert_allclose(terms["self_reconstruction_lesion"], lesion, rtol=1e-4)
 
 
 def test_in_pretraining_slices_are_only_rebuilt_from_their_own_maps(batch):

@@ -3,15 +3,17 @@
 import numpy as np
 import tensorflow as tf
 
+from mmsynth_tf.models import contrast
+
 keras = tf.keras
 
 _FILTERS = (16, 32, 64, 64)
 _BATCH = 32
 _SHUFFLE = 1_024
 _LEARNING_RATE = 1e-3
-# Gamma and brightness of training slices vary by factors up to exp(±0.7) and down to 0.65: with the contrasts of a few
-# patients as they are, a network learns those, and takes most FLAIR slices of other patients for something else.
-_GAMMA, _DARKEST = 0.7, 0.65
+# Of training slices: with the contrasts of a few patients as they are, a network learns those, and takes most FLAIR
+# slices of other patients for something else.
+_CONTRAST_STRENGTH = 0.7
 
 
 def build(image_size: tuple[int, int], num_modalities: int) -> keras.Model:
@@ -68,7 +70,7 @@ def _vary(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Slices [B, H, W, 1] in other contrasts, half of them mirrored."""
     shape = [tf.shape(images)[0], 1, 1, 1]
     gamma, darkening, mirrored = (tf.random.stateless_uniform(shape, seed + i) for i in range(3))
-    images = images ** tf.exp(_GAMMA * (2.0 * gamma - 1.0)) * (1.0 - (1.0 - _DARKEST) * darkening)
+    images = contrast.vary(images, gamma, darkening, _CONTRAST_STRENGTH)
     return tf.where(mirrored < 0.5, images[:, :, ::-1], images)
 
 

@@ -12,6 +12,7 @@ from mmsynth_tf.models import losses
 
 _DECAY = 0.99
 _SMALLEST_DEVIATION = 0.02
+_DARKEST_RAISED = 0.01
 
 
 def size(num_classes: int) -> int:
@@ -32,6 +33,20 @@ def draw(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
       seed: int [2], stateless seed.
     """
     return tf.random.stateless_truncated_normal(shape, seed)
+
+
+def vary(images: tf.Tensor, gamma: tf.Tensor, darkening: tf.Tensor, strength: float) -> tf.Tensor:
+    """Slices in other contrasts, as other scanners might show them.
+
+    Args:
+      images: float32 [..., H, W, 1] in [0, 1]; 0 stays 0.
+      gamma: [..., 1, 1, 1] in [0, 1): intensities are raised to exp(-strength) up to exp(strength).
+      darkening: [..., 1, 1, 1] in [0, 1): and made darker by this share of strength / 2.
+      strength: 0 changes nothing.
+    """
+    # Near 0 a power below 1 has no bounded gradient.
+    powers = tf.maximum(images, _DARKEST_RAISED) ** tf.exp(strength * (2.0 * gamma - 1.0))
+    return tf.where(images < _DARKEST_RAISED, images, powers) * (1.0 - 0.5 * strength * darkening)
 
 
 def describe(

@@ -29,6 +29,8 @@ class ModalityGAN(StageModel):
       `pair_source` and `pair_target`: int32 [B, P], the ordered modality pairs of the step; runs of
         `pairs.run_length` share their source.
       `noise`: float32 [B, H, W, 1] uniform in [0, 1), where the configuration fuses noise.
+      `judged_contrast`: float32 [B, 3 n + P, 2] uniform in [0, 1), where slices are judged in other contrasts: a draw
+        for every slice of a row that D_M sees; see `contrast.vary`.
       `contrast`: float32 [B, n, S] standard normal, where contrast is a condition: what synthesis is to have, in
         standard deviations from the mean of real slices; see `contrast.py`.
     """
@@ -233,7 +235,7 @@ class ModalityGAN(StageModel):
             "self_reconstructed": self_reconstructed[0] if self_reconstructed else None,
             "cycled": cycled,
             "fake_translated": fake_translated,
-            **self._judge(judged, training),
+            **self._judge(judged, every_row, training),
             "code_scores": codes_judged[0],
             "fusion_code_scores": codes_judged[1],
         }
@@ -243,15 +245,29 @@ class ModalityGAN(StageModel):
         real = batch["image"]
         (own,) = self._encode(self.fusion_encoder, [self._own_fused_input(batch)], training)
         (made,) = self._decode([(own, self._modalities(real), self._real_contrast(batch, training))], training)
-        return {"self_reconstructed": made, **self._judge({"real": real, "self": made}, training)}
+        return {"self_reconstructed": made, **self._judge({"real": real, "self": made}, batch, training)}
 
-    def _judge(self, slices: dict[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
-        """What D_M says of slices [B, n, H, W, 1]: for each name `<name>_scores` and `<name>_classes`."""
-        judged = passes.one_pass(self.discriminator, list(slices.values()), training)
+    def _judge(self, slices: dict[str, tf.Tensor], batch: Batch, training: bool) -> dict[str, tf.Tensor]:
+        """What D_M says of slices [B, k, H, W, 1]: for each name `<name>_scores` and `<name>_classes`."""
+        shown = list(slices.values())
+        if self.config.judged_intensity:
+            shown = self._varied(shown, batch["judged_contrast"])
+        judged = passes.one_pass(self.discriminator, shown, training)
         named = {}
         for name, (scores, classes) in zip(slices, judged, strict=True):
             named |= {f"{name}_scores": scores, f"{name}_classes": classes}
         return named
+
+    def _varied(self, groups: list[tf.Tensor], draws: tf.Tensor) -> list[tf.Tensor]:
+        """Groups of slices [B, k, H, W, 1] in other contrasts, every slice by a draw of its own of [rows, J, 2]."""
+        varied, first = [], 0
+        for slices in groups:
+            rows, k = slices.shape[:2]
+            own = draws if rows == draws.shape[0] else self._thinned(draws)
+            gamma, darkening = tf.unstack(own[:, first : first + k, :, None, None, None], axis=2)
+            varied.append(contrast.vary(slices, gamma, darkening, self.config.judged_intensity))
+            first += k
+        return varied
 
     def _shown(self, made: tf.Tensor) -> tf.Tensor:
         """What the translator gets to see of synthesis."""
