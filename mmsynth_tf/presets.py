@@ -152,12 +152,18 @@ _CPU = {
     "synthesis.discriminator_init_stddev": 0.0,
     "synthesis.discriminator_learning_rate": 1e-3,
     "synthesis.own_class_features": True,
+    "synthesis.judged_intensity": 0.7,
+    "synthesis.fusion_noise": True,
+    "synthesis.reconstruction_blur": 1.0,
     "synthesis.weights.discriminator_synthetic": 0.5,
     "synthesis.weights.discriminator_self": 0.5,
     "synthesis.weights.discriminator_translated": 0.05,
     "synthesis.weights.translation_adversarial": 0.1,
     "synthesis.weights.translation_class": 0.1,
+    "synthesis.weights.adversarial": 1.0,
     "synthesis.weights.adversarial_class": 1.0,
+    "synthesis.weights.lesion": 15.0,
+    "synthesis.weights.self_adversarial": 1.0,
     "synthesis.weights.self_class": 1.0,
 }
 
