@@ -126,7 +126,7 @@ def test_all_measures_leave_records_and_tables_and_say_what_is_missing(request_o
     rows = records.read_json(tmp_path / "evaluation" / "fidelity" / "records.json")
     assert {row["seed"] for row in rows if row["metric"] == "classifier accuracy"} == {3}
     assert {row["test_data"] for row in rows} == {"real", "synthetic"}
-    assert ["synthetic (train)", 20, 0.5, 10, 0.6, 6] in tables["acceptance"].rows
+    assert ["synthetic (train)", 20, 0.5, 0.75, 10, 0.6, 6] in tables["acceptance"].rows
 
 
 def test_what_was_measured_is_not_measured_again(request_on_fakes, monkeypatch):
