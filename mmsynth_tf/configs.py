@@ -106,8 +106,8 @@ class GenerationConfig:
     filter_blur: float = setting(0.8, "Sigma of Algorithm 3's 3 x 3 Gaussian blur, pixels; at least 0.3 closes gaps.")
     map_quantile: float = setting(
         0.1,
-        "Maps less like the most similar real map than all but this share of real maps are like another patient's are "
-        "dropped; 0 keeps all. Paper: none.",
+        "A generated map is dropped if its correlation with the most similar real map is below this quantile of the "
+        "correlations of real maps with the most similar one of another patient; 0 keeps all. Paper: none.",
     )
     map_blur: float = setting(3.0, "Sigma of the Gaussian blur before these maps are compared, pixels; 0 is none.")
     structure_threshold: float = setting(0.5, "Probability from which a generated pixel is an edge.")

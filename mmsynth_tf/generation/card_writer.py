@@ -110,8 +110,7 @@ def _filter_table(generation: Mapping[str, Any]) -> Table:
     rows = [
         ["maps: closed outline (Algorithm 3)", f"mean abs(m' - m) ≤ {settings['mask_error']}", generation["drawn"],
          closed],
-        ["maps: as like a real map as real ones are", f"all but {settings.get('map_quantile', 0):g} of these", closed,
-         typical],
+        ["maps: like a real one", f"quantile {settings.get('map_quantile', 0):g} of real ones", closed, typical],
         ["labels: inside the head", "", typical, generation["found_label"]],
         ["labels: with a lesion, and a share of the others", f"{settings.get('keep_without_lesion', 1):g}",
          generation["found_label"], generation["synthesised"]],

@@ -175,18 +175,14 @@ class ModalityLosses:
     def _self_terms(self, batch: Batch, t: Tensors) -> Terms:
         n, real, made = self.num_modalities, batch["image"], t["self_reconstructed"]
         lesion = tf.cast(batch["label"] > 0, tf.float32)
+        blurred = (structure.gaussian_blur(passes.merge(x), self.config.reconstruction_blur) for x in (real, made))
         return {
-            "self_reconstruction": n * losses.squared_error(self._blurred(real), self._blurred(made)),
+            "self_reconstruction": n * losses.squared_error(*blurred),
             "self_reconstruction_lesion": n * losses.squared_error(lesion * real, lesion * made),
             "self_adversarial": n * losses.least_squares_real_loss(t["self_scores"]),
             "self_class": n * self._own_class_loss(t["self_classes"]),
             "discriminator_self": n * losses.least_squares_fake_loss(t["self_scores"]),
         }
-
-    def _blurred(self, slices: tf.Tensor) -> tf.Tensor:
-        """Slices [B, n, H, W, 1] as they are compared: [B n, H, W, 1]."""
-        slices, sigma = passes.merge(slices), self.config.reconstruction_blur
-        return structure.gaussian_blur(slices, sigma) if sigma else slices
 
     def structure(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
         """‖f - f_g‖² of slices [B, n, H, W, 1]; away from the chosen lesion where its edges were erased from f."""

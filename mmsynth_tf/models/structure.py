@@ -80,7 +80,9 @@ def lesion_free_mask(label: tf.Tensor) -> tf.Tensor:
 
 
 def gaussian_blur(image: tf.Tensor, sigma: float) -> tf.Tensor:
-    """Blurs float32 [B, H, W, 1] with a Gaussian of `sigma` pixels, reflecting at the borders."""
+    """Blurs float32 [B, H, W, 1] with a Gaussian of `sigma` pixels, reflecting at the borders; 0 changes nothing."""
+    if not sigma:
+        return image
     radius = max(1, round(3.0 * sigma))
     offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
     kernel = tf.exp(-0.5 * (offsets / sigma) ** 2)
@@ -95,8 +97,7 @@ def _edge_strengths(image: tf.Tensor, blur: float) -> tuple[tf.Tensor, tf.Tensor
     gradients = tf.image.sobel_edges(tf.convert_to_tensor(image))  # [B, H, W, 1, 2], signed dy and dx.
     lowest = _scale_to_unit(tf.reduce_min(gradients, axis=-1))
     highest = _scale_to_unit(tf.reduce_max(gradients, axis=-1))
-    if blur:
-        lowest, highest = gaussian_blur(lowest, blur), gaussian_blur(highest, blur)
+    lowest, highest = gaussian_blur(lowest, blur), gaussian_blur(highest, blur)
     return _image_mean(lowest) - lowest, highest - _image_mean(highest)
 
 

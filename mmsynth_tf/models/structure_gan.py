@@ -146,9 +146,6 @@ class StructureGAN(StageModel):
         codes = mean + tf.exp(0.5 * log_var) * noise
         return {"flow": self.code_flow.negative_log_likelihood(self._whitened(codes))}
 
-    def _blurred(self, maps: tf.Tensor) -> tf.Tensor:
-        return structure.gaussian_blur(maps, self.reconstruction_blur) if self.reconstruction_blur else maps
-
     def observe(self, z: tf.Tensor) -> None:
         """Moves the code statistics towards those of a batch of codes of real maps, float32 [B, L]."""
         mean = losses.across_replicas(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(z, axis=0))
@@ -208,7 +205,9 @@ class StructureGAN(StageModel):
             "map_adversarial": losses.least_squares_real_loss(t["fake_scores"]),
             "moments": losses.moments_loss(t["z_mean"], t["z_log_var"]),
             "divergence": losses.divergence_loss(t["z_mean"], t["z_log_var"]),
-            "reconstruction": losses.squared_error(self._blurred(f), self._blurred(f_r)),
+            "reconstruction": losses.squared_error(
+                *(structure.gaussian_blur(x, self.reconstruction_blur) for x in (f, f_r))
+            ),
             "reconstruction_outside": losses.squared_error(f_r * m),
             "mask": losses.squared_error(m, t["mask"]),
             "mask_structure": losses.squared_error(f * t["mask"])

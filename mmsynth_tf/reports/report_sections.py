@@ -80,7 +80,7 @@ def filter_table(sets: Mapping[str, Mapping]) -> report.Table:
         rows += [
             [name, "structure filter (Algorithm 3)", f"mean |m'-m| ≤ {settings['mask_error']}", made["drawn"],
              closed, f"{made['structure_acceptance']:.1%}"],
-            [name, "map filter (as like a real map as real ones are)", f"all but {settings.get('map_quantile', 0):g}",
+            [name, "map filter (like a real one)", f"quantile {settings.get('map_quantile', 0):g} of real ones",
              closed, typical, f"{typical / max(closed, 1):.1%}"],
             [name, "lesion filter (segmenters)", f"Dice ≥ {settings['dice_threshold']}", made["synthesised"],
              made["passed_lesion_filter"], f"{made['lesion_acceptance']:.1%}"],
