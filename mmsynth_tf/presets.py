@@ -152,7 +152,7 @@ _CPU = {
     "synthesis.discriminator_init_stddev": 0.0,
     "synthesis.discriminator_learning_rate": 1e-3,
     "synthesis.own_class_features": True,
-    "synthesis.judged_intensity": 0.7,
+    "synthesis.judged_intensity": 1.0,
     "synthesis.fusion_noise": True,
     "synthesis.reconstruction_blur": 1.0,
     "synthesis.weights.discriminator_synthetic": 0.5,
@@ -161,10 +161,13 @@ _CPU = {
     "synthesis.weights.translation_adversarial": 0.1,
     "synthesis.weights.translation_class": 0.1,
     "synthesis.weights.adversarial": 1.0,
-    "synthesis.weights.adversarial_class": 1.0,
+    "synthesis.weights.adversarial_class": 3.0,
+    "synthesis.weights.structure": 3.0,
+    "synthesis.weights.structure_agreement": 3.0,
     "synthesis.weights.lesion": 15.0,
+    "synthesis.weights.self_structure": 9.0,
     "synthesis.weights.self_adversarial": 1.0,
-    "synthesis.weights.self_class": 1.0,
+    "synthesis.weights.self_class": 3.0,
 }
 
 PRESETS = {"default": {}, "paper": _PAPER, "cpu": _CPU, "demo": _DEMO}

@@ -158,6 +158,9 @@ class SynthesisLossWeights:
     adversarial_class: float = setting(0.3, "sum_i class(x_g,i) = i; authors 50.")
     code_adversarial: float = setting(0.1, "|FD(code_g)-1|^2 + |FD(code_i)|^2, two-way; authors 1.")
     structure: float = setting(1.0, "sum_i |f-f_g,i|^2; authors 15 (without effect in their code).")
+    structure_agreement: float = setting(
+        0.0, "sum_i |f_g,i-mean_j f_g,j|^2: the modalities of a sample should show the same edges; beyond the paper."
+    )
     lesion: float = setting(1.0, "sum_i |l-l_g,i|^2, lesion processors frozen; authors 1.")
     translation: float = setting(20.0, "sum_ij |x_g,i-x_gt,j,i|^2; authors 2.")
     code: float = setting(0.1, "|code_g-code_g,i|^2, authors 1.")
@@ -171,6 +174,7 @@ class SynthesisLossWeights:
         "sum_i |x_i-x_g,i|^2 from the map and label of x_i itself; authors' later version 5 + 5; 0 skips its pass.",
     )
     self_reconstruction_lesion: float = setting(500.0, "The same within the lesion, a few per cent of the slice.")
+    self_structure: float = setting(0.0, "The same of the structure maps of both; beyond the authors' versions.")
     self_adversarial: float = setting(0.3, "sum_i |d(x_g,i)-1|^2 of these slices.")
     self_class: float = setting(0.3, "sum_i class(x_g,i) = i of these slices.")
     discriminator_self: float = setting(1.0, "sum_i |d(x_g,i)|^2 of these slices, in the discriminator's loss.")

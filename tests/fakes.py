@@ -42,6 +42,9 @@ _TINY = {
     # Of the size of the others, so that a step moves weights by far less than their size.
     "synthesis.weights.self_reconstruction": 5.0,
     "synthesis.weights.self_reconstruction_lesion": 5.0,
+    # Not computed without a weight.
+    "synthesis.weights.self_structure": 1.0,
+    "synthesis.weights.structure_agreement": 1.0,
 }
 
 

@@ -158,7 +158,7 @@ class ModalityOracle:
 
     def _optional_terms(self) -> dict[str, tf.Tensor]:
         """Those that a configuration may do without."""
-        each, terms = range(self._n), {}
+        each, terms, weights = range(self._n), {}, self._model.config.weights
         if not self._model.config.pretrained_lesion:
             terms["lesion_supervised"] = sum(self._lesion(self._labels[i], self._x[i], i) for i in each)
         if self._model.step_losses.reconstructs_itself:
@@ -169,6 +169,13 @@ class ModalityOracle:
             terms["self_adversarial"] = sum(norm(self._d(made[i]), 1) for i in each)
             terms["self_class"] = sum(self._class(made[i], i) for i in each)
             terms["discriminator_self"] = sum(norm(self._d(made[i])) for i in each)
+            if weights.self_structure:
+                terms["self_structure"] = sum(
+                    norm(self._own_map(self._x[i], i), self._own_map(made[i], i)) for i in each
+                )
+        if weights.structure_agreement:
+            maps = [self._map(x, self._l, self._m) for x in self._x_g]
+            terms["structure_agreement"] = sum(norm(found, sum(maps) / self._n) for found in maps)
         return terms
 
     def _encode(self, image: tf.Tensor) -> tf.Tensor:
@@ -217,9 +224,16 @@ class ModalityOracle:
 
     def _structure(self, image: tf.Tensor) -> tf.Tensor:
         """‖f - f_g,i‖² outside the chosen lesion, whose edges f does not have."""
-        outside = tf.cast(self._l == 0, tf.float32)
-        f_g = structure.soft_structure_map(image, self._model.structure_map_config, self._m)
-        return norm(outside * self._f, outside * f_g)
+        return norm(tf.cast(self._l == 0, tf.float32) * self._f, self._map(image, self._l, self._m))
+
+    def _own_map(self, image: tf.Tensor, i: int) -> tf.Tensor:
+        """The soft map of x_i, or of a slice made from its map."""
+        return self._map(image, self._labels[i], self._batch["own_background"][:, i])
+
+    def _map(self, image: tf.Tensor, label: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
+        """The soft map of a slice outside its lesion."""
+        edges = structure.soft_structure_map(image, self._model.structure_map_config, background)
+        return tf.cast(label == 0, tf.float32) * edges
 
 
 def all_pairs(count: int) -> Pairs:

@@ -26,6 +26,7 @@ TRAINED_GENERATORS = {
     "adversarial_class": {FUSION, DECODER},
     "code_adversarial": {FUSION, IMAGE},
     "structure": {FUSION, DECODER},
+    "structure_agreement": {FUSION, DECODER},
     "lesion": {FUSION, DECODER},
     "translation": {FUSION, IMAGE, DECODER},
     "code": {FUSION, IMAGE, DECODER},
@@ -33,6 +34,7 @@ TRAINED_GENERATORS = {
     "background": {FUSION, DECODER},
     "self_reconstruction": {FUSION, DECODER},
     "self_reconstruction_lesion": {FUSION, DECODER},
+    "self_structure": {FUSION, DECODER},
     "self_adversarial": {FUSION, DECODER},
     "self_class": {FUSION, DECODER},
 }
@@ -45,6 +47,14 @@ TRAINED_DISCRIMINATORS = {
     "discriminator_self": {"discriminator"},
     "code_discriminator": {"feature_discriminator"},
 }
+# Of slices made from their own maps; the rows that are not full have these alone.
+OF_EVERY_ROW = (
+    *modality_losses.SELF_TERMS,
+    *modality_losses.SELF_STRUCTURE_TERMS,
+    "discriminator_self",
+    "discriminator_real",
+    "discriminator_class",
+)
 TRAINED_LESION = {"lesion_supervised": {"lesion_processor"}}
 TRAINED = {**TRAINED_GENERATORS, **TRAINED_DISCRIMINATORS, **TRAINED_LESION}
 
@@ -223,9 +233,8 @@ def test_in_pretraining_slices_are_only_rebuilt_from_their_own_maps(batch):
     whole = terms_of(model, batch)
     model.in_pretraining = True
     terms = terms_of(model, batch)
-    kept = {*modality_losses.SELF_TERMS, "discriminator_self", "discriminator_real", "discriminator_class"}
     assert set(terms) == set(model.terms)
-    training_checks.assert_terms_close(terms, {name: whole[name] if name in kept else 0.0 for name in terms})
+    training_checks.assert_terms_close(terms, {name: whole[name] if name in OF_EVERY_ROW else 0.0 for name in terms})
 
 
 def test_there_is_no_pretraining_without_self_reconstruction():
@@ -281,9 +290,8 @@ def test_rows_that_are_not_full_are_rebuilt_from_their_own_maps_alone(rng):
     config = tiny_config(full_every=2, batch_size=4)
     model, batch = build(config), fakes.synthesis_batch(rng, config, batch_size=4)
     rows = [ModalityOracle(model, row, oracle.drawn_pairs(row)).terms() for row in fakes.rows(batch)]
-    of_every_row = (*modality_losses.SELF_TERMS, "discriminator_self", "discriminator_real", "discriminator_class")
     every_row, full_rows = mean_of_rows(rows), mean_of_rows(rows[::2])
-    expected = full_rows | {name: every_row[name] for name in of_every_row}
+    expected = full_rows | {name: every_row[name] for name in OF_EVERY_ROW}
     training_checks.assert_terms_close(terms_of(model, batch), expected)
 
 

@@ -35,7 +35,9 @@ GENERATOR_TERMS = (
     "background",
 )
 CONTRAST_TERMS = ("contrast",)
+AGREEMENT_TERMS = ("structure_agreement",)
 SELF_TERMS = ("self_reconstruction", "self_reconstruction_lesion", "self_adversarial", "self_class")
+SELF_STRUCTURE_TERMS = ("self_structure",)
 DISCRIMINATOR_TERMS = (
     "discriminator_real",
     "discriminator_synthetic",
@@ -79,8 +81,14 @@ class ModalityLosses:
 
     @property
     def generator_terms(self) -> tuple[str, ...]:
-        with_contrast = CONTRAST_TERMS if self.contrast_scale else ()
-        return GENERATOR_TERMS + (SELF_TERMS if self.reconstructs_itself else ()) + with_contrast
+        weights, itself = self.config.weights, self.reconstructs_itself
+        return (
+            GENERATOR_TERMS
+            + (SELF_TERMS if itself else ())
+            + (SELF_STRUCTURE_TERMS if itself and weights.self_structure else ())
+            + (AGREEMENT_TERMS if weights.structure_agreement else ())
+            + (CONTRAST_TERMS if self.contrast_scale else ())
+        )
 
     @property
     def discriminator_terms(self) -> tuple[str, ...]:
@@ -160,6 +168,11 @@ class ModalityLosses:
             "code_pairs": losses.pairwise_squared_error(t["fake_code"][:, None]),
             "background": n * losses.squared_error(fake * background[:, None]),
             **({"contrast": self.contrast(batch, fake)} if self.contrast_scale else {}),
+            **(
+                {"structure_agreement": self._disagreement(batch, fake)}
+                if self.config.weights.structure_agreement
+                else {}
+            ),
         }
 
     def contrast(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
@@ -182,17 +195,38 @@ class ModalityLosses:
             "self_adversarial": n * losses.least_squares_real_loss(t["self_scores"]),
             "self_class": n * self._own_class_loss(t["self_classes"]),
             "discriminator_self": n * losses.least_squares_fake_loss(t["self_scores"]),
+            **({"self_structure": self._self_structure(batch, made)} if self.config.weights.self_structure else {}),
         }
 
     def structure(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
         """‖f - f_g‖² of slices [B, n, H, W, 1]; away from the chosen lesion where its edges were erased from f."""
-        n = self.num_modalities
-        repeated = {name: tf.repeat(batch[name], n, axis=0) for name in ("structure", "background", "fusion_label")}
-        found = structure.soft_structure_map(passes.merge(fake), self.structure_map, repeated["background"])
-        if not self.config.erase_under_label:
-            return losses.squared_error(repeated["structure"], found)
-        outside_lesion = structure.lesion_free_mask(repeated["fusion_label"])
-        return losses.squared_error(outside_lesion * repeated["structure"], outside_lesion * found)
+        wanted = self._away_from(batch["fusion_label"], batch["structure"])[:, None]
+        return losses.squared_error(wanted, self._soft_maps(fake, batch["fusion_label"], batch["background"]))
+
+    def _disagreement(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
+        """Σ_i ‖f_g,i - mean of all f_g,j‖² of slices [B, n, H, W, 1]."""
+        maps = self._soft_maps(fake, batch["fusion_label"], batch["background"])
+        return self.num_modalities * losses.squared_error(maps, tf.reduce_mean(maps, axis=1, keepdims=True))
+
+    def _self_structure(self, batch: Batch, made: tf.Tensor) -> tf.Tensor:
+        """Σ_i ‖f_i - f_g,i‖² of soft maps of real slices and of those made from their own maps, [B, n, H, W, 1]."""
+        label, background = passes.merge(batch["label"]), passes.merge(batch["own_background"])
+        maps = [self._soft_maps(images, label, background) for images in (batch["image"], made)]
+        return self.num_modalities * losses.squared_error(*maps)
+
+    def _soft_maps(self, images: tf.Tensor, label: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
+        """Soft structure maps [B, n, H, W, 1] of slices, away from lesions where edges are erased there.
+
+        Label and background are those of each slice, [B n, H, W, 1], or of each row, [B, H, W, 1].
+        """
+        slices = passes.merge(images)
+        label, background = (tf.repeat(x, slices.shape[0] // x.shape[0], axis=0) for x in (label, background))
+        maps = self._away_from(label, structure.soft_structure_map(slices, self.structure_map, background))
+        return tf.reshape(maps, images.shape)
+
+    def _away_from(self, label: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
+        """Maps [N, H, W, 1] without the edges under these labels, if the configuration erases them."""
+        return fusion.remove_lesion_edges(maps, label) if self.config.erase_under_label else maps
 
     def _cycle_consistency(self, cycled: tf.Tensor) -> tf.Tensor:
         """Σ_i Σ_j≠k ‖x_cr,j,i - x_cr,k,i‖², estimated from the step's pairs where they are a sample."""
