@@ -110,4 +110,8 @@ def _alone(convolution: Convolution) -> Callable[[], object]:
             outputs = tf.nn.conv2d(inputs, filters, stride, "SAME")
         return outputs, tape.gradient(outputs, [inputs, filters], gradient)
 
-    return passes
+    def finished() -> None:
+        passes()
+        tf.test.experimental.sync_devices()  # GPUs compute on after a call has returned.
+
+    return finished
