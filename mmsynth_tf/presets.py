@@ -155,6 +155,8 @@ _CPU = {
     "synthesis.judged_intensity": 1.0,
     "synthesis.fusion_noise": True,
     "synthesis.reconstruction_blur": 1.0,
+    "synthesis.translation_map_share": 0.9,
+    "synthesis.translation_background_weight": 0.02,
     "synthesis.weights.discriminator_synthetic": 0.5,
     "synthesis.weights.discriminator_self": 0.5,
     "synthesis.weights.discriminator_translated": 0.05,
