@@ -174,7 +174,7 @@ class SynthesisLossWeights:
         "sum_i |x_i-x_g,i|^2 from the map and label of x_i itself; authors' later version 5 + 5; 0 skips its pass.",
     )
     self_reconstruction_lesion: float = setting(500.0, "The same within the lesion, a few per cent of the slice.")
-    self_structure: float = setting(0.0, "The same of the structure maps of both; beyond the authors' versions.")
+    self_structure: float = setting(0.0, "sum_i |f_i-f_g,i|^2 of the structure maps of both; beyond the paper.")
     self_adversarial: float = setting(0.3, "sum_i |d(x_g,i)-1|^2 of these slices.")
     self_class: float = setting(0.3, "sum_i class(x_g,i) = i of these slices.")
     discriminator_self: float = setting(1.0, "sum_i |d(x_g,i)|^2 of these slices, in the discriminator's loss.")

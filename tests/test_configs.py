@@ -105,6 +105,7 @@ def test_the_paper_s_presets_follow_the_draft():
     assert config.synthesis.triples_per_slice == 0
     assert (config.synthesis.fusion_structure, config.synthesis.fusion_label) == (0.8, 0.2)
     # What is beyond the draft has no weight.
+    assert config.synthesis.weights.structure_agreement == config.synthesis.weights.self_structure == 0.0
     assert config.synthesis.weights.self_reconstruction == config.structure.weights.divergence == 0.0
     assert (config.segmentation.weights.dice, config.segmentation.weights.cross_entropy) == (0.0, 0.0)
 
