@@ -161,18 +161,13 @@ class ModalityLosses:
             # Two-way: codes of maps should look like codes of slices, and the reverse.
             "code_adversarial": losses.least_squares_real_loss(t["fusion_code_scores"])
             + n * losses.least_squares_fake_loss(t["code_scores"]),
-            "structure": n * self.structure(batch, fake),
             "lesion": n * losses.lesion_squared_error(one_hot, t["lesion_of_fake"], self.config.class_weights),
             "translation": n_pairs * losses.squared_error(translation_target, t["fake_translated"]),
             "code": n * losses.squared_error(t["shown_code"][:, None], t["fake_code"]),
             "code_pairs": losses.pairwise_squared_error(t["fake_code"][:, None]),
             "background": n * losses.squared_error(fake * background[:, None]),
             **({"contrast": self.contrast(batch, fake)} if self.contrast_scale else {}),
-            **(
-                {"structure_agreement": self._disagreement(batch, fake)}
-                if self.config.weights.structure_agreement
-                else {}
-            ),
+            **self.structure_terms(batch, fake),
         }
 
     def contrast(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
@@ -198,15 +193,18 @@ class ModalityLosses:
             **({"self_structure": self._self_structure(batch, made)} if self.config.weights.self_structure else {}),
         }
 
-    def structure(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
-        """‖f - f_g‖² of slices [B, n, H, W, 1]; away from the chosen lesion where its edges were erased from f."""
-        wanted = self._away_from(batch["fusion_label"], batch["structure"])[:, None]
-        return losses.squared_error(wanted, self._soft_maps(fake, batch["fusion_label"], batch["background"]))
+    def structure_terms(self, batch: Batch, fake: tf.Tensor) -> Terms:
+        """Σ_i ‖f - f_g,i‖² and, where it has a weight, Σ_i ‖f_g,i - mean of all f_g,j‖² of slices [B, n, H, W, 1].
 
-    def _disagreement(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
-        """Σ_i ‖f_g,i - mean of all f_g,j‖² of slices [B, n, H, W, 1]."""
-        maps = self._soft_maps(fake, batch["fusion_label"], batch["background"])
-        return self.num_modalities * losses.squared_error(maps, tf.reduce_mean(maps, axis=1, keepdims=True))
+        Away from the chosen lesion where its edges were erased from f.
+        """
+        n, label = self.num_modalities, batch["fusion_label"]
+        found = self._soft_maps(fake, label, batch["background"])
+        terms = {"structure": n * losses.squared_error(found, self._away_from(label, batch["structure"])[:, None])}
+        if self.config.weights.structure_agreement:
+            mean = tf.reduce_mean(found, axis=1, keepdims=True)
+            terms["structure_agreement"] = n * losses.squared_error(found, mean)
+        return terms
 
     def _self_structure(self, batch: Batch, made: tf.Tensor) -> tf.Tensor:
         """Σ_i ‖f_i - f_g,i‖² of soft maps of real slices and of those made from their own maps, [B, n, H, W, 1]."""
