@@ -111,6 +111,14 @@ class GenerationConfig:
     )
     map_blur: float = setting(3.0, "Sigma of the Gaussian blur before these maps are compared, pixels; 0 is none.")
     structure_threshold: float = setting(0.5, "Probability from which a generated pixel is an edge.")
+    transform_maps: bool = setting(
+        False, "Transform generated maps at random (`augmentation`), for structure stages that learn upright ones."
+    )
+    contrast: float = setting(
+        0.0,
+        "Show finished slices in other contrasts, each by itself: gamma between exp(-v) and exp(v), and up to v / 2 "
+        "darker; 0 is none. Paper: none.",
+    )
     dice_threshold: float = setting(
         0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
     )
@@ -130,6 +138,10 @@ class AugmentationConfig:
     translation: float = setting(0.04, "Largest shift, share of the image size.")
     flip: bool = setting(True, "Mirror left to right at random.")
     intensity: float = setting(0.0, "Change of contrast (slices only): gamma between exp(-v) and exp(v).")
+
+    def upright(self) -> "AugmentationConfig":
+        """The same without scaling, rotation and translation."""
+        return dataclasses.replace(self, scale=0.0, rotation=0.0, translation=0.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ stateless operations from (seed, step), so a run that is resumed at a step sees
 what an undisturbed one sees.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -93,6 +94,8 @@ def mixed_batches(source: SliceSource, config: Config, start_step: int = 0) -> t
 def structure_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
     """Batches for `StructureGAN` from step `start_step` on."""
     size, code_dim = config.structure.batch_size, structure_gan.code_dim(config.data.image_size, config.structure)
+    if config.structure.upright:
+        config = dataclasses.replace(config, augmentation=config.augmentation.upright())
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
         image = tf.gather(batch["image"], _draw_modality(size, config, step), batch_dims=1)

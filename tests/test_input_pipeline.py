@@ -170,6 +170,28 @@ def test_augmentation_moves_image_and_label_together_and_can_be_left_out(rng):
     assert not np.array_equal(moved["label"], marked["label"])
 
 
+def test_upright_maps_are_those_of_mirrored_slices_whatever_is_augmented(source):
+    wild = config_tree.override(CONFIG, {"augmentation.rotation": 90.0, "structure.upright": True})
+    upright = {
+        x.tobytes() for batch in take(input_pipeline.structure_batches(source, wild), 6) for x in batch["structure"]
+    }
+    images = np.concatenate([batch["image"] for batch in take(STAGES["segmentation"](source, still(CONFIG)), 20)])
+    images = images.reshape(-1, *images.shape[2:])
+    both = np.concatenate([images, images[:, :, ::-1]])
+    background = input_pipeline._background(both, CONFIG)
+    known = {x.tobytes() for x in structure.structure_map(both, CONFIG.structure_map, background).numpy()}
+    assert upright <= known
+    turned = config_tree.override(wild, {"structure.upright": False})
+    others = {
+        x.tobytes() for batch in take(input_pipeline.structure_batches(source, turned), 6) for x in batch["structure"]
+    }
+    assert not others <= known
+
+
+def still(config):
+    return config_tree.override(config, {"runtime.augment": False})
+
+
 def test_intensity_changes_contrast_but_not_the_background(rng):
     batch = fakes.unregistered_slices(rng, CONFIG, batch_size=2)
     config = configs.AugmentationConfig(scale=0.0, rotation=0.0, translation=0.0, flip=False, intensity=0.3)

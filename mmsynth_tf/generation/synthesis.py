@@ -133,13 +133,19 @@ class Generation:
     def _judged(self, maps: Row) -> Row:
         """Adds what the filters of maps go by."""
         structure, background = maps["structure"], maps["background"]
+        similarities = np.full(len(structure), np.nan, np.float32)
+        if self._map_filter:
+            similarities = self._map_filter.similarities((structure * (1 - background))[..., 0])
+        if self.settings.transform_maps:
+            moved = self._transform_maps(
+                tf.constant(maps["seed"]), tf.constant(np.concatenate([structure, 1 - background], axis=-1))
+            )
+            structure, head = np.split(moved.numpy(), 2, axis=-1)
+            background = 1 - head
         errors = contour_filter.mask_errors(structure[..., 0], background[..., 0], self.settings.filter_blur)
         # Edges outside the head would be drawn into the empty background.
-        structure = structure * (1 - background)
-        similarities = np.full(errors.shape, np.nan, np.float32)
-        if self._map_filter:
-            similarities = self._map_filter.similarities(structure[..., 0])
-        return {**maps, "structure": structure, "mask_error": errors, "map_similarity": similarities}
+        maps = {**maps, "structure": structure * (1 - background), "background": background}
+        return {**maps, "mask_error": errors, "map_similarity": similarities}
 
     def _typical(self, similarities: np.ndarray) -> np.ndarray:
         return similarities >= self._map_filter.least if self._map_filter else np.ones(similarities.shape, bool)
@@ -153,6 +159,18 @@ class Generation:
         )
         threshold = self.settings.structure_threshold
         return generators.binary_maps(*generators.sample_maps(self._structure_gan, codes, threshold), threshold)
+
+    @tf.function(autograph=False)
+    def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
+        """Transforms maps [B, H, W, C] at random; outside of what they show they are 0."""
+        transforms = tf.map_fn(
+            lambda d: fusion.random_transforms(
+                1, self.data.image_size, self._augmentation, tf.stack([self._seed + 6, d])
+            )[0],
+            numbers,
+            fn_output_signature=tf.float32,
+        )
+        return fusion.transform(maps, transforms, "NEAREST")
 
     def _place_labels(self, maps: Row) -> Row:
         background = tf.constant(maps["background"], tf.float32)
@@ -202,6 +220,8 @@ class Generation:
             tf.constant(batch["label"]),
         )
         dice = self._agreement(images, batch["label"])
+        if self.settings.contrast:
+            images = self._vary(tf.constant(batch["seed"]), images)
         return [{**row, "images": images.numpy()[i], "dice": dice[i]} for i, row in enumerate(rows)]
 
     @tf.function(autograph=False)
@@ -217,6 +237,16 @@ class Generation:
                 lambda d: contrast.draw(shape, [self._seed + 4, d]), numbers, fn_output_signature=tf.float32
             )
         return generators.synthesize(self._modality_gan, structure, background, label, noise, contrasts)
+
+    @tf.function(autograph=False)
+    def _vary(self, numbers: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+        """Slices [B, n, H, W, 1] in other contrasts."""
+        draws = tf.map_fn(
+            lambda d: tf.random.stateless_uniform([2, self.data.num_modalities, 1, 1, 1], [self._seed + 7, d]),
+            numbers,
+            fn_output_signature=tf.float32,
+        )
+        return contrast.vary(images, draws[:, 0], draws[:, 1], self.settings.contrast)
 
     def _agreement(self, images: tf.Tensor, labels: np.ndarray) -> np.ndarray:
         """Whole-lesion Dice of the real-trained segmenters against the input label: [B, n], NaN without filter."""
