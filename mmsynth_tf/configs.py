@@ -150,7 +150,7 @@ class RuntimeConfig:
 
     seed: int = setting(0, "Seed of weights and random streams.")
     precision: str = setting("float32", "float32, mixed_bfloat16 or mixed_float16.")
-    jit_compile: bool = setting(False, "Compile training steps with XLA.")
+    jit_compile: bool = setting(False, "Compile training steps with XLA; for one device.")
     ema_decay: float = setting(0.999, "Decay of the moving average of generator weights that sampling uses; 0 is none.")
     cache: bool = setting(True, "Keep decoded slices in memory.")
     augment: bool = setting(True, "Augment training slices.")

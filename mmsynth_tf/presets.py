@@ -143,7 +143,6 @@ _CPU = {
     **_SMALL,
     "structure.steps": 1_500,
     "structure.steps_per_checkpoint": 250,
-    "structure.upright": True,
     "structure.reconstruction_blur": 1.0,
     "structure.discriminator_normalization": constants.INSTANCE,
     "structure.discriminator_init_stddev": 0.0,

@@ -83,7 +83,8 @@ class StructureConfig(StageConfig):
     )
     match_edges: bool = setting(True, "Give generated maps as many edges as real ones; paper: no.")
     upright: bool = setting(
-        False, "Learn from slices that are mirrored at most, whatever `augmentation` and `runtime.augment` say."
+        True,
+        "Learn from slices that are mirrored at most, whatever else `augmentation` asks for; paper: nothing is augmented.",
     )
     latent_dim: int = setting(512, "Dimensions of the latent code z; authors 4096.")
     base_filters: int = setting(32, "Filters of the first layer of encoder and decoder.")

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mmsynth_tf import (
     checkpoints,
+    commands,
     configs,
     constants,
     fitting,
@@ -31,15 +32,17 @@ _LOG = logging.getLogger(__name__)
 
 @functools.cache
 def strategy() -> tf.distribute.Strategy:
-    """Over the machines of TF_CONFIG; without it over the visible GPUs, or else the logical CPUs; one is fine.
+    """Over the machines of TF_CONFIG; without it over the visible GPUs, or else the logical CPUs.
 
     A second one over the same devices would count its collective operations from the start again, and
-    TensorFlow 2.15 would take them for those of the first.
+    TensorFlow 2.15 would take them for those of the first. One device needs none, and XLA compiles no step of one.
     """
     several_machines = workers.strategy()
     if several_machines:
         return several_machines
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:
+        return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
@@ -62,6 +65,7 @@ def train(
       batches: what to train on instead of all slices of `data`, some or all of which it must be made of.
 
     Raises:
+      UserError: the settings do not fit the number of devices.
       WorkDirError: the folder holds a run with other settings.
       LockedError: another process trains there.
     """
@@ -71,7 +75,13 @@ def train(
         prepared.require_same_geometry(other, config.data, str(first.path))
     folder = pathlib.Path(workdir) / stage
     settings = stages.STAGES[stage].settings(config)
-    settings.require_whole(strategy().num_replicas_in_sync)
+    replicas = strategy().num_replicas_in_sync
+    settings.require_whole(replicas)
+    if config.runtime.jit_compile and replicas > 1:
+        raise commands.UserError(
+            f"XLA compiles steps for one device, and there are {replicas}. Leave --config.runtime.jit_compile out, or "
+            "hide the others with CUDA_VISIBLE_DEVICES."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with workers.output_folder(folder, strategy()) as output, stages.precision(config.runtime.precision):
         data_records = [d.record for d in data]

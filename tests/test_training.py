@@ -45,6 +45,27 @@ def test_numbers_that_do_not_divide_are_refused(changes, complaint):
         settings.require_whole(replicas=2)
 
 
+def test_one_device_needs_no_strategy_and_trains_under_xla(prepared_data, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    devices = tf.config.list_logical_devices("CPU")
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices[:1] if kind == "CPU" else [])
+    assert training.strategy.__wrapped__() is tf.distribute.get_strategy()
+    monkeypatch.setattr(training, "strategy", training.strategy.__wrapped__)
+    compiled = config_tree.override(CONFIG, {"runtime.jit_compile": True})
+    for name, config in (("plain", CONFIG), ("compiled", compiled)):
+        training.train(constants.SEGMENTATION, config, [prepared_data], tmp_path / name)
+    for a, b in zip(*(weights(constants.SEGMENTATION, tmp_path / n) for n in ("plain", "compiled")), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+def test_xla_is_refused_on_several_devices(prepared_data, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    compiled = config_tree.override(CONFIG, {"runtime.jit_compile": True})
+    with pytest.raises(UserError, match="XLA compiles steps for one device, and there are 2"):
+        training.train(constants.SEGMENTATION, compiled, [prepared_data], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("stage", [constants.STRUCTURE, constants.SEGMENTATION])
 def test_a_stopped_run_ends_like_an_undisturbed_one(stage, prepared_data, tmp_path):
     for name in ("whole", "stopped"):
