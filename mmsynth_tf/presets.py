@@ -150,6 +150,7 @@ _CPU = {
     "segmentation.steps": 1_500,
     "segmentation.steps_per_checkpoint": 250,
     "synthesis.steps": 2_500,
+    "generation.transform_maps": True,
     "synthesis.pretraining_steps": 1_000,
     "synthesis.steps_per_checkpoint": 250,
     "synthesis.discriminator_normalization": constants.INSTANCE,

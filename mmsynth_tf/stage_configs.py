@@ -84,7 +84,7 @@ class StructureConfig(StageConfig):
     match_edges: bool = setting(True, "Give generated maps as many edges as real ones; paper: no.")
     upright: bool = setting(
         True,
-        "Learn from slices that are mirrored at most, whatever else `augmentation` asks for; paper: nothing is augmented.",
+        "Learn from slices that are mirrored at most, whatever else `augmentation` asks for; paper: as they are.",
     )
     latent_dim: int = setting(512, "Dimensions of the latent code z; authors 4096.")
     base_filters: int = setting(32, "Filters of the first layer of encoder and decoder.")
