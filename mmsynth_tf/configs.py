@@ -111,8 +111,10 @@ class GenerationConfig:
     )
     map_blur: float = setting(3.0, "Sigma of the Gaussian blur before these maps are compared, pixels; 0 is none.")
     structure_threshold: float = setting(0.5, "Probability from which a generated pixel is an edge.")
-    transform_maps: bool = setting(
-        False, "Transform generated maps at random (`augmentation`), for structure stages that learn upright ones."
+    transform_maps: float = setting(
+        0.0,
+        "Scale, turn and shift generated maps at random, by up to this share of `augmentation`, for structure stages "
+        "that learn upright ones; 0 does not. Paper: none.",
     )
     contrast: float = setting(
         0.0,
@@ -139,9 +141,10 @@ class AugmentationConfig:
     flip: bool = setting(True, "Mirror left to right at random.")
     intensity: float = setting(0.0, "Change of contrast (slices only): gamma between exp(-v) and exp(v).")
 
-    def upright(self) -> "AugmentationConfig":
-        """The same without scaling, rotation and translation."""
-        return dataclasses.replace(self, scale=0.0, rotation=0.0, translation=0.0)
+    def milder(self, share: float) -> "AugmentationConfig":
+        """The same with a share of scaling, rotation and translation; mirroring stays."""
+        parts = {name: share * getattr(self, name) for name in ("scale", "rotation", "translation")}
+        return dataclasses.replace(self, **parts)
 
 
 @dataclasses.dataclass(frozen=True)

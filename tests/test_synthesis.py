@@ -144,7 +144,7 @@ def test_transformed_maps_are_the_drawn_ones_elsewhere_and_judged_as_they_end(
 ):
     before = {s["seed"]: s for s in unfiltered.block(0, collections.Counter())}
     settings = {"augmentation__scale": 0.0, "augmentation__rotation": 0.0, "augmentation__flip": False}
-    moving = generation(workdir, prepared_data, generation__transform_maps=True, **settings)
+    moving = generation(workdir, prepared_data, generation__transform_maps=0.5, **settings)
     after = {s["seed"]: s for s in moving.block(0, collections.Counter())}
     moved = 0
     for draw in set(before) & set(after):

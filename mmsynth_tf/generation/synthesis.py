@@ -163,10 +163,9 @@ class Generation:
     @tf.function(autograph=False)
     def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         """Transforms maps [B, H, W, C] at random; outside of what they show they are 0."""
+        ranges = self._augmentation.milder(self.settings.transform_maps)
         transforms = tf.map_fn(
-            lambda d: fusion.random_transforms(
-                1, self.data.image_size, self._augmentation, tf.stack([self._seed + 6, d])
-            )[0],
+            lambda d: fusion.random_transforms(1, self.data.image_size, ranges, tf.stack([self._seed + 6, d]))[0],
             numbers,
             fn_output_signature=tf.float32,
         )
