@@ -139,11 +139,9 @@ def test_the_map_filter_keeps_maps_that_are_like_real_ones(workdir, prepared_dat
     assert (counts["drawn"], counts["closed"], counts["typical"]) == (32, 32, 16)
 
 
-def test_transformed_maps_are_the_drawn_ones_elsewhere_and_judged_as_they_end(
-    workdir, prepared_data, unfiltered, monkeypatch
-):
+def test_transformed_maps_are_the_drawn_ones_elsewhere_and_judged_as_they_end(workdir, prepared_data, unfiltered):
     before = {s["seed"]: s for s in unfiltered.block(0, collections.Counter())}
-    settings = {"augmentation__scale": 0.0, "augmentation__rotation": 0.0, "augmentation__flip": False}
+    settings = {"augmentation__scale": 0.0, "augmentation__rotation": 0.0, "augmentation__translation": 0.2}
     moving = generation(workdir, prepared_data, generation__transform_maps=0.5, **settings)
     after = {s["seed"]: s for s in moving.block(0, collections.Counter())}
     moved = 0
