@@ -137,6 +137,7 @@ class Generation:
         if self._map_filter:
             similarities = self._map_filter.similarities((structure * (1 - background))[..., 0])
         if self.settings.transform_maps:
+            # After the comparison: real maps lie as they were scanned.
             moved = self._transform_maps(
                 tf.constant(maps["seed"]), tf.constant(np.concatenate([structure, 1 - background], axis=-1))
             )
@@ -220,6 +221,7 @@ class Generation:
         )
         dice = self._agreement(images, batch["label"])
         if self.settings.contrast:
+            # After the filter: segmenters know the contrasts of real slices alone, and would let through no others.
             images = self._vary(tf.constant(batch["seed"]), images)
         return [{**row, "images": images.numpy()[i], "dice": dice[i]} for i, row in enumerate(rows)]
 
