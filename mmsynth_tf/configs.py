@@ -116,11 +116,6 @@ class GenerationConfig:
         "Scale, turn and shift generated maps at random, by up to this share of `augmentation`, for structure stages "
         "that learn upright ones; 0 does not. Paper: none.",
     )
-    contrast: float = setting(
-        0.0,
-        "Show finished slices in other contrasts, each by itself: gamma between exp(-v) and exp(v), and up to v / 2 "
-        "darker; 0 is none. Paper: none.",
-    )
     dice_threshold: float = setting(
         0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
     )

@@ -150,7 +150,6 @@ _CPU = {
     "segmentation.steps": 1_500,
     "segmentation.steps_per_checkpoint": 250,
     "synthesis.steps": 2_500,
-    "generation.transform_maps": 0.3,
     "synthesis.pretraining_steps": 1_000,
     "synthesis.steps_per_checkpoint": 250,
     "synthesis.discriminator_normalization": constants.INSTANCE,
@@ -175,6 +174,7 @@ _CPU = {
     "synthesis.weights.self_structure": 9.0,
     "synthesis.weights.self_adversarial": 1.0,
     "synthesis.weights.self_class": 3.0,
+    "generation.transform_maps": 0.3,
 }
 
 PRESETS = {"default": {}, "paper": _PAPER, "cpu": _CPU, "demo": _DEMO}

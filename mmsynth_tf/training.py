@@ -35,7 +35,8 @@ def strategy() -> tf.distribute.Strategy:
     """Over the machines of TF_CONFIG; without it over the visible GPUs, or else the logical CPUs.
 
     A second one over the same devices would count its collective operations from the start again, and
-    TensorFlow 2.15 would take them for those of the first. One device needs none, and XLA compiles no step of one.
+    TensorFlow 2.15 would take them for those of the first. One device needs none: on a GPU, steps that XLA compiles
+    fail under it.
     """
     several_machines = workers.strategy()
     if several_machines:

@@ -139,7 +139,7 @@ def test_the_map_filter_keeps_maps_that_are_like_real_ones(workdir, prepared_dat
     assert (counts["drawn"], counts["closed"], counts["typical"]) == (32, 32, 16)
 
 
-def test_transformed_maps_are_the_drawn_ones_elsewhere_and_judged_as_they_end(workdir, prepared_data, unfiltered):
+def test_moved_maps_are_the_drawn_ones_elsewhere(workdir, prepared_data, unfiltered):
     before = {s["seed"]: s for s in unfiltered.block(0, collections.Counter())}
     settings = {"augmentation__scale": 0.0, "augmentation__rotation": 0.0, "augmentation__translation": 0.2}
     moving = generation(workdir, prepared_data, generation__transform_maps=0.5, **settings)
@@ -153,23 +153,6 @@ def test_transformed_maps_are_the_drawn_ones_elsewhere_and_judged_as_they_end(wo
         assert not after[draw]["label"][after[draw]["background"] == 1].any()
         moved += not np.array_equal(before[draw]["background"], after[draw]["background"])
     assert moved
-
-
-def test_other_contrasts_change_the_slices_alone(workdir, prepared_data, unfiltered):
-    varied = list(generation(workdir, prepared_data, generation__contrast=0.5).block(0, collections.Counter()))
-    plain = list(unfiltered.block(0, collections.Counter()))
-    assert [s["seed"] for s in varied] == [s["seed"] for s in plain]
-    for one, other in zip(varied, plain, strict=True):
-        np.testing.assert_array_equal(one["label"], other["label"])
-        np.testing.assert_array_equal(one["structure"], other["structure"])
-        for name, image in one["image"].items():
-            image, original = image.astype(np.float32), other["image"][name].astype(np.float32)
-            bright = original > 0.02
-            np.testing.assert_allclose(image[original == 0], 0.0)
-            # One curve for a whole slice: the order of brightness stays.
-            order = np.argsort(original[bright])
-            assert np.all(np.diff(image[bright][order]) >= -2e-3)
-            assert not np.allclose(image[bright], original[bright], atol=1e-3)
 
 
 def test_labels_without_a_lesion_are_thinned_and_nothing_else_changes(workdir, prepared_data, unfiltered):

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import pathlib
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -131,7 +131,7 @@ class Generation:
             yield {"seed": numbers, "structure": structure, "background": background}
 
     def _judged(self, maps: Row) -> Row:
-        """Adds what the filters of maps go by."""
+        """Moves maps, if that is wanted, and adds what their filters go by."""
         structure, background = maps["structure"], maps["background"]
         similarities = np.full(len(structure), np.nan, np.float32)
         if self._map_filter:
@@ -153,11 +153,7 @@ class Generation:
 
     @tf.function(autograph=False)
     def _sample_maps(self, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        codes = tf.map_fn(
-            lambda d: tf.random.stateless_normal([self._structure_gan.code_dim], [self._seed, d]),
-            numbers,
-            fn_output_signature=tf.float32,
-        )
+        codes = _of_each(lambda d: tf.random.stateless_normal([self._structure_gan.code_dim], [self._seed, d]), numbers)
         threshold = self.settings.structure_threshold
         return generators.binary_maps(*generators.sample_maps(self._structure_gan, codes, threshold), threshold)
 
@@ -165,10 +161,9 @@ class Generation:
     def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         """Transforms maps [B, H, W, C] at random; outside of what they show they are 0."""
         ranges = self._augmentation.milder(self.settings.transform_maps)
-        transforms = tf.map_fn(
+        transforms = _of_each(
             lambda d: fusion.random_transforms(1, self.data.image_size, ranges, tf.stack([self._seed + 6, d]))[0],
             numbers,
-            fn_output_signature=tf.float32,
         )
         return fusion.transform(maps, transforms, "NEAREST")
 
@@ -203,9 +198,7 @@ class Generation:
         fitting = tf.reduce_sum(lesion * background[:, None], axis=(2, 3, 4)) < 0.5
         first = tf.argmax(tf.cast(fitting, tf.int32), axis=1)
         picked = [tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms)]
-        lots = tf.map_fn(
-            lambda d: tf.random.stateless_uniform([], [self._seed + 5, d]), numbers, fn_output_signature=tf.float32
-        )
+        lots = _of_each(lambda d: tf.random.stateless_uniform([], [self._seed + 5, d]), numbers)
         return *picked, tf.reduce_any(fitting, axis=1), lots < self.settings.keep_without_lesion
 
     def _complete(self, rows: list[Row]) -> list[Row]:
@@ -220,34 +213,17 @@ class Generation:
             tf.constant(batch["label"]),
         )
         dice = self._agreement(images, batch["label"])
-        if self.settings.contrast:
-            # After the filter: segmenters know the contrasts of real slices alone, and would let through no others.
-            images = self._vary(tf.constant(batch["seed"]), images)
         return [{**row, "images": images.numpy()[i], "dice": dice[i]} for i, row in enumerate(rows)]
 
     @tf.function(autograph=False)
     def _run_modality_gan(self, numbers, structure, background, label) -> tf.Tensor:
         shape = structure.shape[1:]
-        noise = tf.map_fn(
-            lambda d: tf.random.stateless_uniform(shape, [self._seed + 3, d]), numbers, fn_output_signature=tf.float32
-        )
+        noise = _of_each(lambda d: tf.random.stateless_uniform(shape, [self._seed + 3, d]), numbers)
         contrasts = None
         if self._modality_gan.contrast_scale:
-            shape = [self.data.num_modalities, contrast.size(self.data.num_classes)]
-            contrasts = tf.map_fn(
-                lambda d: contrast.draw(shape, [self._seed + 4, d]), numbers, fn_output_signature=tf.float32
-            )
+            size = [self.data.num_modalities, contrast.size(self.data.num_classes)]
+            contrasts = _of_each(lambda d: contrast.draw(size, [self._seed + 4, d]), numbers)
         return generators.synthesize(self._modality_gan, structure, background, label, noise, contrasts)
-
-    @tf.function(autograph=False)
-    def _vary(self, numbers: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-        """Slices [B, n, H, W, 1] in other contrasts."""
-        draws = tf.map_fn(
-            lambda d: tf.random.stateless_uniform([2, self.data.num_modalities, 1, 1, 1], [self._seed + 7, d]),
-            numbers,
-            fn_output_signature=tf.float32,
-        )
-        return contrast.vary(images, draws[:, 0], draws[:, 1], self.settings.contrast)
 
     def _agreement(self, images: tf.Tensor, labels: np.ndarray) -> np.ndarray:
         """Whole-lesion Dice of the real-trained segmenters against the input label: [B, n], NaN without filter."""
@@ -285,6 +261,11 @@ class Generation:
             "map_similarity": sample["map_similarity"],
             "dice": sample["dice"].astype(np.float32),
         }
+
+
+def _of_each(drawn: Callable[[tf.Tensor], tf.Tensor], numbers: tf.Tensor) -> tf.Tensor:
+    """What each draw gives by itself, by its number: float32 [B, ...]."""
+    return tf.map_fn(drawn, numbers, fn_output_signature=tf.float32)
 
 
 def case_id(draw: int) -> str:
