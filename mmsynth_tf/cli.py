@@ -36,7 +36,7 @@ def _translate() -> None:
 
 
 def _insert() -> None:
-    """Inserts a lesion into patients: all modalities are made anew, with the lesion, and the label beside them.
+    """Inserts a lesion into patients: into the images that they have; other modalities are made, with the lesion.
 
     mmsynth insert --models=models/a --input=scans/ --label=labels/ --output=out/
     mmsynth insert --models=models/a --input=scans/case_1 --label=case_1_seg.nii.gz --output=out/
@@ -55,6 +55,7 @@ def _insert() -> None:
         move=path.is_dir() if _FLAGS.move_label is None else _FLAGS.move_label,
         source=_FLAGS.source or _FLAGS.modality,
         remove_lesion=_FLAGS.remove_lesion,
+        redraw=_FLAGS.redraw,
         seed=_FLAGS.seed,
         smooth=_FLAGS.smooth,
         blur=_FLAGS.blur,
@@ -198,6 +199,7 @@ def _define_insert() -> None:
     flags.DEFINE_bool(
         "remove_lesion", False, "Erase the case's own lesion, as its label says or as the models find it."
     )
+    flags.DEFINE_bool("redraw", False, "Make the whole patient anew, not the lesion alone.")
     _define_label_values()
     _define_images(constants.SYNTHESISED_BLUR)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.patients import batch, consistency, files, insert, lesions, segment, translate
+from mmsynth_tf.patients import batch, consistency, files, insert, lesions, patient, segment, translate
 from mmsynth_tf.reading.release_table import RELEASES
 from tests import fake_slice_models, fakes_cases
 
@@ -175,12 +175,46 @@ def test_label_that_stays_is_taken_as_it_lies(tmp_path):
     label = np.zeros(SHAPE, np.uint8)
     label[15:19, 14:17, 3:6] = 2
     found = labels_from(tmp_path, label)
-    run(insert.Insert(MODELS, found, move=False, smooth=False), tmp_path / "in", tmp_path / "out")
+    run(insert.Insert(MODELS, found, move=False, redraw=True, smooth=False), tmp_path / "in", tmp_path / "out")
     folder = tmp_path / "out" / "case"
     np.testing.assert_array_equal(load(folder / "case_seg.nii.gz"), label)
     for suffix in ("t1", "t2", "t1ce", "flair"):
         expected = np.where(head(), 0.5 - label / 10, 0)
         np.testing.assert_allclose(load(folder / f"case_{suffix}.nii.gz"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("own", [{}, {"label": own_label()}])
+def test_lesion_is_put_into_the_images_that_a_case_has(tmp_path, own):
+    """Near the label the images are the made ones, far from it the patient's; what was labelled stays so."""
+    write_case(tmp_path / "in", **own)
+    label = np.zeros(SHAPE, np.uint8)
+    label[17:20, 19:22, 7:9] = 2
+    found = labels_from(tmp_path, label)
+    run(insert.Insert(MODELS, found, move=False), tmp_path / "in", tmp_path / "out")
+    folder = tmp_path / "out" / "case"
+    expected = label + own["label"] if own else label
+    np.testing.assert_array_equal(load(folder / "case_seg.nii.gz"), expected)
+    one = patient.read(files.find(tmp_path / "in", MODELS.data.modalities)[0], MODELS.data)
+    for modality, suffix in (("t1", "t1"), ("flair", "flair")):
+        result, real = load(folder / f"case_{suffix}.nii.gz"), one.scaled(modality)
+        far = np.ones(SHAPE, bool)
+        far[11:26, 13:28, 1:] = False
+        np.testing.assert_allclose(result[far], real[far], atol=1e-6)
+        assert (np.abs(result - real)[label > 0] > 0.01).all()
+    np.testing.assert_allclose(load(folder / "case_t2.nii.gz")[~head()], 0)
+    assert record(folder)["drawn_into_own_images"] == ["t1", "flair"]
+
+
+def test_removed_lesion_is_drawn_over_in_the_images_that_a_case_has(tmp_path):
+    write_case(tmp_path / "in", label=own_label())
+    label = np.zeros(SHAPE, np.uint8)
+    label[18:20, 20:22, 2:4] = 2
+    found = labels_from(tmp_path, label)
+    run(insert.Insert(MODELS, found, move=False, remove_lesion=True), tmp_path / "in", tmp_path / "out")
+    folder = tmp_path / "out" / "case"
+    np.testing.assert_array_equal(load(folder / "case_seg.nii.gz"), label)
+    block = load(folder / "case_t1.nii.gz")[own_label() > 0]
+    assert block.max() < 0.6
 
 
 def test_label_outside_the_head_is_refused_or_moved(tmp_path):

@@ -1,4 +1,4 @@
-"""Inserts a lesion into a patient: all modalities made anew from the patient's structure map and the lesion's label."""
+"""Inserts a lesion into a patient: made from the patient's structure map and the lesion's label, put into the images."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import constants
+from mmsynth_tf import blending, constants
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.models import fusion, structure
 from mmsynth_tf.patients import batch, consistency, files, lesions, patient, segment
@@ -31,7 +31,8 @@ class Insert:
       labels: label files to draw from, with the release of their values (see `lesions.find`).
       move: move and warp the label to a random place in the head; otherwise it lies where its header says.
       source: modality that the structure map is taken from; the first that a case has if not given.
-      remove_lesion: erase the edges of the case's own lesion, as its label says or as the models find it.
+      remove_lesion: make tissue of the case's own lesion, as its label says or as the models find it.
+      redraw: make the whole patient anew; otherwise the case's own images stay but for the lesion.
       seed: of everything random, with the case's name.
       smooth: make neighbouring slices agree.
       blur: standard deviation of a Gaussian across slices, mm; used with `smooth`.
@@ -47,6 +48,7 @@ class Insert:
     move: bool = True
     source: str | None = None
     remove_lesion: bool = False
+    redraw: bool = False
     seed: int = 0
     smooth: bool = True
     blur: float = constants.SYNTHESISED_BLUR
@@ -59,14 +61,23 @@ class Insert:
 
     def __call__(self, case: CaseFiles, folder: Path) -> batch.Record:
         rng = np.random.default_rng([self.seed, *case.case_id.encode()])
-        one = patient.read(case, self.models.data, with_label=self.remove_lesion)
+        one = patient.read(case, self.models.data, with_label=self.remove_lesion or not self.redraw)
         source = one.choose(self.source)
         label, placement = self._choose_label(one, one.head(source), rng)
-        images = self.synthesize(one, source, label, rng)
-        for modality, slices in images.items():
+        changed, removed = label > 0, None
+        if self.remove_lesion:
+            removed = segment.own_lesion(one, self.models, list(one.case.images))
+            changed |= removed > 0
+        elif not self.redraw and one.case.label is not None:
+            # The images keep the case's own lesion.
+            label = np.where(changed, label, one.case.label)
+        kept = [] if self.redraw else list(one.case.images)
+        for modality, slices in self.synthesize(one, source, label, removed, rng).items():
             if self.smooth:
                 slices = consistency.smooth(slices, one.slice_spacing, self.blur)
             volume = one.view.image_volume(slices, one.head(source))
+            if modality in kept:
+                volume = blending.blend(one.scaled(modality), volume, changed, self._voxels_in_pixels(one))
             files.save_image(volume, one.grid(source), folder / files.image_name(case, modality), self.largest)
         codes = files.label_codes(self.release, self.models.data.labels)
         files.save_label(label, one.grid(source), folder / files.label_name(case), codes)
@@ -76,6 +87,7 @@ class Insert:
             "source": source,
             "label": placement,
             "own_lesion_removed": self.remove_lesion,
+            "drawn_into_own_images": kept,
             "seed": self.seed,
             "label_values": self.release,
             "smooth": self.smooth,
@@ -101,8 +113,13 @@ class Insert:
             )
         return np.where(head, label, 0).astype(np.uint8), {"source": lesion.source}
 
+    def _voxels_in_pixels(self, one: Patient) -> np.ndarray:
+        """Sizes of the patient's voxels in pixels of the models."""
+        _, row, column = self.models.data.spacing_mm
+        return nibabel.affines.voxel_sizes(one.case.affine) / np.sqrt(row * column)
+
     def synthesize(
-        self, one: Patient, source: str, label: np.ndarray, rng: np.random.Generator
+        self, one: Patient, source: str, label: np.ndarray, removed: np.ndarray | None, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Makes every modality, slice by slice.
 
@@ -110,6 +127,7 @@ class Insert:
           one: the patient.
           source: modality that the structure map is taken from.
           label: uint8 [x, y, z], classes; inside the head.
+          removed: uint8 [x, y, z], the lesion whose edges are erased from the map; None for none.
           rng: for the noise and the contrast that some models want.
 
         Returns:
@@ -118,9 +136,8 @@ class Insert:
         slices, config = tf.constant(one.slices(source)[..., None]), self.models.structure_map
         background = structure.background_mask(slices, config.background_threshold, config.background_expand)
         edges = structure.structure_map(slices, config, background)
-        if self.remove_lesion:
-            lesion = segment.own_lesion(one, self.models, list(one.case.images))
-            own = one.view.label_slices(lesion, self.models.data.num_classes)
+        if removed is not None:
+            own = one.view.label_slices(removed, self.models.data.num_classes)
             edges = fusion.remove_lesion_edges(edges, own[..., None])
         fitted = one.view.label_slices(label, self.models.data.num_classes)
         made = self.models.synthesize(edges.numpy()[..., 0], background.numpy()[..., 0], fitted, rng)
