@@ -33,6 +33,7 @@ def synthetic_features(data: DataConfig) -> dict[str, tfds.features.FeatureConne
         "seed": tfds.features.Scalar(np.int64),
         "label_source": tfds.features.Text(),
         "label_transform": tfds.features.Tensor(shape=(8,), dtype=np.float32),
+        "anatomy_source": tfds.features.Text(),
         "mask_error": tfds.features.Scalar(np.float32),
         "map_similarity": tfds.features.Scalar(np.float32),
         "dice": tfds.features.Tensor(shape=(data.num_modalities,), dtype=np.float32),

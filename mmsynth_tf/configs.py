@@ -111,6 +111,11 @@ class GenerationConfig:
     )
     map_blur: float = setting(3.0, "Sigma of the Gaussian blur before these maps are compared, pixels; 0 is none.")
     structure_threshold: float = setting(0.5, "Probability from which a generated pixel is an edge.")
+    real_anatomy: bool = setting(
+        False,
+        "Put lesions into real training slices, transformed as `augmentation` says, which stay as they are otherwise, "
+        "in place of making whole slices from noise. Such a set holds patients' images. Paper: no.",
+    )
     transform_maps: float = setting(
         0.0,
         "Scale, turn and shift generated maps at random, by up to this share of `augmentation`, for structure stages "

@@ -72,6 +72,7 @@ class Generation:
             "seed": 2**40 + draw,
             "label_source": "case:3",
             "label_transform": np.arange(8, dtype=np.float32),
+            "anatomy_source": "",
             "mask_error": 0.01,
             "map_similarity": 0.8,
             "dice": np.linspace(0, 1, 4, dtype=np.float32),

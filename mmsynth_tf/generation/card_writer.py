@@ -16,11 +16,16 @@ _USE = """For research on methods: pre-training and augmenting lesion segmenters
 programs that need registered, labelled slices. What it is worth for a task has to be measured on real patients who
 took part in no training.
 
-- **Not for clinical use**: no slice is a patient's, and none may be read as one.
 - It knows what its models were trained on. Rare anatomy, other scanners, other lesions and children are not in it.
 - The lesion filter keeps what segmenters of the same patients can find: easy lesions are favoured.
 - Slices are made one by one; neighbours do not make up a volume.
-- Labels are real labels, moved; their shapes come from patients. Slices may resemble training slices, see above."""
+- Labels are real labels, moved; their shapes come from patients.
+"""
+_MADE_ANATOMY_USE = """- **Not for clinical use**: no slice is a patient's, and none may be read as one.
+- Slices may resemble training slices, see above."""
+_REAL_ANATOMY_USE = """- **Not for clinical use**: no lesion is the patient's, and none may be read as such.
+- **The images are training patients', but for the lesions.** Treat the set as those images, and test on other
+  patients alone."""
 
 _TERMS = {
     "brats": "given to registered users only. Data derived from it, this set included, may be used and shared only as "
@@ -66,7 +71,7 @@ def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
         "Labels": _label_section(record),
         **{f"Measured: {experiment}": _measured(experiment, record, name, workdir) for experiment in _MEASURED},
         "Making a sample again": _remaking(name, record),
-        "Intended use and limits": _USE,
+        "Intended use and limits": _USE + (_REAL_ANATOMY_USE if _has_real_anatomy(generation) else _MADE_ANATOMY_USE),
         "Licence": _licence(generation),
     }
     body = "\n".join(f"## {title}\n\n{text.strip()}\n" for title, text in sections.items())
@@ -75,14 +80,22 @@ def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
 
 def _summary(record: Mapping[str, Any]) -> str:
     data = record["data"]
+    origin = "from random noise and moved real labels"
+    if _has_real_anatomy(record["generation"]):
+        origin = "by putting lesions, made for moved real labels, into real slices"
     return (
         f"{record['statistics']['slices']} axial slices of {data['height']} × {data['width']} pixels, each in "
         f"{', '.join(data['modalities'])}, registered, with a lesion label ({', '.join(data['labels'])}), and the "
-        "structure map and background mask (1 outside the head) behind it. Made from random noise and moved real "
-        f"labels by mmsynth_tf {record['version']} on {record['created']}. All of it is training data.\n\n"
+        "structure map and background mask (1 outside the head) behind it. Made "
+        f"{origin} by mmsynth_tf {record['version']} on {record['created']}. All of it is training data.\n\n"
         "It opens with `tfds.builder_from_directory` or `mmsynth_tf.prepared.open_prepared`; `data_set.json` holds "
         "the whole record behind this page."
     )
+
+
+def _has_real_anatomy(generation: Mapping[str, Any]) -> bool:
+    # Earlier versions had no such setting.
+    return generation["settings"].get("real_anatomy", False)
 
 
 def _sources_table(generation: Mapping[str, Any]) -> Table:
@@ -117,6 +130,8 @@ def _filter_table(generation: Mapping[str, Any]) -> Table:
         ["slices: segmenters agree with the label", f"mean Dice ≥ {settings['dice_threshold']}",
          generation["synthesised"], generation["passed_lesion_filter"]],
     ]  # fmt: skip
+    if _has_real_anatomy(generation):
+        rows = rows[2:]
     rows = [[*row, f"{row[3] / max(row[2], 1):.1%}"] for row in rows]
     return Table(["filter", "threshold", "tested", "passed", "accepted"], rows)
 

@@ -5,14 +5,14 @@ import dataclasses
 import hashlib
 import pathlib
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import __version__, checkpoints, commands, configs, constants, prepared, run_records, training
-from mmsynth_tf.generation import contour_filter, generators
+from mmsynth_tf.generation import anatomy, generators
 from mmsynth_tf.generation.label_pool import LabelPool
 from mmsynth_tf.generation.map_filter import MapFilter
 from mmsynth_tf.measures import metrics
@@ -22,8 +22,6 @@ from mmsynth_tf.parallel import map_in_order
 # Labels tried for each map, and transforms drawn with them, before the map is given up.
 _LABEL_TRIES = 16
 _BATCHES_PER_BLOCK = 8
-
-Row = dict[str, np.ndarray]
 
 
 class GenerationError(commands.UserError):
@@ -40,7 +38,7 @@ class Generation:
     Args:
       workdir: holds the trained stages.
       labels_from: prepared data set whose training labels are placed into the maps, and with whose maps these are
-        compared.
+        compared; or whose training slices get them.
       config: its `generation`, `augmentation` and `runtime.seed` are used; the rest comes from the work directory.
 
     Attributes:
@@ -52,20 +50,27 @@ class Generation:
 
     def __init__(self, workdir: str | pathlib.Path, labels_from: str | pathlib.Path, config: configs.Config):
         label_data = prepared.open_prepared(labels_from)
-        self._structure_gan, structure_config = training.load(constants.STRUCTURE, workdir)
         self._modality_gan, synthesis_config = training.load(constants.SYNTHESIS, workdir)
         self.data = synthesis_config.data
         prepared.require_same_geometry(label_data, self.data, f"the models in {workdir}")
-        self._segmenter, stages = None, {constants.STRUCTURE: structure_config, constants.SYNTHESIS: synthesis_config}
+        self._segmenter, stages = None, {constants.SYNTHESIS: synthesis_config}
         if config.generation.dice_threshold > 0:
             self._segmenter, stages[constants.SEGMENTATION] = training.load(constants.SEGMENTATION, workdir)
+        structure_gan = None
+        if not config.generation.real_anatomy:
+            structure_gan, stages[constants.STRUCTURE] = training.load(constants.STRUCTURE, workdir)
         for stage, stage_config in stages.items():
             differing = prepared.geometry_differences(stage_config.data, self.data, "the synthesis stage")
             if differing:
                 raise training.WorkDirError(f"The {stage} stage in {workdir} does not fit: {'; '.join(differing)}.")
-        self._pool, self._map_filter = LabelPool.of(label_data), None
-        if config.generation.map_quantile > 0:
-            self._map_filter = MapFilter.of(label_data, structure_config.structure_map, config.generation)
+        self._pool = LabelPool.of(label_data)
+        if structure_gan is None:
+            self._anatomy = anatomy.RealAnatomy(label_data, synthesis_config.structure_map, config)
+        else:
+            structure_map, like_real = stages[constants.STRUCTURE].structure_map, None
+            if config.generation.map_quantile > 0:
+                like_real = MapFilter.of(label_data, structure_map, config.generation)
+            self._anatomy = anatomy.MadeAnatomy(structure_gan, like_real, config, self.data.image_size)
         self.settings, self._augmentation, self._seed = config.generation, config.augmentation, config.runtime.seed
         self.draws_per_block = _BATCHES_PER_BLOCK * self.settings.batch_size
         self.identity = {
@@ -73,7 +78,7 @@ class Generation:
             "draws_per_block": self.draws_per_block,
             "labels_from": label_data.record,
             "label_pool": self._pool.fingerprint(),
-            "trained_on": {stage: run_records.trained_on(stage, workdir) for stage in stages},
+            "trained_on": {s: run_records.trained_on(s, workdir) for s in constants.STAGES if s in stages},
             "settings": dataclasses.asdict(config.generation),
             "augmentation": dataclasses.asdict(config.augmentation),
             "checkpoints": checkpoint_hashes(workdir),
@@ -104,13 +109,16 @@ class Generation:
                 return next(self._example(sample) for sample in self._complete(rows) if sample["seed"] == draw)
         return None
 
-    def _batches(self, block: int, counts: collections.Counter) -> Iterator[list[Row]]:
+    def _batches(self, block: int, counts: collections.Counter) -> Iterator[list[anatomy.Row]]:
         """Maps that passed their filters, each with a label that fits; all batches but a block's last are full."""
         size, waiting = self.settings.batch_size, []
+        first = block * self.draws_per_block
+        starts = range(first, first + self.draws_per_block, size)
+        drawn = (self._anatomy.draw(np.arange(start, start + size)) for start in starts)
         # While a thread filters the maps of a batch, the networks are busy with the batch before.
-        for maps in map_in_order(self._judged, self._drawn_maps(block), workers=1):
-            closed = maps["mask_error"] <= self.settings.mask_error
-            typical = closed & self._typical(maps["map_similarity"])
+        for maps in map_in_order(self._anatomy.judge, drawn, workers=1):
+            closed = maps.pop("closed")
+            typical = closed & maps.pop("typical")
             table = {**maps, **self._place_labels(maps)}
             chosen = typical & table.pop("found")
             numbers = {"closed": closed, "typical": typical, "labelled": chosen}
@@ -123,61 +131,25 @@ class Generation:
         if waiting:
             yield waiting
 
-    def _drawn_maps(self, block: int) -> Iterator[Row]:
-        first, size = block * self.draws_per_block, self.settings.batch_size
-        for start in range(first, first + self.draws_per_block, size):
-            numbers = np.arange(start, start + size)
-            structure, background = (t.numpy().astype(np.uint8) for t in self._sample_maps(tf.constant(numbers)))
-            yield {"seed": numbers, "structure": structure, "background": background}
-
-    def _judged(self, maps: Row) -> Row:
-        """Moves maps, if that is wanted, and adds what their filters go by."""
-        structure, background = maps["structure"], maps["background"]
-        similarities = np.full(len(structure), np.nan, np.float32)
-        if self._map_filter:
-            similarities = self._map_filter.similarities((structure * (1 - background))[..., 0])
-        if self.settings.transform_maps:
-            # After the comparison: real maps lie as they were scanned.
-            moved = self._transform_maps(
-                tf.constant(maps["seed"]), tf.constant(np.concatenate([structure, 1 - background], axis=-1))
-            )
-            structure, head = np.split(moved.numpy(), 2, axis=-1)
-            background = 1 - head
-        errors = contour_filter.mask_errors(structure[..., 0], background[..., 0], self.settings.filter_blur)
-        # Edges outside the head would be drawn into the empty background.
-        maps = {**maps, "structure": structure * (1 - background), "background": background}
-        return {**maps, "mask_error": errors, "map_similarity": similarities}
-
-    def _typical(self, similarities: np.ndarray) -> np.ndarray:
-        return similarities >= self._map_filter.least if self._map_filter else np.ones(similarities.shape, bool)
-
-    @tf.function(autograph=False)
-    def _sample_maps(self, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        codes = _of_each(lambda d: tf.random.stateless_normal([self._structure_gan.code_dim], [self._seed, d]), numbers)
-        threshold = self.settings.structure_threshold
-        return generators.binary_maps(*generators.sample_maps(self._structure_gan, codes, threshold), threshold)
-
-    @tf.function(autograph=False)
-    def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-        """Transforms maps [B, H, W, C] at random; outside of what they show they are 0."""
-        ranges = self._augmentation.milder(self.settings.transform_maps)
-        transforms = _of_each(
-            lambda d: fusion.random_transforms(1, self.data.image_size, ranges, tf.stack([self._seed + 6, d]))[0],
-            numbers,
-        )
-        return fusion.transform(maps, transforms, "NEAREST")
-
-    def _place_labels(self, maps: Row) -> Row:
+    def _place_labels(self, maps: anatomy.Row) -> anatomy.Row:
         background = tf.constant(maps["background"], tf.float32)
         drawn = self._draw_labels(tf.constant(maps["seed"]), background)
         label, choice, transforms, found, wanted = (t.numpy() for t in drawn)
-        return {
+        with_lesion = label.any(axis=(1, 2, 3))
+        table = {
             "label": label,
             "label_choice": choice,
             "label_transform": transforms,
             "found": found,
-            "wanted": wanted | label.any(axis=(1, 2, 3)),
+            "wanted": wanted | with_lesion,
         }
+        if self.settings.real_anatomy:
+            # To the maps the head is a little wider than it is.
+            placed = (label > 0) & (maps["own_image"] > 0).any(axis=1)
+            # The slice keeps its own lesion; without a new one it would be a patient's slice and nothing else.
+            own = {"placed": placed, "label": np.where(placed, label, maps["own_label"]), "wanted": with_lesion}
+            table.update(own)
+        return table
 
     @tf.function(autograph=False)
     def _draw_labels(self, numbers: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -198,10 +170,10 @@ class Generation:
         fitting = tf.reduce_sum(lesion * background[:, None], axis=(2, 3, 4)) < 0.5
         first = tf.argmax(tf.cast(fitting, tf.int32), axis=1)
         picked = [tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms)]
-        lots = _of_each(lambda d: tf.random.stateless_uniform([], [self._seed + 5, d]), numbers)
+        lots = anatomy.of_each(lambda d: tf.random.stateless_uniform([], [self._seed + 5, d]), numbers)
         return *picked, tf.reduce_any(fitting, axis=1), lots < self.settings.keep_without_lesion
 
-    def _complete(self, rows: list[Row]) -> list[Row]:
+    def _complete(self, rows: list[anatomy.Row]) -> list[anatomy.Row]:
         """Adds the slices of all modalities, and the Dice of what the segmenters find in them."""
         # The networks always get full batches: another size may be computed in another order.
         padded = rows + rows[:1] * (self.settings.batch_size - len(rows))
@@ -211,18 +183,25 @@ class Generation:
             tf.constant(batch["structure"], tf.float32),
             tf.constant(batch["background"], tf.float32),
             tf.constant(batch["label"]),
-        )
-        dice = self._agreement(images, batch["label"])
-        return [{**row, "images": images.numpy()[i], "dice": dice[i]} for i, row in enumerate(rows)]
+            tf.constant(batch["own_image"]) if self.settings.real_anatomy else None,
+        ).numpy()
+        if self.settings.real_anatomy:
+            images = anatomy.put_in(images, batch)
+        dice = self._agreement(tf.constant(images), batch["label"])
+        return [{**row, "images": images[i], "dice": dice[i]} for i, row in enumerate(rows)]
 
     @tf.function(autograph=False)
-    def _run_modality_gan(self, numbers, structure, background, label) -> tf.Tensor:
+    def _run_modality_gan(self, numbers, structure, background, label, own) -> tf.Tensor:
+        """All modalities; with the contrasts of the heads of `own` slices, if there are any."""
         shape = structure.shape[1:]
-        noise = _of_each(lambda d: tf.random.stateless_uniform(shape, [self._seed + 3, d]), numbers)
-        contrasts = None
-        if self._modality_gan.contrast_scale:
+        noise = anatomy.of_each(lambda d: tf.random.stateless_uniform(shape, [self._seed + 3, d]), numbers)
+        contrasts, scale = None, self._modality_gan.contrast_scale
+        if scale:
             size = [self.data.num_modalities, contrast.size(self.data.num_classes)]
-            contrasts = _of_each(lambda d: contrast.draw(size, [self._seed + 4, d]), numbers)
+            contrasts = anatomy.of_each(lambda d: contrast.draw(size, [self._seed + 4, d]), numbers)
+            if own is not None:
+                measured = contrast.describe_registered(own, label, background, self.data.num_classes)
+                contrasts = contrast.with_head_of(contrasts, scale.normalise(*measured))
         return generators.synthesize(self._modality_gan, structure, background, label, noise, contrasts)
 
     def _agreement(self, images: tf.Tensor, labels: np.ndarray) -> np.ndarray:
@@ -241,7 +220,7 @@ class Generation:
     def _run_segmenter(self, images: tf.Tensor) -> tf.Tensor:
         return self._segmenter.segment(images)
 
-    def _example(self, sample: Row) -> dict[str, Any]:
+    def _example(self, sample: anatomy.Row) -> dict[str, Any]:
         names, draw = self.data.modalities, int(sample["seed"])
         images = sample["images"].astype(np.float16)
         return {
@@ -257,15 +236,11 @@ class Generation:
             "seed": draw,
             "label_source": self._pool.sources[int(sample["label_choice"])],
             "label_transform": sample["label_transform"],
+            "anatomy_source": str(sample.get("anatomy_source", "")),
             "mask_error": sample["mask_error"],
             "map_similarity": sample["map_similarity"],
             "dice": sample["dice"].astype(np.float32),
         }
-
-
-def _of_each(drawn: Callable[[tf.Tensor], tf.Tensor], numbers: tf.Tensor) -> tf.Tensor:
-    """What each draw gives by itself, by its number: float32 [B, ...]."""
-    return tf.map_fn(drawn, numbers, fn_output_signature=tf.float32)
 
 
 def case_id(draw: int) -> str:

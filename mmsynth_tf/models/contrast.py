@@ -13,6 +13,8 @@ from mmsynth_tf.models import losses
 _DECAY = 0.99
 _SMALLEST_DEVIATION = 0.02
 _DARKEST_RAISED = 0.01
+# Mean and deviation come first.
+_HEAD_NUMBERS = 2
 
 
 def size(num_classes: int) -> int:
@@ -78,6 +80,32 @@ def describe(
     values = tf.concat([healthy, deviation, means[:, 1:] - healthy], axis=1)
     present = tf.concat([present[:, :1], present], axis=1)
     return values * present, present
+
+
+def describe_registered(
+    images: tf.Tensor, label: tf.Tensor, background: tf.Tensor, num_classes: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What `describe` says of registered slices.
+
+    Args:
+      images: float32 [B, n, H, W, 1].
+      label: integer [B, H, W, 1].
+      background: float32 [B, H, W, 1].
+      num_classes: K.
+
+    Returns:
+      values and presence, float32 [B, n, K + 1].
+    """
+    modalities = images.shape[1]
+    flat = tf.reshape(images, [-1, *images.shape[2:]])
+    label, background = (tf.repeat(t, modalities, axis=0) for t in (label, background))
+    found = describe(flat, label, background, num_classes)
+    return tuple(tf.reshape(t, [-1, modalities, size(num_classes)]) for t in found)
+
+
+def with_head_of(contrasts: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Contrasts [..., S] with the mean and deviation of the head of others; what is said of lesions stays."""
+    return tf.concat([others[..., :_HEAD_NUMBERS], contrasts[..., _HEAD_NUMBERS:]], axis=-1)
 
 
 class ContrastScale(tf.Module):

@@ -1,4 +1,4 @@
-"""Inserts a lesion into a patient: made from the patient's structure map and the lesion's label, put into the images."""
+"""Inserts a lesion, made from a structure map of the patient and a label, into the images of the patient."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,0 +1,185 @@
+"""Where the heads of synthetic slices come from: maps from noise (method §4), or real slices (beyond the paper)."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf import blending, configs, prepared
+from mmsynth_tf.generation import contour_filter, generators
+from mmsynth_tf.generation.map_filter import MapFilter
+from mmsynth_tf.models import fusion
+from mmsynth_tf.models.structure_gan import StructureGAN
+
+Row = dict[str, np.ndarray]
+
+# Streams of random numbers that a sample's number and the seed give; `synthesis.Generation` has the others.
+_CODE, _TRANSFORM, _SLICE, _MODALITY = 0, 6, 7, 8
+
+
+class MadeAnatomy:
+    """Structure maps and heads from noise.
+
+    Args:
+      structure_gan: trained.
+      map_filter: says how much a map is like a real one; None where that is not asked.
+      config: its `generation`, `augmentation` and `runtime.seed` are used.
+      image_size: height and width, pixels.
+    """
+
+    def __init__(
+        self,
+        structure_gan: StructureGAN,
+        map_filter: MapFilter | None,
+        config: configs.Config,
+        image_size: tuple[int, int],
+    ):
+        self._structure_gan, self._map_filter, self._image_size = structure_gan, map_filter, image_size
+        self._settings, self._augmentation, self._seed = config.generation, config.augmentation, config.runtime.seed
+
+    def draw(self, numbers: np.ndarray) -> Row:
+        """The maps of some draws: `structure` and `background`, uint8 [B, H, W, 1], binary."""
+        structure, background = (t.numpy().astype(np.uint8) for t in self._sample_maps(tf.constant(numbers)))
+        return {"seed": numbers, "structure": structure, "background": background}
+
+    def judge(self, maps: Row) -> Row:
+        """Moves what was drawn, if that is wanted, and adds what the filters go by and say: `closed`, `typical`."""
+        structure, background = maps["structure"], maps["background"]
+        similarities, typical = np.full(len(structure), np.nan, np.float32), np.ones(len(structure), bool)
+        if self._map_filter:
+            similarities = self._map_filter.similarities((structure * (1 - background))[..., 0])
+            typical = similarities >= self._map_filter.least
+        if self._settings.transform_maps:
+            # After the comparison: real maps lie as they were scanned.
+            moved = self._transform_maps(
+                tf.constant(maps["seed"]), tf.constant(np.concatenate([structure, 1 - background], axis=-1))
+            )
+            structure, head = np.split(moved.numpy(), 2, axis=-1)
+            background = 1 - head
+        errors = contour_filter.mask_errors(structure[..., 0], background[..., 0], self._settings.filter_blur)
+        return {
+            **maps,
+            # Edges outside the head would be drawn into the empty background.
+            "structure": structure * (1 - background),
+            "background": background,
+            "mask_error": errors,
+            "map_similarity": similarities,
+            "closed": errors <= self._settings.mask_error,
+            "typical": typical,
+        }
+
+    @tf.function(autograph=False)
+    def _sample_maps(self, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        code_dim = self._structure_gan.code_dim
+        codes = of_each(lambda d: tf.random.stateless_normal([code_dim], [self._seed + _CODE, d]), numbers)
+        threshold = self._settings.structure_threshold
+        return generators.binary_maps(*generators.sample_maps(self._structure_gan, codes, threshold), threshold)
+
+    @tf.function(autograph=False)
+    def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
+        """Transforms maps [B, H, W, C] at random; outside of what they show they are 0."""
+        ranges = self._augmentation.milder(self._settings.transform_maps)
+        transforms = _random_transforms(numbers, self._image_size, ranges, self._seed)
+        return fusion.transform(maps, transforms, "NEAREST")
+
+
+class RealAnatomy:
+    """Training slices of real patients, transformed at random as classical augmentation does it.
+
+    The lesions that are made for them are put into the images, which stay as they are otherwise.
+
+    Args:
+      data: the slices of its training split are kept in memory.
+      structure_map: how maps are extracted.
+      config: its `augmentation` and `runtime.seed` are used.
+
+    Raises:
+      PreparedDataError: no slice of that split has a label and shows all modalities.
+    """
+
+    def __init__(self, data: prepared.PreparedData, structure_map: configs.StructureMapConfig, config: configs.Config):
+        wanted = ("image", "label", "case_id", "slice_index")
+        whole = data.slices("train").filter(lambda e: e["has_label"] & tf.reduce_all(e["available"]))
+        slices = list(whole.map(lambda e: {name: e[name] for name in wanted}).as_numpy_iterator())
+        if not slices:
+            raise prepared.PreparedDataError(
+                f"{data.path} has no slice with a label and all modalities in its train split."
+            )
+        self._images, self._labels = (tf.constant(np.stack([s[name] for s in slices])) for name in ("image", "label"))
+        self._sources = np.array([f"{s['case_id'].decode()}:{s['slice_index']}" for s in slices])
+        self._structure_map, self._augmentation, self._seed = structure_map, config.augmentation, config.runtime.seed
+
+    def draw(self, numbers: np.ndarray) -> Row:
+        """Slices, and what `MadeAnatomy.draw` gives.
+
+        Args:
+          numbers: int64 [B], of draws.
+
+        Returns:
+          Besides maps and heads `own_image` float32 [B, n, H, W, 1], `own_label` uint8 [B, H, W, 1], cut at the head,
+          and `anatomy_source`, B texts.
+        """
+        drawn = self._draw(tf.constant(numbers))
+        choice, image, label, structure, background = (t.numpy() for t in drawn)
+        return {
+            "seed": numbers,
+            "structure": structure.astype(np.uint8),
+            "background": background.astype(np.uint8),
+            "own_image": image,
+            "own_label": label,
+            "anatomy_source": self._sources[choice],
+        }
+
+    def judge(self, maps: Row) -> Row:
+        """Real maps need no filter."""
+        nothing, every = np.full(len(maps["seed"]), np.nan, np.float32), np.ones(len(maps["seed"]), bool)
+        return {**maps, "mask_error": nothing, "map_similarity": nothing, "closed": every, "typical": every}
+
+    @tf.function(autograph=False)
+    def _draw(self, numbers: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        n, size = self._images.shape[1], self._images.shape[2:4]
+        choice = self._choose(numbers, _SLICE, len(self._sources))
+        transforms = _random_transforms(numbers, tuple(size), self._augmentation, self._seed)
+        image = tf.cast(tf.gather(self._images, choice), tf.float32)
+        flat = tf.reshape(image, [-1, *size, 1])
+        image = tf.reshape(fusion.transform(flat, tf.repeat(transforms, n, axis=0), "BILINEAR"), tf.shape(image))
+        label = fusion.transform(tf.gather(self._labels, choice), transforms, "NEAREST")
+        shown = tf.gather(image, self._choose(numbers, _MODALITY, n), batch_dims=1)
+        return choice, image, *fusion.own_map(shown, label, self._structure_map)
+
+    def _choose(self, numbers: tf.Tensor, stream: int, count: int) -> tf.Tensor:
+        """One of so many for each draw: int32 [B]."""
+        return tf.map_fn(
+            lambda d: tf.random.stateless_uniform([], [self._seed + stream, d], 0, count, tf.int32),
+            numbers,
+            fn_output_signature=tf.int32,
+        )
+
+
+def put_in(made: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The slices that `RealAnatomy` drew with the lesions that were made for them.
+
+    Args:
+      made: float32 [B, n, H, W, 1], in [0, 1].
+      rows: `own_image`, and `placed`, bool [B, H, W, 1]: where the lesions were made.
+
+    Returns:
+      float32 [B, n, H, W, 1].
+    """
+    images = [
+        [blending.blend(*pair, where, (1.0, 1.0)) for pair in zip(own, other, strict=True)]
+        for own, other, where in zip(rows["own_image"][..., 0], made[..., 0], rows["placed"][..., 0], strict=True)
+    ]
+    return np.array(images)[..., None]
+
+
+def of_each(drawn: Callable[[tf.Tensor], tf.Tensor], numbers: tf.Tensor) -> tf.Tensor:
+    """What each draw gives by itself, by its number: float32 [B, ...]."""
+    return tf.map_fn(drawn, numbers, fn_output_signature=tf.float32)
+
+
+def _random_transforms(
+    numbers: tf.Tensor, size: tuple[int, int], ranges: configs.AugmentationConfig, seed: int
+) -> tf.Tensor:
+    """A transform for each draw: float32 [B, 8], see `fusion.random_transforms`."""
+    return of_each(lambda d: fusion.random_transforms(1, size, ranges, tf.stack([seed + _TRANSFORM, d]))[0], numbers)
