@@ -37,6 +37,21 @@ def test_the_deviation_leaves_lesion_and_background_out():
     np.testing.assert_allclose(values[0, :2], [healthy.mean(), healthy.std()], atol=1e-4)
 
 
+def test_registered_slices_are_described_one_by_one():
+    bright, dark = slice_of(0.5, 0.9), slice_of(0.25, 0.125)
+    images = tf.constant(np.stack([bright[0], dark[0]])[None], tf.float32)
+    label, background = (tf.constant(part[None]) for part in bright[1:])
+    values, present = contrast.describe_registered(images, label, tf.cast(background, tf.float32), 3)
+    expected = measure(bright, dark)
+    np.testing.assert_allclose(values[0], expected[0], atol=1e-6)
+    np.testing.assert_array_equal(present[0], expected[1])
+
+
+def test_a_head_may_have_the_contrast_of_another_one():
+    mixed = contrast.with_head_of(tf.constant([[1.0, 2.0, 3.0, 4.0]]), tf.constant([[5.0, 6.0, 7.0, 8.0]]))
+    np.testing.assert_array_equal(mixed, [[5.0, 6.0, 3.0, 4.0]])
+
+
 def test_an_empty_head_has_no_contrast():
     image, label, background = slice_of(0.0, 0.0)
     values, present = measure((image, 0 * label, np.ones_like(background)))

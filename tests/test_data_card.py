@@ -8,7 +8,7 @@ from mmsynth_tf import commands, prepared, records
 from mmsynth_tf.experiments import study
 from mmsynth_tf.generation import card_writer
 from mmsynth_tf.reports import report
-from tests.test_synthetic_builder import Generation, build
+from tests.test_synthetic_builder import IDENTITY, Generation, build
 
 
 @pytest.fixture
@@ -43,6 +43,16 @@ def test_says_what_it_was_made_from_and_how(data):
     assert "2 of 6 slices have no lesion" in text
     assert "Not for clinical use" in text
     assert "registered users" in text
+
+
+def test_says_so_where_the_images_are_patients(tmp_path):
+    settings = {**IDENTITY["settings"], "real_anatomy": True}
+    build(Generation(settings=settings), 6, tmp_path / "made")
+    text = card(tmp_path / "made")
+    assert "The images are training patients', but for the lesions." in text
+    assert "into real slices" in text
+    assert "no slice is a patient's" not in text
+    assert "Algorithm 3" not in text
 
 
 def test_says_what_was_not_measured_and_how_to(data):

@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import tensorflow as tf
 
 from datasets import synthetic
@@ -126,7 +127,7 @@ def test_the_map_filter_keeps_maps_that_are_like_real_ones(workdir, prepared_dat
     every = {s["seed"]: s for s in unfiltered.block(0, collections.Counter())}
     assert all(np.isnan(sample["map_similarity"]) for sample in every.values())
     filtering = generation(workdir, prepared_data, generation__map_quantile=0.05)
-    least = filtering._map_filter.least
+    least = filtering._anatomy._map_filter.least
     # After two steps of training all maps are much the same, and like no real one: every other one is taken for such.
     answers = itertools.cycle([least, least - 0.1])
     monkeypatch.setattr(
@@ -153,6 +154,35 @@ def test_moved_maps_are_the_drawn_ones_elsewhere(workdir, prepared_data, unfilte
         assert not after[draw]["label"][after[draw]["background"] == 1].any()
         moved += not np.array_equal(before[draw]["background"], after[draw]["background"])
     assert moved
+
+
+def test_lesions_are_put_into_real_slices_that_stay_as_they_are(workdir, prepared_data, tmp_path):
+    slices = {
+        f"{e['case_id'].decode()}:{e['slice_index']}": e for e in prepared_data.slices("train").as_numpy_iterator()
+    }
+    (tmp_path / "models").mkdir()
+    for stage in (constants.SYNTHESIS, constants.SEGMENTATION):
+        # Nothing is made from noise, so there need be no structure stage.
+        (tmp_path / "models" / stage).symlink_to(workdir / stage)
+    unmoved = {"scale": 0.0, "rotation": 0.0, "translation": 0.0, "flip": False}
+    settings = {f"augmentation__{name}": value for name, value in unmoved.items()}
+    made = generation(tmp_path / "models", prepared_data, generation__real_anatomy=True, **settings)
+    assert set(made.identity["trained_on"]) == {constants.SYNTHESIS}
+    counts = collections.Counter()
+    samples = list(made.block(0, counts))
+    assert counts["drawn"] == counts["typical"] >= counts["synthesised"] == len(samples) > 0
+    for sample in samples:
+        head, placed = slices[sample["anatomy_source"]], slices[sample["label_source"]]
+        lesion = placed["label"] > 0
+        np.testing.assert_array_equal(sample["label"], np.where(lesion, placed["label"], head["label"]))
+        real = head["image"].astype(np.float32)
+        image = np.stack([sample["image"][name] for name in made.data.modalities]).astype(np.float32)
+        changed = image != real
+        assert changed[:, lesion].mean() > 0.9
+        assert not changed[:, scipy.ndimage.distance_transform_edt(~lesion) > 6].any()
+        assert np.isnan(sample["mask_error"])
+    again = made.remake(samples[-1]["seed"])
+    assert flat(again) == flat(samples[-1])
 
 
 def test_labels_without_a_lesion_are_thinned_and_nothing_else_changes(workdir, prepared_data, unfiltered):
