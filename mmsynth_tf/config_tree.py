@@ -1,6 +1,7 @@
 """Reads, changes and writes trees of frozen dataclasses, such as the configuration, by the paths of their leaves."""
 
 import dataclasses
+import difflib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -32,9 +33,11 @@ def override(config: Any, values: Mapping[str, Any]) -> Any:
     Raises:
       UserError: a path names no setting.
     """
-    unknown = sorted(set(values) - set(fields(config)))
-    if unknown:
-        raise commands.UserError(f"No such setting: {', '.join(unknown)}. Known settings: {', '.join(fields(config))}.")
+    known = fields(config)
+    for path in sorted(set(values) - set(known)):
+        alike = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(alike)}?" if alike else ""
+        raise commands.UserError(f"No such setting: {path}.{hint} --helpfull of train.py lists all settings.")
     changes = {}
     for field in dataclasses.fields(config):
         current = getattr(config, field.name)

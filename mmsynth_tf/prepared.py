@@ -6,7 +6,8 @@ TensorFlow is imported where slices are read: a wrong path is refused before its
 import dataclasses
 import json
 import pathlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from mmsynth_tf import commands, config_tree, configs, constants
 
@@ -56,6 +57,12 @@ class PreparedData:
             return {**example, "image": tf.stack([example["image"][name] for name in self.config.modalities])}
 
         return examples.map(stack_modalities, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def has_real_anatomy(generation: Mapping[str, Any]) -> bool:
+    """Whether synthetic slices are real ones but for their lesions, by what their record says of how they were made."""
+    # Earlier versions had no such setting.
+    return generation.get("settings", {}).get("real_anatomy", False)
 
 
 def open_prepared(path: str | pathlib.Path) -> PreparedData:

@@ -33,8 +33,15 @@ def test_an_override_leaves_the_original_as_it_was():
     "path", ["synthesis.step", "steps", "synthesis", "synthesis.weights.nothing", "runtime.seed.x"]
 )
 def test_an_unknown_setting_is_refused_by_name(path):
-    with pytest.raises(ValueError, match=rf"No such setting: {path}\. Known settings: .*synthesis\.steps"):
+    with pytest.raises(ValueError, match=rf"No such setting: {path}\..* --helpfull of train\.py lists all"):
         config_tree.override(Config(), {path: 1})
+
+
+def test_settings_like_an_unknown_one_are_named():
+    with pytest.raises(ValueError, match=r"synthesis\.step\. Did you mean synthesis\.steps or "):
+        config_tree.override(Config(), {"synthesis.step": 1})
+    with pytest.raises(ValueError, match=r"No such setting: x\. --helpfull"):
+        config_tree.override(Config(), {"x": 1})
 
 
 def test_lists_become_the_tuples_they_replace():

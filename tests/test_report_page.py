@@ -162,3 +162,10 @@ def test_plot_of_usability_leaves_out_what_all_modalities_find_together(monkeypa
     values = {"t1": 0.4, "t2": 0.6, constants.ALL_MODALITIES: 0.9}
     report_figures.usability_plot([{**common, "modality": name, "value": value} for name, value in values.items()])
     np.testing.assert_allclose(drawn["WT"][0], [0.5])
+
+
+def test_of_slices_with_real_anatomy_no_filter_of_maps_is_reported():
+    real = {**FILTERS, "settings": {**FILTERS["settings"], "real_anatomy": True}}
+    table = report_sections.filter_table({"made": FILTERS, "inserted": real})
+    assert [row[0] for row in table.rows] == ["made", "made", "made", "inserted"]
+    assert table.rows[-1][1:5] == ["lesion filter (segmenters)", "Dice ≥ 0.7", 50, 10]

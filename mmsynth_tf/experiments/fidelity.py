@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from mmsynth_tf import commands, constants, run_records, training
+from mmsynth_tf import commands, constants, prepared, run_records, training
 from mmsynth_tf.experiments import diversity, fidelity_tables, set_distances, slice_statistics
 from mmsynth_tf.experiments.sources import Source, sources
 from mmsynth_tf.experiments.study import Request, Study, data_name
@@ -81,6 +81,8 @@ class _Fidelity:
         for data in self.request.synthetic:
             # Earlier versions had no filter by likeness to real maps.
             generation = {"map_acceptance": 1.0, **data.record["generation"]}
+            if prepared.has_real_anatomy(generation):
+                continue  # Real maps are not filtered.
             for name in fidelity_tables.ACCEPTANCE:
                 yield {"test_data": data_name(data), "split": "train", "metric": name, "value": generation[name]}
 

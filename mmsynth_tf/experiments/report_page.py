@@ -139,12 +139,13 @@ def _synthetic_sections(request: study.Request) -> list[report.Section]:
         samples.append(report.Figure(report_sections.quadruples(real, request.real), caption))
     drawn = f"Drawn at random (seed {report_sections.SEED}), not picked."
     filters = {study.data_name(data): data.record["generation"] for data in request.synthetic}
+    real_anatomy = prepared.has_real_anatomy(first.record["generation"])
+    made = "real slices with a lesion more" if real_anatomy else "modalities that were made of them"
     return [
-        report.Section("Structure maps from noise", drawn, figures=[maps]),
+        report.Section(f"Structure maps {'of real slices' if real_anatomy else 'from noise'}", drawn, figures=[maps]),
         report.Section(
             "All modalities from one map and one label",
-            "Each row is one sample: its map, its background mask, the label that was put in, and the modalities that "
-            f"were made of them. {drawn}",
+            f"Each row is one sample: its map, its background mask, its label, and the {made}. {drawn}",
             figures=samples,
         ),
         _ranked_section(request.synthetic),

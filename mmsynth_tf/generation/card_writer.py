@@ -64,6 +64,7 @@ def write(folder: Path, workdir: Path | None = None, name: str | None = None) ->
 def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
     """The card as Markdown, see `write`; `record` is the content of data_set.json."""
     generation = record["generation"]
+    images = _REAL_ANATOMY_USE if prepared.has_real_anatomy(generation) else _MADE_ANATOMY_USE
     sections = {
         "What it is": _summary(record),
         "What it was made from": _sources_table(generation).markdown(),
@@ -71,7 +72,7 @@ def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
         "Labels": _label_section(record),
         **{f"Measured: {experiment}": _measured(experiment, record, name, workdir) for experiment in _MEASURED},
         "Making a sample again": _remaking(name, record),
-        "Intended use and limits": _USE + (_REAL_ANATOMY_USE if _has_real_anatomy(generation) else _MADE_ANATOMY_USE),
+        "Intended use and limits": _USE + images,
         "Licence": _licence(generation),
     }
     body = "\n".join(f"## {title}\n\n{text.strip()}\n" for title, text in sections.items())
@@ -81,7 +82,7 @@ def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
 def _summary(record: Mapping[str, Any]) -> str:
     data = record["data"]
     origin = "from random noise and moved real labels"
-    if _has_real_anatomy(record["generation"]):
+    if prepared.has_real_anatomy(record["generation"]):
         origin = "by putting lesions, made for moved real labels, into real slices"
     return (
         f"{record['statistics']['slices']} axial slices of {data['height']} × {data['width']} pixels, each in "
@@ -91,11 +92,6 @@ def _summary(record: Mapping[str, Any]) -> str:
         "It opens with `tfds.builder_from_directory` or `mmsynth_tf.prepared.open_prepared`; `data_set.json` holds "
         "the whole record behind this page."
     )
-
-
-def _has_real_anatomy(generation: Mapping[str, Any]) -> bool:
-    # Earlier versions had no such setting.
-    return generation["settings"].get("real_anatomy", False)
 
 
 def _sources_table(generation: Mapping[str, Any]) -> Table:
@@ -130,7 +126,7 @@ def _filter_table(generation: Mapping[str, Any]) -> Table:
         ["slices: segmenters agree with the label", f"mean Dice ≥ {settings['dice_threshold']}",
          generation["synthesised"], generation["passed_lesion_filter"]],
     ]  # fmt: skip
-    if _has_real_anatomy(generation):
+    if prepared.has_real_anatomy(generation):
         rows = rows[2:]
     rows = [[*row, f"{row[3] / max(row[2], 1):.1%}"] for row in rows]
     return Table(["filter", "threshold", "tested", "passed", "accepted"], rows)
