@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import config_tree
 from mmsynth_tf.models import contrast
 from tests import fakes, training_checks
 
@@ -88,12 +87,6 @@ def batch(rng):
 
 def test_every_variable_has_a_gradient(batch):
     training_checks.assert_no_idle_variable(fakes.modality_gan(CONDITIONED), batch)
-
-
-def test_compiled_with_xla_a_step_is_the_same(batch):
-    # What has nothing to do with contrast is left out: XLA takes its time for each operation.
-    config = config_tree.override(CONDITIONED, {"synthesis.residual_blocks": 0, "synthesis.lesion_design": "1seg"})
-    training_checks.assert_xla_agrees(lambda: fakes.modality_gan(config), batch)
 
 
 def test_the_condition_changes_what_is_synthesised_of_its_modality_alone(batch):

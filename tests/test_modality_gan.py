@@ -359,5 +359,7 @@ def test_one_pass_runs_parts_of_different_length_as_one_batch(rng):
 
 
 def test_compiled_with_xla_a_step_is_the_same(rng):
-    config = tiny_config(2, residual_blocks=0, lesion_design="1seg")
+    # XLA takes its time for each operation, so this is all of the step once, in small.
+    smallest = {"residual_blocks": 0, "lesion_design": "1seg"}
+    config = tiny_config(2, contrast_condition=True, skips=True, **smallest)
     training_checks.assert_xla_agrees(lambda: build(config), fakes.synthesis_batch(rng, config))

@@ -210,7 +210,7 @@ def test_labels_are_transformed_with_their_images():
 ROWS = ("real_1", "real_0.1_synthetic_1")
 
 
-def test_an_interrupted_experiment_ends_like_an_undisturbed_one(request_for):
+def test_an_interrupted_experiment_ends_like_an_undisturbed_one(request_for, synthetic_data):
     undisturbed, stopped = (request_for(name, rows=ROWS) for name in ("undisturbed", "stopped"))
     tables = usability.run(undisturbed)
     stop_within_second_row(stopped)
@@ -230,13 +230,10 @@ def test_an_interrupted_experiment_ends_like_an_undisturbed_one(request_for):
     assert (stopped.workdir / "evaluation" / "usability" / usability.EXAMPLES_FILE).is_file()
     assert checkpoints.FOLDER not in left
 
-
-def test_rows_without_synthetic_slices_are_not_measured_again_for_other_ones(request_for, synthetic_data):
-    request = request_for(rows=ROWS)
-    usability.run(request)
+    # For other synthetic slices rows without any are not measured again.
     other = dataclasses.replace(synthetic_data, record={**synthetic_data.record, "seed": 1})
-    usability.run(dataclasses.replace(request, synthetic=(other,)))
-    parts = [path.name for path in request.workdir.glob("evaluation/usability/parts/*/*.json")]
+    usability.run(dataclasses.replace(undisturbed, synthetic=(other,)))
+    parts = [path.name for path in undisturbed.workdir.glob("evaluation/usability/parts/*/*.json")]
     assert sorted(parts) == ["real_0.1_synthetic_1_seed0.json"] * 2 + ["real_1_seed0.json"]
 
 
