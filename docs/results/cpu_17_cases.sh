@@ -62,8 +62,14 @@ keep translation records.csv
 evaluate usability --synthetic_data="$work/synthetic" --rows="$rows" --seeds="$seeds" ${STEPS:+--steps="$STEPS"}
 keep usability records.csv
 for table in table by_modality comparison; do keep usability $table.md _$table.md; done
+# Usability with a set and rows of a split, into a file of the results: Dice alone, and the header once.
+measure() {
+  step evaluate.py --experiment=usability --workdir="$models" --test_data="$data" --synthetic_data="$1" --rows="$2" --seeds="$seeds"
+  awk -v seed="$split" 'NR == 1 { if (seed == 0) print $0 ",split" } /,dice,/ { print $0 "," seed }' \
+    "$models/evaluation/usability/records.csv" >> "$results/$3"
+}
 # Each split with generators and segmenters of its own; the first one has them already.
-rm -f "$results/usability_splits.csv"
+rm -f "$results"/usability_splits.csv "$results"/usability_real_anatomy.csv
 for split in 0 $splits; do
   models=$work/models data=$work/real
   if [ "$split" != 0 ]; then
@@ -71,13 +77,8 @@ for split in 0 $splits; do
     build "$data" --source=brats --input="$cases" --config.data.split_seed="$split"
     for stage in structure segmentation synthesis; do train "$models" $stage "$data"; done
   fi
-  many=$work/synthetic_split$split
-  build "$many" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900
-  step evaluate.py --experiment=usability --workdir="$models" --test_data="$data" --synthetic_data="$many" --rows="$full" --seeds="$seeds"
-  # Dice alone, and the header once.
-  awk -v seed="$split" 'NR == 1 { if (seed == 0) print $0 ",split" } /,dice,/ { print $0 "," seed }' \
-    "$models/evaluation/usability/records.csv" >> "$results/usability_splits.csv"
+  build "$work/synthetic_split$split" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900
+  measure "$work/synthetic_split$split" "$full" usability_splits.csv
+  build "$work/inserted_split$split" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900 --config.generation.real_anatomy
+  measure "$work/inserted_split$split" real_1_synthetic_3 usability_real_anatomy.csv
 done
-for stage in structure segmentation synthesis; do cp "$work/models/$stage/losses.csv" "$results/losses_$stage.csv"; done
-cp "$work/synthetic/data_set.json" "$results/synthetic_data_set.json"
-cp "$work/steps.log" "$results/steps.log"
