@@ -121,6 +121,11 @@ class GenerationConfig:
         "Scale, turn and shift generated maps at random, by up to this share of `augmentation`, for structure stages "
         "that learn upright ones; 0 does not. Paper: none.",
     )
+    move_labels: float = setting(
+        1.0,
+        "Labels are scaled, turned and shifted by up to so many times the ranges of `augmentation`, and tried again "
+        "where they do not fit into the head. Paper 1.",
+    )
     dice_threshold: float = setting(
         0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
     )
@@ -141,9 +146,9 @@ class AugmentationConfig:
     flip: bool = setting(True, "Mirror left to right at random.")
     intensity: float = setting(0.0, "Change of contrast (slices only): gamma between exp(-v) and exp(v).")
 
-    def milder(self, share: float) -> "AugmentationConfig":
-        """The same with a share of scaling, rotation and translation; mirroring stays."""
-        parts = {name: share * getattr(self, name) for name in ("scale", "rotation", "translation")}
+    def times(self, factor: float) -> "AugmentationConfig":
+        """The same with so many times the scaling, rotation and translation; mirroring stays."""
+        parts = {name: factor * getattr(self, name) for name in ("scale", "rotation", "translation")}
         return dataclasses.replace(self, **parts)
 
 

@@ -95,7 +95,7 @@ def structure_batches(source: SliceSource, config: Config, start_step: int = 0) 
     """Batches for `StructureGAN` from step `start_step` on."""
     size, code_dim = config.structure.batch_size, structure_gan.code_dim(config.data.image_size, config.structure)
     if config.structure.upright:
-        config = dataclasses.replace(config, augmentation=config.augmentation.milder(0.0))
+        config = dataclasses.replace(config, augmentation=config.augmentation.times(0.0))
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
         image = tf.gather(batch["image"], _draw_modality(size, config, step), batch_dims=1)

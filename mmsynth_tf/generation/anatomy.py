@@ -78,7 +78,7 @@ class MadeAnatomy:
     @tf.function(autograph=False)
     def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         """Transforms maps [B, H, W, C] at random; outside of what they show they are 0."""
-        ranges = self._augmentation.milder(self._settings.transform_maps)
+        ranges = self._augmentation.times(self._settings.transform_maps)
         transforms = _random_transforms(numbers, self._image_size, ranges, self._seed)
         return fusion.transform(maps, transforms, "NEAREST")
 

@@ -71,7 +71,8 @@ class Generation:
             if config.generation.map_quantile > 0:
                 like_real = MapFilter.of(label_data, structure_map, config.generation)
             self._anatomy = anatomy.MadeAnatomy(structure_gan, like_real, config, self.data.image_size)
-        self.settings, self._augmentation, self._seed = config.generation, config.augmentation, config.runtime.seed
+        self.settings, self._seed = config.generation, config.runtime.seed
+        self._label_ranges = config.augmentation.times(config.generation.move_labels)
         self.draws_per_block = _BATCHES_PER_BLOCK * self.settings.batch_size
         self.identity = {
             "seed": self._seed,
@@ -158,7 +159,7 @@ class Generation:
         choices, transforms = tf.map_fn(
             lambda d: (
                 tf.random.stateless_uniform([_LABEL_TRIES], [self._seed + 1, d], 0, len(self._pool.sources), tf.int32),
-                fusion.random_transforms(_LABEL_TRIES, size, self._augmentation, tf.stack([self._seed + 2, d])),
+                fusion.random_transforms(_LABEL_TRIES, size, self._label_ranges, tf.stack([self._seed + 2, d])),
             ),
             numbers,
             fn_output_signature=(tf.int32, tf.float32),
