@@ -105,10 +105,13 @@ def flat(sample):
     return [np.asarray(value).tobytes() for value in tf.nest.flatten(sample)]
 
 
+def training_slices(data):
+    """Examples by the names that samples record."""
+    return {f"{e['case_id'].decode()}:{e['slice_index']}": e for e in data.slices("train").as_numpy_iterator()}
+
+
 def test_a_label_is_its_recorded_source_under_its_recorded_transform(unfiltered, prepared_data):
-    sources = {
-        f"{e['case_id'].decode()}:{e['slice_index']}": e for e in prepared_data.slices("train").as_numpy_iterator()
-    }
+    sources = training_slices(prepared_data)
     for sample in first_samples(unfiltered, 4):
         label = sources[sample["label_source"]]["label"][None]
         moved = fusion.transform(label, sample["label_transform"][None], "NEAREST")
@@ -143,7 +146,8 @@ def test_the_map_filter_keeps_maps_that_are_like_real_ones(workdir, prepared_dat
 def test_moved_maps_are_the_drawn_ones_elsewhere(workdir, prepared_data, unfiltered):
     before = {s["seed"]: s for s in unfiltered.block(0, collections.Counter())}
     settings = {"augmentation__scale": 0.0, "augmentation__rotation": 0.0, "augmentation__translation": 0.2}
-    moving = generation(workdir, prepared_data, generation__transform_maps=0.5, **settings)
+    settings |= {"generation__transform_maps": 0.5, "generation__move_labels": 0.0}
+    moving = generation(workdir, prepared_data, **settings)
     after = {s["seed"]: s for s in moving.block(0, collections.Counter())}
     moved = 0
     for draw in set(before) & set(after):
@@ -154,12 +158,15 @@ def test_moved_maps_are_the_drawn_ones_elsewhere(workdir, prepared_data, unfilte
         assert not after[draw]["label"][after[draw]["background"] == 1].any()
         moved += not np.array_equal(before[draw]["background"], after[draw]["background"])
     assert moved
+    # Labels move by a multiple of their own, here by nothing, and are mirrored at most.
+    sources = training_slices(prepared_data)
+    for sample in after.values():
+        label = sources[sample["label_source"]]["label"]
+        assert any(np.array_equal(sample["label"], way) for way in (label, label[:, ::-1]))
 
 
 def test_lesions_are_put_into_real_slices_that_stay_as_they_are(workdir, prepared_data, tmp_path):
-    slices = {
-        f"{e['case_id'].decode()}:{e['slice_index']}": e for e in prepared_data.slices("train").as_numpy_iterator()
-    }
+    slices = training_slices(prepared_data)
     (tmp_path / "models").mkdir()
     for stage in (constants.SYNTHESIS, constants.SEGMENTATION):
         # Nothing is made from noise, so there need be no structure stage.

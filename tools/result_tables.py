@@ -127,7 +127,7 @@ def splits() -> str:
         each = (_cell(_mean(own, name, "WT")) for own in by_split.values())
         means = (_cell(_mean(rows, name, region) if name in complete else np.nan) for region in _REGIONS)
         compared = name in complete and name != best
-        body.append((_described(name), *each, *means, _cell(_p_value(rows, best, name) if compared else np.nan)))
+        body.append((_described(name), *each, *means, _p_cell(rows, best, name) if compared else "–"))
     patients = len({row["case"] for row in rows})
     header = (
         "trained on",
@@ -209,10 +209,11 @@ def _by_patient(rows: Sequence[Row], mixture: str, region: str) -> dict[str, flo
     return {case: float(np.nanmean(_values(_matching(own, case=case)))) for case in cases}
 
 
-def _p_value(rows: Sequence[Row], first: str, second: str) -> float:
+def _p_cell(rows: Sequence[Row], first: str, second: str) -> str:
     """Two-sided Wilcoxon signed-rank test over the patients of both."""
     a, b = (_by_patient(rows, name, "WT") for name in (first, second))
-    return float(stats.wilcoxon([a[case] - b[case] for case in a]).pvalue)
+    value = float(stats.wilcoxon([a[case] - b[case] for case in a]).pvalue)
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def _records(file: str, **wanted: str) -> list[Row]:
