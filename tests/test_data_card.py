@@ -49,7 +49,7 @@ def test_says_so_where_the_images_are_patients(tmp_path):
     settings = {**IDENTITY["settings"], "real_anatomy": True}
     build(Generation(settings=settings), 6, tmp_path / "made")
     text = card(tmp_path / "made")
-    assert "The images are training patients', but for the lesions." in text
+    assert "The images are training patients', but for the lesions that were made." in text
     assert "into real slices" in text
     assert "no slice is a patient's" not in text
     assert "Algorithm 3" not in text
