@@ -23,8 +23,8 @@ took part in no training.
 """
 _MADE_ANATOMY_USE = """- **Not for clinical use**: no slice is a patient's, and none may be read as one.
 - Slices may resemble training slices, see above."""
-_REAL_ANATOMY_USE = """- **Not for clinical use**: lesions that were made lie beside a patient's own, and none may be read as a
-  patient's.
+_REAL_ANATOMY_USE = """- **Not for clinical use**: lesions that were made lie beside a patient's own, and none may be
+  read as a patient's.
 - **The images are training patients', but for the lesions that were made.** Treat the set as those images, and test on
   other patients alone."""
 
