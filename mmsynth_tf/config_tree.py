@@ -34,10 +34,11 @@ def override(config: Any, values: Mapping[str, Any]) -> Any:
       UserError: a path names no setting.
     """
     known = fields(config)
-    for path in sorted(set(values) - set(known)):
-        alike = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        alike = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(alike)}?" if alike else ""
-        raise commands.UserError(f"No such setting: {path}.{hint} --helpfull of train.py lists all settings.")
+        raise commands.UserError(f"No such setting: {', '.join(unknown)}.{hint} --helpfull of train.py lists all.")
     changes = {}
     for field in dataclasses.fields(config):
         current = getattr(config, field.name)

@@ -128,7 +128,7 @@ def _filter_table(generation: Mapping[str, Any]) -> Table:
          generation["synthesised"], generation["passed_lesion_filter"]],
     ]  # fmt: skip
     if prepared.has_real_anatomy(generation):
-        rows = rows[2:]
+        rows = rows[2:]  # Without those of maps: real ones are not filtered.
     rows = [[*row, f"{row[3] / max(row[2], 1):.1%}"] for row in rows]
     return Table(["filter", "threshold", "tested", "passed", "accepted"], rows)
 
