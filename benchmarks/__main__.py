@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mmsynth_tf.records import Record
 
 _BENCHMARKS = ("steps", "growth", "waiting", "generation", "torch_unet")
-# These compare nothing; on demand, for the others take ten minutes by themselves.
-_ON_DEMAND = ("start", "operations")
+# On demand, for the others take ten minutes by themselves. The first two compare nothing; modes are for GPUs.
+_ON_DEMAND = ("start", "operations", "modes")
 
 _OUTPUT = flags.DEFINE_string("output", "bench_output", "Folder for records and tables.")
 _ONLY = flags.DEFINE_multi_enum("only", _BENCHMARKS, _BENCHMARKS + _ON_DEMAND, "Which to run.")
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
 
 def _records(name: str, config: "Config") -> Iterable["Record"]:
     """What one benchmark measures."""
-    from benchmarks import generation, growth, operations, start, steps, torch_unet, waiting
+    from benchmarks import generation, growth, modes, operations, start, steps, torch_unet, waiting
     from mmsynth_tf import presets
 
     rounds, larger = _ROUNDS.value, {name: presets.preset(name) for name in ("default", "paper")}
@@ -69,6 +69,7 @@ def _records(name: str, config: "Config") -> Iterable["Record"]:
         "generation": lambda: generation.run(config, samples=2 * config.generation.batch_size, rounds=3),
         "torch_unet": lambda: torch_unet.run(unet, rounds),
         "operations": lambda: operations.run(config),
+        "modes": lambda: modes.run(config, rounds),
     }
     return benchmarks[name]()
 

@@ -48,8 +48,9 @@ def one_batch(stage: str, config: Config) -> Batch:
 class Step:
     """A model's compiled step on one device, always on the same batch."""
 
-    def __init__(self, trained: StageModel, batch: Batch):
-        self._compiled, self._batch = tf.function(trained.train_step, autograph=False), batch
+    def __init__(self, trained: StageModel, batch: Batch, jit_compile: bool = False):
+        self._compiled = tf.function(trained.train_step, autograph=False, jit_compile=jit_compile)
+        self._batch = batch
 
     def __call__(self) -> dict[str, float]:
         """Runs a step; returns what it reports."""

@@ -126,6 +126,11 @@ class GenerationConfig:
         "Labels are scaled, turned and shifted by up to so many times the ranges of `augmentation`, and tried again "
         "where they do not fit into the head. Paper 1.",
     )
+    warp_labels: float = setting(
+        0.0,
+        "Labels are warped at random before they are moved: standard deviation of the displacements, share of the "
+        "image size. Paper 0.",
+    )
     dice_threshold: float = setting(
         0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
     )

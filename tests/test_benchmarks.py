@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import generation, growth, operations, stage_step, start, steps, table, timing, torch_unet, waiting
+from benchmarks import (
+    generation,
+    growth,
+    modes,
+    operations,
+    stage_step,
+    start,
+    steps,
+    table,
+    timing,
+    torch_unet,
+    waiting,
+)
 from mmsynth_tf import config_tree, constants
 from tests import fakes, training_checks
 from tests.two_scales import TwoScales
@@ -71,6 +83,20 @@ def test_every_axis_of_growth_holds_the_base():
         assert list(values) == sorted(values) and () in values.values(), axis
     assert config_tree.override(config, dict(axes["modalities"][8])).data.num_modalities == 8
     assert config_tree.override(config, dict(axes["pixels"][48 * 48])).data.image_size == (48, 48)
+
+
+@pytest.mark.usefixtures("without_tracing")
+def test_every_mode_stands_beside_the_plain_one(monkeypatch):
+    monkeypatch.setattr(constants, "STAGES", (constants.SEGMENTATION,))
+    rows = list(modes.run(fakes.tiny_config(2, 2, **SMALL), rounds=1))
+    assert [(row["precision"], row["xla"]) for row in rows] == [
+        ("float32", False),
+        ("float32", True),
+        ("mixed_bfloat16", False),
+        ("mixed_bfloat16", True),
+    ]
+    assert rows[0]["times_faster"] == 1
+    assert all(row["times_faster"] == rows[0]["milliseconds"] / row["milliseconds"] for row in rows)
 
 
 @pytest.mark.usefixtures("without_tracing")

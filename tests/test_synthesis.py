@@ -165,6 +165,18 @@ def test_moved_maps_are_the_drawn_ones_elsewhere(workdir, prepared_data, unfilte
         assert any(np.array_equal(sample["label"], way) for way in (label, label[:, ::-1]))
 
 
+def test_warped_labels_are_the_drawn_ones_in_other_shapes(workdir, prepared_data, unfiltered):
+    heads = {"seed": np.arange(16), "background": np.zeros((16, fakes.SIZE, fakes.SIZE, 1), np.uint8)}
+    plain = unfiltered._place_labels(heads)
+    warped = generation(workdir, prepared_data, generation__warp_labels=0.1)._place_labels(heads)
+    np.testing.assert_array_equal(warped["label_choice"], plain["label_choice"])
+    np.testing.assert_array_equal(warped["label_transform"], plain["label_transform"])
+    lesions = plain["label"].any(axis=(1, 2, 3))
+    changed = np.any(warped["label"] != plain["label"], axis=(1, 2, 3))
+    assert changed[lesions].mean() > 0.5 and not changed[~lesions].any()
+    assert set(np.unique(warped["label"])) <= set(np.unique(plain["label"]))
+
+
 def test_lesions_are_put_into_real_slices_that_stay_as_they_are(workdir, prepared_data, tmp_path):
     slices = training_slices(prepared_data)
     (tmp_path / "models").mkdir()

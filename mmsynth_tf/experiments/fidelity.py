@@ -19,7 +19,7 @@ from mmsynth_tf.reports import report
 
 _SLICES = 5_000
 _SLICES_RADIOMICS = 100  # Half a second each, in each comparison.
-_CLASSIFIER_STEPS = 1_000
+_CLASSIFIER_STEPS = 2_000
 
 SEGMENTER, INCEPTION, RADIOMICS = "segmenter", "inception", "frd"
 DIVERSITY, CLASSIFIER, STATISTICS = "diversity", "classifier", "statistics"

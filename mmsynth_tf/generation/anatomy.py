@@ -13,7 +13,7 @@ from mmsynth_tf.models.structure_gan import StructureGAN
 
 Row = dict[str, np.ndarray]
 
-# Streams of random numbers that a sample's number and the seed give; `synthesis.Generation` has the others.
+# Streams of random numbers, as in `synthesis`.
 _CODE, _TRANSFORM, _SLICE, _MODALITY = 0, 6, 7, 8
 
 

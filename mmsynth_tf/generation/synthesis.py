@@ -21,6 +21,8 @@ from mmsynth_tf.parallel import map_in_order
 
 # Labels tried for each map, and transforms drawn with them, before the map is given up.
 _LABEL_TRIES = 16
+# Streams of random numbers that a sample's number and the seed give; `anatomy` has the others.
+_LABEL, _LABEL_TRANSFORM, _NOISE, _CONTRAST, _WITHOUT_LESION, _WARP = 1, 2, 3, 4, 5, 9
 _BATCHES_PER_BLOCK = 8
 
 
@@ -158,21 +160,36 @@ class Generation:
         size = self.data.image_size
         choices, transforms = tf.map_fn(
             lambda d: (
-                tf.random.stateless_uniform([_LABEL_TRIES], [self._seed + 1, d], 0, len(self._pool.sources), tf.int32),
-                fusion.random_transforms(_LABEL_TRIES, size, self._label_ranges, tf.stack([self._seed + 2, d])),
+                tf.random.stateless_uniform(
+                    [_LABEL_TRIES], [self._seed + _LABEL, d], 0, len(self._pool.sources), tf.int32
+                ),
+                fusion.random_transforms(
+                    _LABEL_TRIES, size, self._label_ranges, tf.stack([self._seed + _LABEL_TRANSFORM, d])
+                ),
             ),
             numbers,
             fn_output_signature=(tf.int32, tf.float32),
         )
         candidates = tf.gather(self._pool.labels, tf.reshape(choices, [-1]))
+        if self.settings.warp_labels:
+            candidates = self._warp(candidates, numbers)
         candidates = fusion.transform(candidates, tf.reshape(transforms, [-1, 8]), "NEAREST")
         candidates = tf.reshape(candidates, [-1, _LABEL_TRIES, *size, 1])
         lesion = tf.cast(candidates > 0, tf.float32)
         fitting = tf.reduce_sum(lesion * background[:, None], axis=(2, 3, 4)) < 0.5
         first = tf.argmax(tf.cast(fitting, tf.int32), axis=1)
         picked = [tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms)]
-        lots = anatomy.of_each(lambda d: tf.random.stateless_uniform([], [self._seed + 5, d]), numbers)
+        lots = anatomy.of_each(lambda d: tf.random.stateless_uniform([], [self._seed + _WITHOUT_LESION, d]), numbers)
         return *picked, tf.reduce_any(fitting, axis=1), lots < self.settings.keep_without_lesion
+
+    def _warp(self, candidates: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+        """Warps labels, as many of each draw as are tried."""
+        size, strength = self.data.image_size, self.settings.warp_labels
+        fields = anatomy.of_each(
+            lambda d: fusion.random_displacements(_LABEL_TRIES, size, strength, tf.stack([self._seed + _WARP, d])),
+            numbers,
+        )
+        return fusion.warp_labels(candidates, tf.reshape(fields, [-1, *size, 2]))
 
     def _complete(self, rows: list[anatomy.Row]) -> list[anatomy.Row]:
         """Adds the slices of all modalities, and the Dice of what the segmenters find in them."""
@@ -195,11 +212,11 @@ class Generation:
     def _run_modality_gan(self, numbers, structure, background, label, own) -> tf.Tensor:
         """All modalities; with the contrasts of the heads of `own` slices, if there are any."""
         shape = structure.shape[1:]
-        noise = anatomy.of_each(lambda d: tf.random.stateless_uniform(shape, [self._seed + 3, d]), numbers)
+        noise = anatomy.of_each(lambda d: tf.random.stateless_uniform(shape, [self._seed + _NOISE, d]), numbers)
         contrasts, scale = None, self._modality_gan.contrast_scale
         if scale:
             size = [self.data.num_modalities, contrast.size(self.data.num_classes)]
-            contrasts = anatomy.of_each(lambda d: contrast.draw(size, [self._seed + 4, d]), numbers)
+            contrasts = anatomy.of_each(lambda d: contrast.draw(size, [self._seed + _CONTRAST, d]), numbers)
             if own is not None:
                 measured = contrast.describe_registered(own, label, background, self.data.num_classes)
                 contrasts = contrast.with_head_of(contrasts, scale.normalise(*measured))

@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf.models import contrast
+from mmsynth_tf import configs
+from mmsynth_tf.models import contrast, fusion
 
 keras = tf.keras
 
@@ -12,7 +13,7 @@ _BATCH = 32
 _SHUFFLE = 1_024
 _LEARNING_RATE = 1e-3
 # Of training slices: with the contrasts of a few patients as they are, a network learns those, and takes most FLAIR
-# slices of other patients for something else.
+# slices of other patients for something else. For the same reason they are moved.
 _CONTRAST_STRENGTH = 0.7
 
 
@@ -45,7 +46,7 @@ def train(
     rate = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps)
     model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     single = slices.flat_map(lambda x: tf.data.Dataset.from_tensor_slices(_single_slices(x)))
-    batches = single.shuffle(_SHUFFLE, seed=seed).repeat().batch(_BATCH).enumerate()
+    batches = single.shuffle(_SHUFFLE, seed=seed).repeat().batch(_BATCH, drop_remainder=True).enumerate()
     batches = batches.map(lambda step, batch: (_vary(batch[0], tf.stack([tf.cast(seed, tf.int64), step])), batch[1]))
     batches = batches.prefetch(2)
     model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
@@ -67,11 +68,12 @@ def classify(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def _vary(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Slices [B, H, W, 1] in other contrasts, half of them mirrored."""
-    shape = [tf.shape(images)[0], 1, 1, 1]
-    gamma, darkening, mirrored = (tf.random.stateless_uniform(shape, seed + i) for i in range(3))
+    """Slices [B, H, W, 1] in other contrasts, scaled, turned, shifted and mirrored as slices are in training."""
+    count, *size = images.shape[:3]
+    gamma, darkening = (tf.random.stateless_uniform([count, 1, 1, 1], seed + i) for i in range(2))
     images = contrast.vary(images, gamma, darkening, _CONTRAST_STRENGTH)
-    return tf.where(mirrored < 0.5, images[:, :, ::-1], images)
+    transforms = fusion.random_transforms(count, tuple(size), configs.AugmentationConfig(), seed + 2)
+    return fusion.transform(images, transforms, "BILINEAR")
 
 
 def _single_slices(example: dict) -> tuple[tf.Tensor, tf.Tensor]:
