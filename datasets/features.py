@@ -25,7 +25,10 @@ def slice_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector
 
 
 def synthetic_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector]:
-    """Features of one synthetic slice: those of a real one, the map and mask it was made from, and its provenance."""
+    """Features of one synthetic slice: those of a real one, the map and mask it was made from, and its provenance.
+
+    `label_transform` is as `fusion.random_transforms` gives it; where labels are warped, they were so before it.
+    """
     size = (*data.image_size, 1)
     return slice_features(data) | {
         "structure": _raw(size, np.uint8),

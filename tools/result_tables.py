@@ -93,8 +93,8 @@ def quality() -> str:
             ),
             (
                 "named as their modality by a classifier trained on real slices",
-                f"{measured('classifier', made):.0%}",
-                f"{measured('classifier', test):.0%} (test patients)",
+                f"{measured('classifier', made):.1%}",
+                f"{measured('classifier', test):.1%} (test patients)",
             ),
         ],
     )

@@ -52,7 +52,7 @@ evaluate lesion_check --synthetic_data="$sets"
 # A value a slice: Dice alone, or the file would hold megabytes.
 grep -E '^experiment,|,dice,' "$work/models/evaluation/lesion_check/records.csv" > "$results/lesion_check.csv"
 keep lesion_check table.md
-evaluate fidelity --synthetic_data="$work/unfiltered"
+evaluate fidelity --synthetic_data="$work/unfiltered" --seeds=0,1,2
 evaluate memorisation --synthetic_data="$work/synthetic"
 evaluate translation
 for experiment in fidelity memorisation translation; do

@@ -19,7 +19,7 @@ took part in no training.
 - It knows what its models were trained on. Rare anatomy, other scanners, other lesions and children are not in it.
 - The lesion filter keeps what segmenters of the same patients can find: easy lesions are favoured.
 - Slices are made one by one; neighbours do not make up a volume.
-- Labels are real labels, moved; their shapes come from patients.
+- Labels are real labels, moved, and warped where the settings say so; their shapes come from patients.
 """
 _MADE_ANATOMY_USE = """- **Not for clinical use**: no slice is a patient's, and none may be read as one.
 - Slices may resemble training slices, see above."""
