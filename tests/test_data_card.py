@@ -38,6 +38,8 @@ def test_says_what_it_was_made_from_and_how(data):
     assert "| mean Dice ≥ 0.9 | 12 | 8 | 66.7% |" in text
     assert "- seed 5\n" in text
     assert "6 axial slices" in text
+    assert f"]({card_writer.SAMPLES_FILE})" in text
+    assert (data / card_writer.SAMPLES_FILE).read_bytes().startswith(b"\x89PNG")
     # Labels of the draws 1, 3, 4, 5, 7, 9 are 1, 0, 1, 2, 1, 0.
     assert "| background | 2 | 33.3% |" in text
     assert "2 of 6 slices have no lesion" in text

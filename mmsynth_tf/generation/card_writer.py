@@ -1,4 +1,7 @@
-"""The data card of a synthetic data set: README.md in its folder, from its record and from what was measured."""
+"""The data card of a synthetic data set: README.md in its folder, from its record and from what was measured.
+
+Beside it lies a picture of the first samples.
+"""
 
 import datetime
 from collections.abc import Mapping
@@ -7,9 +10,12 @@ from typing import Any
 
 from mmsynth_tf import commands, constants, prepared, records
 from mmsynth_tf.experiments import study
+from mmsynth_tf.reading import splits
+from mmsynth_tf.reports import report_sections
 from mmsynth_tf.reports.report import Table
 
-CARD_FILE = "README.md"
+CARD_FILE, SAMPLES_FILE = "README.md", "samples.png"
+_SAMPLES = 8
 _MEASURED = ("fidelity", "memorisation")
 
 _USE = """For research on methods: pre-training and augmenting lesion segmenters, and trying out, testing and showing
@@ -38,7 +44,7 @@ _OTHER_TERMS = "the terms of that data hold for what is derived from it; ask its
 
 
 def write(folder: Path, workdir: Path | None = None, name: str | None = None) -> Path:
-    """Writes the card of a synthetic data set.
+    """Writes the card of a synthetic data set, and the picture that it shows.
 
     Args:
       folder: the prepared data set.
@@ -46,7 +52,7 @@ def write(folder: Path, workdir: Path | None = None, name: str | None = None) ->
       name: what the set is called; the folder's name if not given.
 
     Returns:
-      The file.
+      The card's file.
 
     Raises:
       PreparedDataError: the folder holds no prepared data set.
@@ -57,9 +63,16 @@ def write(folder: Path, workdir: Path | None = None, name: str | None = None) ->
         raise commands.UserError(f"{folder} is no synthetic data set; cards are written for those.")
     if "statistics" not in data.record:
         raise commands.UserError(f"{folder} was made by an earlier version; build it again to get a card.")
+    _draw_samples(data)
     path = folder / CARD_FILE
     records.write_text(path, render(data.record, name, workdir))
     return path
+
+
+def _draw_samples(data: prepared.PreparedData) -> None:
+    shown = report_sections.first_examples(data, splits.TRAIN, _SAMPLES)
+    with records.atomic_path(data.path / SAMPLES_FILE) as path:
+        path.write_bytes(report_sections.quadruples(shown, data))
 
 
 def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
@@ -91,7 +104,8 @@ def _summary(record: Mapping[str, Any]) -> str:
         "structure map and background mask (1 outside the head) behind it. Made "
         f"{origin} by mmsynth_tf {record['version']} on {record['created']}. All of it is training data.\n\n"
         "It opens with `tfds.builder_from_directory` or `mmsynth_tf.prepared.open_prepared`; `data_set.json` holds "
-        "the whole record behind this page."
+        "the whole record behind this page.\n\n"
+        f"![The first samples, one a row: label and modalities]({SAMPLES_FILE})"
     )
 
 

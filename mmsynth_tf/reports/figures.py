@@ -8,7 +8,6 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -19,9 +18,11 @@ OUTSIDE_COLOUR = "#33475b"
 FONT_POINTS = 8
 
 _CELL_INCHES = 1.25
+_GAP = 0.02  # Between pictures, share of their width.
 _NAME_INCHES = 1.6  # Of a name in the legend.
 _DPI = 144
 _SHADE = 0.25
+_LINE_POINTS = 0.9
 
 
 def label_colour(label: int) -> str:
@@ -40,11 +41,9 @@ def structure_grid(structures: np.ndarray, backgrounds: np.ndarray, columns: int
     Returns:
       PNG.
     """
-    columns = min(columns, len(structures))
-    figure, axes = _cells(-(-len(structures) // columns), columns)
-    for ax, structure, background in zip(axes.flat, structures, backgrounds, strict=False):
-        ax.imshow(_tint_outside(structure, background), interpolation="nearest")
-    return png(figure)
+    pictures = list(map(_tint_outside, structures, backgrounds))
+    columns = min(columns, len(pictures))
+    return png(_Grid([pictures[start : start + columns] for start in range(0, len(pictures), columns)]).figure)
 
 
 def quadruples(
@@ -79,10 +78,8 @@ def quadruples(
     panels["label"] = [_paint_label(head, label) for head, label in zip(heads, labels, strict=True)]
     for index, modality in enumerate(modalities):
         panels[modality] = [_grey(image) for image in images[..., index]]
-    figure, axes = _cells(len(images), len(panels), legend=True)
-    _fill(axes, panels, row_names)
-    _add_label_legend(figure, label_names)
-    return png(figure)
+    grid = _Grid(_rows(panels), list(panels), row_names, label_names)
+    return png(grid.figure)
 
 
 def label_overlays(
@@ -106,13 +103,11 @@ def label_overlays(
     panels = {"": slices}
     for name, segmentations in labels.items():
         panels[name] = [_shade_labels(grey, label) for grey, label in zip(slices, segmentations, strict=True)]
-    figure, axes = _cells(len(images), len(panels), legend=True)
-    _fill(axes, panels, row_names)
+    grid = _Grid(_rows(panels), list(panels), row_names, label_names)
     for column, segmentations in enumerate(labels.values(), start=1):
-        for ax, label in zip(axes[:, column], segmentations, strict=True):
-            _draw_contours(ax, label)
-    _add_label_legend(figure, label_names)
-    return png(figure)
+        for row, label in enumerate(segmentations):
+            grid.outline(row, column, label)
+    return png(grid.figure)
 
 
 def segmented_slices(
@@ -136,13 +131,11 @@ def segmented_slices(
         slices = [_grey(image) for image in images[..., index]]
         panels[modality] = slices
         panels[f"found in {modality}"] = list(map(_shade_labels, slices, found[..., index]))
-    figure, axes = _cells(len(images), len(panels), legend=True)
-    _fill(axes, panels, None)
+    grid = _Grid(_rows(panels), list(panels), label_names=label_names)
     for index in range(len(modalities)):
-        for ax, label in zip(axes[:, 2 + 2 * index], found[..., index], strict=True):
-            _draw_contours(ax, label)
-    _add_label_legend(figure, label_names)
-    return png(figure)
+        for row, label in enumerate(found[..., index]):
+            grid.outline(row, 2 + 2 * index, label)
+    return png(grid.figure)
 
 
 def slice_grid(columns: Mapping[str, np.ndarray], row_names: Sequence[str]) -> bytes:
@@ -155,32 +148,71 @@ def slice_grid(columns: Mapping[str, np.ndarray], row_names: Sequence[str]) -> b
     Returns:
       PNG.
     """
-    figure, axes = _cells(len(row_names), len(columns))
-    _fill(axes, {name: [_grey(image) for image in images] for name, images in columns.items()}, row_names)
-    return png(figure)
+    panels = {name: [_grey(image) for image in images] for name, images in columns.items()}
+    return png(_Grid(_rows(panels), list(panels), row_names).figure)
 
 
-def _cells(rows: int, columns: int, legend: bool = False) -> tuple[Figure, np.ndarray]:
-    """A grid of square cells without axes."""
-    size = (_CELL_INCHES * columns, _CELL_INCHES * rows + (0.45 if legend else 0.05))
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for ax in axes.flat:
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.spines[:].set_visible(False)
-    return figure, axes
+class _Grid:
+    """Pictures of one size in rows and columns, drawn as one: axes for each would take Matplotlib seconds.
+
+    Args:
+      rows: RGB pictures [H, W, 3] in [0, 1]; the last rows may be shorter.
+      titles: above the columns.
+      row_names: at the left.
+      label_names: name of every class, background first, for a legend; none without.
+
+    Attributes:
+      figure: what is drawn so far.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Sequence[np.ndarray]],
+        titles: Sequence[str] = (),
+        row_names: Sequence[str] | None = None,
+        label_names: Sequence[str] = (),
+    ):
+        height, width = rows[0][0].shape[:2]
+        gap = max(1, round(_GAP * width))
+        self._step = height + gap, width + gap
+        columns = len(rows[0])
+        mosaic = np.ones((len(rows) * self._step[0] - gap, columns * self._step[1] - gap, 3), np.float32)
+        for row, pictures in enumerate(rows):
+            for column, picture in enumerate(pictures):
+                top, left = self._corner(row, column)
+                mosaic[top : top + height, left : left + width] = picture
+        size = (_CELL_INCHES * columns, _CELL_INCHES * len(rows) * height / width + (0.45 if label_names else 0.05))
+        self.figure = Figure(figsize=size, layout="constrained", facecolor="white")
+        self.figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01)
+        self._axes = self.figure.subplots()
+        self._axes.imshow(mosaic, interpolation="nearest")
+        self._axes.spines[:].set_visible(False)
+        self._axes.tick_params(length=0, labelsize=FONT_POINTS, labeltop=True, labelbottom=False)
+        self._axes.set_xticks([self._step[1] * n + width / 2 for n in range(len(titles))], titles)
+        names = row_names or ()
+        self._axes.set_yticks(
+            [self._step[0] * n + height / 2 for n in range(len(names))], names, rotation=90, va="center"
+        )
+        if label_names:
+            _add_label_legend(self.figure, label_names)
+
+    def outline(self, row: int, column: int, label: np.ndarray) -> None:
+        """Draws the outlines of an integer label [H, W] into one of the pictures."""
+        top, left = self._corner(row, column)
+        y, x = (start + np.arange(size) for start, size in zip((top, left), label.shape, strict=True))
+        for value in np.unique(label[label > 0]):
+            self._axes.contour(
+                x, y, label == value, levels=[0.5], colors=[label_colour(int(value))], linewidths=_LINE_POINTS
+            )
+
+    def _corner(self, row: int, column: int) -> tuple[int, int]:
+        """Where a picture starts in all of it."""
+        return row * self._step[0], column * self._step[1]
 
 
-def _fill(axes: np.ndarray, panels: Mapping[str, Sequence[np.ndarray]], row_names: Sequence[str] | None) -> None:
-    """Shows one panel a column, with titles above the first row."""
-    for column, (title, pictures) in enumerate(panels.items()):
-        axes[0, column].set_title(title, fontsize=FONT_POINTS)
-        for ax, picture in zip(axes[:, column], pictures, strict=True):
-            ax.imshow(picture, interpolation="nearest")
-    for ax, name in zip(axes[:, 0], row_names or (), strict=False):
-        ax.set_ylabel(name, fontsize=FONT_POINTS)
+def _rows(panels: Mapping[str, Sequence[np.ndarray]]) -> list[Sequence[np.ndarray]]:
+    """Columns of pictures as rows."""
+    return list(zip(*panels.values(), strict=True))
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
@@ -210,11 +242,6 @@ def _shade_labels(picture: np.ndarray, label: np.ndarray) -> np.ndarray:
     for value in np.unique(label[label > 0]):
         picture = _blend(picture, label_colour(int(value)), _SHADE * (label == value))
     return picture
-
-
-def _draw_contours(ax: Axes, label: np.ndarray) -> None:
-    for value in np.unique(label[label > 0]):
-        ax.contour(label == value, levels=[0.5], colors=[label_colour(int(value))], linewidths=0.9)
 
 
 def _add_label_legend(figure: Figure, label_names: Sequence[str]) -> None:
