@@ -18,14 +18,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENT = REPOSITORY / "README.md"
 _STUDY = REPOSITORY / "docs" / "results" / "cpu_17_cases"
 _MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_REAL_ANATOMY = "usability_real_anatomy.csv"
+# Rows of sets that were built with `generation.real_anatomy`, by the word for them: the experiment calls all sets
+# synthetic.
+_REAL_ANATOMY = {"inserted": "usability_real_anatomy.csv", "warped": "usability_warped_lesions.csv"}
 _REGIONS = ("WT", "TC", "ET")
 _MODALITIES = ("t1", "t2", "t1c", "flair")
-_INSERTED = "inserted"
 _WORDS = {
     "real": "real",
     "synthetic": "synthetic",
-    _INSERTED: "lesions put into real slices",
+    "inserted": "lesions put into real slices",
+    "warped": "lesions of new shapes put into real slices",
     "augmented": "classically augmented",
 }
 
@@ -116,9 +118,9 @@ def usability() -> str:
 
 def splits() -> str:
     """The preset's steps, splits with other test patients in each: means over patients, modalities and seeds."""
-    # Of sets that were built with `generation.real_anatomy`, which the experiment knows no other name for.
-    inserted = [{**row, "mixture": row["mixture"].replace("synthetic", _INSERTED)} for row in _dice(_REAL_ANATOMY)]
-    rows = [*_dice("usability_splits.csv"), *inserted]
+    rows = _dice("usability_splits.csv")
+    for word, file in _REAL_ANATOMY.items():
+        rows += [{**row, "mixture": row["mixture"].replace("synthetic", word)} for row in _dice(file)]
     by_split = {number: list(_matching(rows, split=number)) for number in dict.fromkeys(row["split"] for row in rows)}
     complete = set.intersection(*({row["mixture"] for row in own} for own in by_split.values()))
     best = max(complete, key=lambda name: _mean(rows, name, "WT"))

@@ -69,7 +69,7 @@ measure() {
     "$models/evaluation/usability/records.csv" >> "$results/$3"
 }
 # Each split with generators and segmenters of its own; the first one has them already.
-rm -f "$results"/usability_splits.csv "$results"/usability_real_anatomy.csv
+rm -f "$results"/usability_{splits,real_anatomy,warped_lesions}.csv
 for split in 0 $splits; do
   models=$work/models data=$work/real
   if [ "$split" != 0 ]; then
@@ -81,4 +81,7 @@ for split in 0 $splits; do
   measure "$work/synthetic_split$split" "$full" usability_splits.csv
   build "$work/inserted_split$split" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900 --config.generation.real_anatomy
   measure "$work/inserted_split$split" real_1_synthetic_3 usability_real_anatomy.csv
+  build "$work/warped_split$split" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900 \
+    --config.generation.real_anatomy --config.generation.move_labels=4 --config.generation.warp_labels=0.05
+  measure "$work/warped_split$split" real_1_synthetic_3 usability_warped_lesions.csv
 done
