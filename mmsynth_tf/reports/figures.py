@@ -181,7 +181,8 @@ class _Grid:
             for column, picture in enumerate(pictures):
                 top, left = self._corner(row, column)
                 mosaic[top : top + height, left : left + width] = picture
-        size = (_CELL_INCHES * columns, _CELL_INCHES * len(rows) * height / width + (0.45 if label_names else 0.05))
+        texts = (0.45 if label_names else 0.05) + (0.2 if titles else 0.0)
+        size = (_CELL_INCHES * columns, _CELL_INCHES * len(rows) * height / width + texts)
         self.figure = Figure(figsize=size, layout="constrained", facecolor="white")
         self.figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01)
         self._axes = self.figure.subplots()
