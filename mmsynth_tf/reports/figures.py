@@ -78,8 +78,7 @@ def quadruples(
     panels["label"] = [_paint_label(head, label) for head, label in zip(heads, labels, strict=True)]
     for index, modality in enumerate(modalities):
         panels[modality] = [_grey(image) for image in images[..., index]]
-    grid = _Grid(_rows(panels), list(panels), row_names, label_names)
-    return png(grid.figure)
+    return png(_Grid(_rows(panels), list(panels), row_names, label_names).figure)
 
 
 def label_overlays(
