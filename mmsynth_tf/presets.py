@@ -161,6 +161,7 @@ _CPU = {
     "synthesis.reconstruction_blur": 1.0,
     "synthesis.translation_map_share": 0.95,
     "synthesis.translation_background_weight": 0.01,
+    "synthesis.translation_lesion_emphasis": 0.5,
     "synthesis.weights.discriminator_synthetic": 0.5,
     "synthesis.weights.discriminator_self": 0.5,
     "synthesis.weights.discriminator_translated": 0.05,

@@ -16,14 +16,15 @@ class StageConfig:
     steps_per_checkpoint: int
     batch_size: int
 
-    def require_whole(self, replicas: int) -> None:
-        """Refuses numbers that do not divide.
+    def require_consistent(self, replicas: int) -> None:
+        """Refuses settings that do not go together.
 
         Args:
           replicas: devices that share a batch.
 
         Raises:
-          UserError: a run would not end at a checkpoint, or a replica would get no or fewer slices.
+          UserError: a run would not end at a checkpoint, a replica would get no or fewer slices, or a setting lacks
+            what it builds on.
         """
         if self.steps % self.steps_per_checkpoint:
             raise commands.UserError(
@@ -219,6 +220,11 @@ class SynthesisConfig(StageConfig):
         "The segmenters' probability of background counts this much there, so that lesions are drawn that they are "
         "unsure of, too; 1: where a lesion is the most probable.",
     )
+    translation_lesion_emphasis: float = setting(
+        0.0,
+        "Lesions of a translated slice are drawn up to this many standard deviations of real contrasts further from "
+        "the tissue that would be there without them; takes contrast_condition and translation_map_share. Paper: 0.",
+    )
     pretraining_steps: int = setting(
         20_000,
         "So many of the steps, the first ones, only rebuild slices from their own maps and labels (the authors' later "
@@ -289,8 +295,8 @@ class SynthesisConfig(StageConfig):
     )
     weights: SynthesisLossWeights = dataclasses.field(default_factory=SynthesisLossWeights)
 
-    def require_whole(self, replicas: int) -> None:
-        super().require_whole(replicas)
+    def require_consistent(self, replicas: int) -> None:
+        super().require_consistent(replicas)
         if self.pretraining_steps and self.pretraining_steps >= self.steps:
             raise commands.UserError(
                 f"pretraining_steps ({self.pretraining_steps}) are a part of steps ({self.steps}) and must be fewer."
@@ -300,4 +306,9 @@ class SynthesisConfig(StageConfig):
             raise commands.UserError(
                 f"full_every is {self.full_every}; a device's share of the batch ({share} rows) must be a multiple of "
                 "it."
+            )
+        if self.translation_lesion_emphasis and not (self.contrast_condition and self.translation_map_share):
+            raise commands.UserError(
+                "translation_lesion_emphasis needs contrast_condition and a translation_map_share above 0; give these, "
+                "or set it to 0."
             )

@@ -77,7 +77,7 @@ def train(
     folder = pathlib.Path(workdir) / stage
     settings = stages.STAGES[stage].settings(config)
     replicas = strategy().num_replicas_in_sync
-    settings.require_whole(replicas)
+    settings.require_consistent(replicas)
     if config.runtime.jit_compile and replicas > 1:
         raise commands.UserError(
             f"XLA compiles steps for one device, and there are {replicas}. Leave --config.runtime.jit_compile out, or "

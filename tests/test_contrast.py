@@ -71,6 +71,17 @@ def test_the_scale_learns_moments_from_what_is_present(rng):
     np.testing.assert_allclose(far[0, 0, :2], [3.0, -3.0])
 
 
+def test_the_direction_of_lesions_is_in_deviations_of_their_modality_and_leaves_the_head_alone():
+    scale = contrast.ContrastScale(2, 3)
+    # Deviations 0.1 in the first modality and 0.5 in the second.
+    scale.mean.assign(tf.zeros([2, 4]))
+    scale.square.assign(tf.constant([[0.01] * 4, [0.25] * 4]))
+    scale.presence.assign(tf.ones([2, 4]))
+    differences = tf.constant([[0.05, 0.05, 0.05, -0.9], [0.05, 0.05, 0.05, -0.9]])
+    direction = scale.direction(differences, tf.constant([0, 1]))
+    np.testing.assert_allclose(direction, [[0.0, 0.0, 0.5, -1.0], [0.0, 0.0, 0.1, -1.0]], rtol=1e-5)
+
+
 def test_drawn_contrasts_repeat_and_stay_near_the_mean():
     drawn = contrast.draw([2000, 3], tf.constant([1, 2])).numpy()
     np.testing.assert_array_equal(drawn, contrast.draw([2000, 3], tf.constant([1, 2])))
@@ -99,6 +110,24 @@ def test_the_condition_changes_what_is_synthesised_of_its_modality_alone(batch):
     before, after = (model.synthesize({**batch, "contrast": c}).numpy() for c in (batch["contrast"], other))
     changed = np.abs(after - before).max(axis=(2, 3, 4)) > 1e-6
     np.testing.assert_array_equal(changed, [[False, True, False], [False, False, False]])
+
+
+def test_lesions_of_translated_slices_can_be_emphasised_which_leaves_other_slices_alone(batch):
+    settings = {"synthesis__contrast_condition": True, "synthesis__translation_map_share": 0.5}
+    plain = fakes.modality_gan(fakes.tiny_config(**settings))
+    emphatic = fakes.modality_gan(fakes.tiny_config(**settings, synthesis__translation_lesion_emphasis=1.0))
+    plain.forward(batch, training=True)
+    for variable in plain.decoder.trainable_variables:
+        variable.assign_add(0.1 * tf.random.stateless_normal(variable.shape, [0, 1]))
+    for ours, theirs in zip(emphatic.networks.values(), plain.networks.values(), strict=True):
+        ours.set_weights(theirs.get_weights())
+    for ours, theirs in zip(emphatic.statistics, plain.statistics, strict=True):
+        ours.assign(theirs)
+    images, target = batch["image"][:, 0], tf.constant([1, 2])
+    label = tf.constant(np.stack([np.zeros_like(batch["label"][0, 0]), batch["label"][1, 0]]))
+    before, after = (model.translate(images, target, label).numpy() for model in (plain, emphatic))
+    np.testing.assert_allclose(after[0], before[0], atol=1e-6)
+    assert np.abs(after[1] - before[1]).max() > 1e-4
 
 
 def test_the_contrast_term_is_zero_where_the_wish_is_met(batch):

@@ -37,12 +37,14 @@ def weights(stage, workdir):
         ({"pretraining_steps": 4}, r"pretraining_steps \(4\) are a part of steps \(4\)"),
         ({"batch_size": 3}, "multiple of the number of devices"),
         ({"batch_size": 4, "full_every": 4}, r"full_every is 4; a device's share of the batch \(2 rows\)"),
+        ({"translation_lesion_emphasis": 1.0, "contrast_condition": False}, "needs contrast_condition"),
+        ({"translation_lesion_emphasis": 1.0, "translation_map_share": 0.0}, "a translation_map_share above 0"),
     ],
 )
-def test_numbers_that_do_not_divide_are_refused(changes, complaint):
+def test_settings_that_do_not_go_together_are_refused(changes, complaint):
     settings = dataclasses.replace(CONFIG.synthesis, **changes)
     with pytest.raises(UserError, match=complaint):
-        settings.require_whole(replicas=2)
+        settings.require_consistent(replicas=2)
 
 
 def test_one_device_needs_no_strategy_and_trains_under_xla(prepared_data, tmp_path, monkeypatch):

@@ -156,26 +156,42 @@ class ModalityGAN(StageModel):
         Raises:
           ValueError: a label is needed.
         """
-        (features,) = self._encode(self.image_encoder, [images[:, None]], training=False)
-        if share := self.config.translation_map_share:
-            map_features = self._map_features(images, label)
-            mixed = zip(features, map_features, strict=True)
-            features = tuple((1.0 - share) * own + share * of_map for own, of_map in mixed)
+        (own,) = self._encode(self.image_encoder, [images[:, None]], training=False)
         # Nothing tells the contrast of the patient's other modalities: the mean one.
-        mean_contrast = self._mean_contrast(tf.shape(images)[0])
-        (translated,) = self._decode([(features, target[:, None], mean_contrast)], training=False)
-        return translated[:, 0] * (1.0 - structure.background_mask(images))
-
-    def _map_features(self, images: tf.Tensor, label: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
-        """Features [B, 1, ...] of the maps and lesions of slices [B, H, W, 1], as `_encode` gives them."""
+        contrasts = self._mean_contrast(tf.shape(images)[0])
+        if not self.config.translation_map_share:
+            return self._translation(images, own, target, contrasts)
         if label is None:
             raise ValueError("This model draws lesions into its translations: give their label, zeros where none is.")
         label, edges, background = fusion.own_map(images, label, self.structure_map_config)
-        own = {"fusion_label": label, "structure": edges, "background": background}
+        features = self._mixed(own, label, edges, background)
+        translated = self._translation(images, features, target, contrasts)
+        if emphasis := self.config.translation_lesion_emphasis:
+            healthy = self._mixed(own, tf.zeros_like(label), edges, background)
+            without = self._translation(images, healthy, target, contrasts)
+            with_lesion, present = contrast.describe(translated, label, background, self.num_classes)
+            without_it, _ = contrast.describe(without, label, background, self.num_classes)
+            direction = self.contrast_scale.direction(with_lesion - without_it, target) * present
+            translated = self._translation(images, features, target, contrasts + emphasis * direction[:, None])
+        return translated
+
+    def _translation(
+        self, images: tf.Tensor, features: tuple[tf.Tensor, ...], target: tf.Tensor, contrasts: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Slices [B, H, W, 1] of the modalities `target` from features [B, 1, ...], 0 where `images` are."""
+        (translated,) = self._decode([(features, target[:, None], contrasts)], training=False)
+        return translated[:, 0] * (1.0 - structure.background_mask(images))
+
+    def _mixed(
+        self, own: tuple[tf.Tensor, ...], label: tf.Tensor, edges: tf.Tensor, background: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        """Features of slices mixed with those of their maps [B, H, W, 1] and lesions: [B, 1, ...] as `_encode`."""
+        fused = {"fusion_label": label, "structure": edges, "background": background}
         if self.config.fusion_noise:
-            own["noise"] = tf.fill(tf.shape(edges), 0.5)  # Its mean: a translation is not drawn.
-        (features,) = self._encode(self.fusion_encoder, [self.fused_input(own)[:, None]], training=False)
-        return features
+            fused["noise"] = tf.fill(tf.shape(edges), 0.5)  # Its mean: a translation is not drawn.
+        (of_map,) = self._encode(self.fusion_encoder, [self.fused_input(fused)[:, None]], training=False)
+        share = self.config.translation_map_share
+        return tuple((1.0 - share) * a + share * b for a, b in zip(own, of_map, strict=True))
 
     @property
     def pretraining_steps(self) -> int:
