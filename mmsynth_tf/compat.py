@@ -19,6 +19,9 @@ else:
         warnings.simplefilter("ignore")  # That Addons has ended is known; nobody can do anything about it here.
         from tensorflow_addons.layers import SpectralNormalization  # noqa: F401
 
+# Keras 2 would compile each variable's update by itself on a GPU.
+OPTIMIZER_OPTIONS = {} if KERAS_3 else {"jit_compile": False}
+
 LossScaleOptimizer = tf.keras.mixed_precision.LossScaleOptimizer
 
 
@@ -36,3 +39,15 @@ def apply_scaled_gradients(
     if isinstance(optimizer, LossScaleOptimizer) and not KERAS_3:
         gradients = optimizer.get_unscaled_gradients(gradients)
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+
+def adam_moments(optimizer: tf.keras.optimizers.Adam, variable: tf.Variable) -> tuple[tf.Variable, tf.Variable]:
+    """Adam's variables for the two moments of a variable's gradient."""
+    index_of = optimizer._get_variable_index if KERAS_3 else lambda v: optimizer._index_dict[optimizer._var_key(v)]
+    index = index_of(variable)
+    return optimizer._momentums[index], optimizer._velocities[index]
+
+
+def handle(variable: tf.Variable) -> tf.Tensor:
+    """The resource of a variable, on this device within a strategy's update."""
+    return (variable if isinstance(variable, tf.Variable) else variable.value).handle

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mmsynth_tf import commands, compat, configs, constants, input_pipeline, stage_configs
 from mmsynth_tf.models import networks
+from mmsynth_tf.models.adam import Adam
 from mmsynth_tf.models.lesion_processor import LesionProcessor
 from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.segmenter import Segmenter
@@ -85,7 +86,7 @@ def optimizers(stage: str, config: configs.Config) -> dict[str, tf.keras.optimiz
 
 
 def _adam(rate, beta_1: float, config: configs.Config) -> tf.keras.optimizers.Optimizer:
-    adam = tf.keras.optimizers.Adam(rate, beta_1=beta_1)
+    adam = Adam(rate, beta_1=beta_1)
     return compat.LossScaleOptimizer(adam) if config.runtime.precision == "mixed_float16" else adam
 
 

@@ -1,6 +1,7 @@
 """Training runs from start to checkpoint, on tiny cases read from NIfTI."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -25,6 +26,17 @@ def one_device(monkeypatch):
     monkeypatch.setattr(training, "strategy", tf.distribute.get_strategy)
 
 
+@pytest.fixture(scope="module")
+def trained(prepared_data, tmp_path_factory):
+    """A work folder with the structure and segmentation stages; not to be changed."""
+    workdir = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "strategy", tf.distribute.get_strategy)
+        for stage in (constants.STRUCTURE, constants.SEGMENTATION):
+            training.train(stage, CONFIG, [prepared_data], workdir)
+    return workdir
+
+
 def weights(stage, workdir):
     model, _ = training.load(stage, workdir)
     return [np.array(v) for network in model.networks.values() for v in network.weights]
@@ -47,16 +59,15 @@ def test_settings_that_do_not_go_together_are_refused(changes, complaint):
         settings.require_consistent(replicas=2)
 
 
-def test_one_device_needs_no_strategy_and_trains_under_xla(prepared_data, tmp_path, monkeypatch):
+def test_one_device_needs_no_strategy_and_trains_under_xla(prepared_data, trained, tmp_path, monkeypatch):
     monkeypatch.undo()
     devices = tf.config.list_logical_devices("CPU")
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices[:1] if kind == "CPU" else [])
     assert training.strategy.__wrapped__() is tf.distribute.get_strategy()
     monkeypatch.setattr(training, "strategy", training.strategy.__wrapped__)
     compiled = config_tree.override(CONFIG, {"runtime.jit_compile": True})
-    for name, config in (("plain", CONFIG), ("compiled", compiled)):
-        training.train(constants.SEGMENTATION, config, [prepared_data], tmp_path / name)
-    for a, b in zip(*(weights(constants.SEGMENTATION, tmp_path / n) for n in ("plain", "compiled")), strict=True):
+    training.train(constants.SEGMENTATION, compiled, [prepared_data], tmp_path)
+    for a, b in zip(*(weights(constants.SEGMENTATION, workdir) for workdir in (trained, tmp_path)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3)
 
 
@@ -69,14 +80,12 @@ def test_xla_is_refused_on_several_devices(prepared_data, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("stage", [constants.STRUCTURE, constants.SEGMENTATION])
-def test_a_stopped_run_ends_like_an_undisturbed_one(stage, prepared_data, tmp_path):
-    for name in ("whole", "stopped"):
-        if name == "stopped":
-            stop_after_first_checkpoint(stage, prepared_data, tmp_path / name)
-        training.train(stage, CONFIG, [prepared_data], tmp_path / name)
-    for a, b in zip(weights(stage, tmp_path / "whole"), weights(stage, tmp_path / "stopped"), strict=True):
+def test_a_stopped_run_ends_like_an_undisturbed_one(stage, prepared_data, trained, tmp_path):
+    stop_after_first_checkpoint(stage, prepared_data, tmp_path)
+    training.train(stage, CONFIG, [prepared_data], tmp_path)
+    for a, b in zip(weights(stage, trained), weights(stage, tmp_path), strict=True):
         np.testing.assert_array_equal(a, b)
-    logs = [records.read_columns(tmp_path / name / stage / callbacks.LOSSES_FILE) for name in ("whole", "stopped")]
+    logs = [records.read_columns(workdir / stage / callbacks.LOSSES_FILE) for workdir in (trained, tmp_path)]
     assert list(logs[0]["step"]) == [2, 4]
     assert {name: list(v) for name, v in logs[0].items()} == {name: list(v) for name, v in logs[1].items()}
 
@@ -96,23 +105,21 @@ def stop_after_first_checkpoint(stage, data, workdir, config=CONFIG):
         training.train(stage, config, [data], workdir)
 
 
-def test_a_run_leaves_its_files_and_a_finished_run_is_not_repeated(prepared_data, tmp_path):
-    training.train(constants.STRUCTURE, CONFIG, [prepared_data], tmp_path)
-    folder = tmp_path / constants.STRUCTURE
+def test_a_run_leaves_its_files_and_a_finished_run_is_not_repeated(prepared_data, trained):
+    folder = trained / constants.STRUCTURE
     assert {p.name for p in folder.iterdir()} == {
         "config.json", "trained_on.json", "checkpoints", "losses.csv", "previews", "tensorboard",
     }  # fmt: skip
     assert [p.name for p in sorted((folder / "previews").iterdir())] == ["0000002.png", "0000004.png"]
     before = (folder / "losses.csv").stat().st_mtime_ns
-    training.train(constants.STRUCTURE, CONFIG, [prepared_data], tmp_path)
+    training.train(constants.STRUCTURE, CONFIG, [prepared_data], trained)
     assert (folder / "losses.csv").stat().st_mtime_ns == before
 
 
-def test_a_work_directory_with_other_settings_is_refused(prepared_data, tmp_path):
-    training.train(constants.STRUCTURE, CONFIG, [prepared_data], tmp_path)
+def test_a_work_directory_with_other_settings_is_refused(prepared_data, trained):
     other = config_tree.override(CONFIG, {"structure.latent_dim": 5})
     with pytest.raises(training.WorkDirError, match=r"structure\.latent_dim is 4 there, 5 now"):
-        training.train(constants.STRUCTURE, other, [prepared_data], tmp_path)
+        training.train(constants.STRUCTURE, other, [prepared_data], trained)
 
 
 def test_data_of_another_geometry_is_refused(prepared_data):
@@ -121,12 +128,12 @@ def test_data_of_another_geometry_is_refused(prepared_data):
         prepared.require_same_geometry(prepared_data, other, "the models")
 
 
-def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data, tmp_path):
+def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data, trained, tmp_path):
     config = config_tree.override(CONFIG, {"synthesis.pretrained_lesion": True})
     with pytest.raises(training.WorkDirError, match=r"run train\.py"):
         training.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
     config = config_tree.override(config, {"synthesis.steps": 2})
-    training.train(constants.SEGMENTATION, config, [prepared_data], tmp_path)
+    shutil.copytree(trained / constants.SEGMENTATION, tmp_path / constants.SEGMENTATION)
     training.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
     segmenter, gan = (training.load(stage, tmp_path)[0] for stage in (constants.SEGMENTATION, constants.SYNTHESIS))
     for a, b in zip(segmenter.lesion_processor.weights, gan.lesion_processor.weights, strict=True):
@@ -134,7 +141,7 @@ def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data,
 
 
 def test_pretraining_ends_after_its_steps_also_in_a_run_that_was_stopped(prepared_data, tmp_path):
-    config = config_tree.override(CONFIG, {"synthesis.pretraining_steps": 3})
+    config = config_tree.override(CONFIG, {"synthesis.pretraining_steps": 2})
     stop_after_first_checkpoint(constants.SYNTHESIS, prepared_data, tmp_path, config)
     training.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
     log = records.read_columns(tmp_path / constants.SYNTHESIS / callbacks.LOSSES_FILE)
@@ -142,8 +149,8 @@ def test_pretraining_ends_after_its_steps_also_in_a_run_that_was_stopped(prepare
     assert all(float(value) > 0 for value in log["self_reconstruction"])
 
 
-def test_a_damaged_checkpoint_is_one_clear_error(prepared_data, tmp_path):
-    training.train(constants.STRUCTURE, CONFIG, [prepared_data], tmp_path)
+def test_a_damaged_checkpoint_is_one_clear_error(trained, tmp_path):
+    shutil.copytree(trained / constants.STRUCTURE, tmp_path / constants.STRUCTURE)
     for path in (tmp_path / constants.STRUCTURE / "checkpoints").glob("*.data-*"):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(training.WorkDirError, match="cannot be restored"):

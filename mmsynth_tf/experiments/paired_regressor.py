@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from mmsynth_tf import checkpoints, commands, configs, fitting, input_pipeline, prepared
 from mmsynth_tf.models import networks, structure
+from mmsynth_tf.models.adam import Adam
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 from mmsynth_tf.reports import figures
 
@@ -82,7 +83,7 @@ def train(data: prepared.PreparedData, config: configs.Config, steps: int, folde
         config.data.image_size, config.data.num_modalities, base_filters=settings.base_filters, levels=settings.levels
     )
     rate = tf.keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
-    model.compile({"regressor": tf.keras.optimizers.Adam(rate)})
+    model.compile({"regressor": Adam(rate)})
     state = {"networks": model.networks, "optimizers": dict(model.optimizers)}
     saved = checkpoints.Checkpoints(folder, 1, state, len(model.terms))
     if saved.restore() < steps:
