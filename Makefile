@@ -47,8 +47,8 @@ bench: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks --output=$(BENCH_OUTPUT)
 
 test: $(INSTALLED)
-	@# Most of the time goes to tracing, which uses one core: a worker a core, a file at a time.
-	$(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile
+	@# Most of the time goes to tracing, which uses one core: a worker a core.
+	$(VENV)/bin/python -m pytest --numprocesses=2 --dist=worksteal
 
 lint: $(INSTALLED)
 	$(VENV)/bin/python -m ruff check .
