@@ -62,14 +62,18 @@ keep translation records.csv
 evaluate usability --synthetic_data="$work/synthetic" --rows="$rows" --seeds="$seeds" ${STEPS:+--steps="$STEPS"}
 keep usability records.csv
 for table in table by_modality comparison; do keep usability $table.md _$table.md; done
-# Usability with a set and rows of a split, into a file of the results: Dice alone, and the header once.
+# Records of an experiment in a split, into a file of the results: the metrics named, and the header once.
+collect() {
+  awk -v seed="$split" -v metrics=",($3)," 'NR == 1 { if (seed == 0) print $0 ",split" } $0 ~ metrics { print $0 "," seed }' \
+    "$models/evaluation/$1/records.csv" >> "$results/$2"
+}
+# Usability with a set and rows of a split.
 measure() {
   step evaluate.py --experiment=usability --workdir="$models" --test_data="$data" --synthetic_data="$1" --rows="$2" --seeds="$seeds"
-  awk -v seed="$split" 'NR == 1 { if (seed == 0) print $0 ",split" } /,dice,/ { print $0 "," seed }' \
-    "$models/evaluation/usability/records.csv" >> "$results/$3"
+  collect usability "$3" dice
 }
 # Each split with generators and segmenters of its own; the first one has them already.
-rm -f "$results"/usability_{splits,real_anatomy,warped_lesions}.csv
+rm -f "$results"/usability_{splits,real_anatomy,warped_lesions}.csv "$results/translation_splits.csv"
 for split in 0 $splits; do
   models=$work/models data=$work/real
   if [ "$split" != 0 ]; then
@@ -77,6 +81,8 @@ for split in 0 $splits; do
     build "$data" --source=brats --input="$cases" --config.data.split_seed="$split"
     for stage in structure segmentation synthesis; do train "$models" $stage "$data"; done
   fi
+  step evaluate.py --experiment=translation --workdir="$models" --test_data="$data"
+  collect translation translation_splits.csv 'dice|psnr'
   build "$work/synthetic_split$split" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900
   measure "$work/synthetic_split$split" "$full" usability_splits.csv
   build "$work/inserted_split$split" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900 --config.generation.real_anatomy
