@@ -1,11 +1,14 @@
 """Tiny configurations, phantom slices and random batches that the tests share."""
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import config_tree, configs
+from mmsynth_tf import config_tree, configs, records, run_records, training
 from mmsynth_tf.configs import Config
 from mmsynth_tf.input_pipeline import SliceSource
 from mmsynth_tf.models import contrast, pairs
@@ -103,6 +106,21 @@ def segmenter(config: Config) -> Segmenter:
 def modality_gan(config: Config) -> ModalityGAN:
     processor = lesion_processor(config, config.synthesis.lesion_design)
     return ModalityGAN(config.data, config.structure_map, config.synthesis, processor)
+
+
+def untrained(stage: str, config: Config, workdir: Path, trained_on: Sequence[dict]) -> training.Run:
+    """A stage in a work folder with what training leaves there, but for a checkpoint.
+
+    Args:
+      stage: its name.
+      config: settings.
+      workdir: the work folder.
+      trained_on: records of the data sets that it shall seem to be trained on.
+    """
+    folder = workdir / stage
+    records.write_text(folder / run_records.CONFIG_FILE, config_tree.to_json(config))
+    records.write_text(folder / "trained_on.json", json.dumps(trained_on))
+    return training.Run(stage, config, folder, tf.distribute.get_strategy())
 
 
 def head_slice(rng: np.random.Generator, num_modalities: int, num_classes: int = 5, size: int = SIZE) -> dict:

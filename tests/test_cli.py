@@ -1,15 +1,13 @@
 """The console script: its jobs, their help and their refusals; one job from file to file with real signatures."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import nibabel
 import pytest
-import tensorflow as tf
 
-from mmsynth_tf import config_tree, constants, records, run_records, training
+from mmsynth_tf import config_tree, constants
 from mmsynth_tf.exporting import saved_models
 from tests import fakes, fakes_cases
 
@@ -33,9 +31,7 @@ def models(tmp_path_factory):
     """Untrained stages for translation, exported."""
     workdir, config = tmp_path_factory.mktemp("workdir"), config_tree.override(CONFIG, {"data.crop_columns": (0, 16)})
     for stage in (constants.SEGMENTATION, constants.SYNTHESIS):
-        records.write_text(workdir / stage / run_records.CONFIG_FILE, config_tree.to_json(config))
-        records.write_text(workdir / stage / "trained_on.json", json.dumps([]))
-        training.Run(stage, config, workdir / stage, tf.distribute.get_strategy()).checkpoints.save(1)
+        fakes.untrained(stage, config, workdir, []).checkpoints.save(1)
     saved_models.export(workdir, workdir / "exported")
     return workdir / "exported"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import config_tree, constants, records, run_records, stages, training
+from mmsynth_tf import config_tree, constants, run_records, stages
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.exporting import saved_models, signatures
 from tests import fakes
@@ -49,9 +49,7 @@ def trained(tmp_path_factory):
     """A work directory with all three stages, and their models with averaged weights."""
     workdir, models = tmp_path_factory.mktemp("workdir"), {}
     for stage in constants.STAGES:
-        records.write_text(workdir / stage / run_records.CONFIG_FILE, config_tree.to_json(CONFIG))
-        records.write_text(workdir / stage / "trained_on.json", json.dumps([RECORD]))
-        run = training.Run(stage, CONFIG, workdir / stage, tf.distribute.get_strategy())
+        run = fakes.untrained(stage, CONFIG, workdir, [RECORD])
         for shadow in run.average.shadows:
             shadow.assign(1.1 * shadow + 0.01)
         run.checkpoints.save(1)

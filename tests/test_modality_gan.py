@@ -114,7 +114,7 @@ def test_every_term_equals_the_literal_sum_over_all_pairs(rng, modalities, class
     training_checks.assert_terms_close(terms_of(model, batch), expected)
 
 
-@pytest.mark.parametrize("modalities", [2, 3, 4])
+@pytest.mark.parametrize("modalities", [2, 4])
 def test_sampled_pairs_give_the_literal_sum_scaled_up(rng, modalities):
     config = tiny_config(modalities, triples_per_slice=2)
     model, batch = build(config), fakes.synthesis_batch(rng, config)
@@ -123,12 +123,11 @@ def test_sampled_pairs_give_the_literal_sum_scaled_up(rng, modalities):
     training_checks.assert_terms_close(terms_of(model, batch), expected)
 
 
-@pytest.mark.parametrize("modalities", [3, 4])
-def test_sampled_pairs_are_unbiased(rng, modalities):
+def test_sampled_pairs_are_unbiased(rng):
     # A batch that repeats one row once for each triple averages the estimate over all equally likely draws.
-    config = tiny_config(modalities, triples_per_slice=1)
+    config = tiny_config(triples_per_slice=1)
     model, row = build(config), fakes.synthesis_batch(rng, config, batch_size=1)
-    triples = np.array(list(itertools.permutations(range(modalities), 3)), np.int32)
+    triples = np.array(list(itertools.permutations(range(3), 3)), np.int32)
     batch = {name: tf.repeat(value, len(triples), axis=0) for name, value in row.items()}
     batch["pair_source"] = tf.constant(triples[:, [0, 0]])
     batch["pair_target"] = tf.constant(triples[:, [1, 2]])
@@ -356,10 +355,3 @@ def test_one_pass_runs_parts_of_different_length_as_one_batch(rng):
         (plus_b, b[..., :1] + 1),
     ):
         np.testing.assert_array_equal(result, expected)
-
-
-def test_compiled_with_xla_a_step_is_the_same(rng):
-    # XLA takes its time for each operation, so this is all of the step once, in small.
-    smallest = {"residual_blocks": 0, "lesion_design": "1seg"}
-    config = tiny_config(2, contrast_condition=True, skips=True, **smallest)
-    training_checks.assert_xla_agrees(lambda: build(config), fakes.synthesis_batch(rng, config))

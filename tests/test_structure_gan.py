@@ -132,10 +132,6 @@ def test_beyond_the_paper_every_variable_has_a_gradient(whole_batch):
     training_checks.assert_no_idle_variable(model, whole_batch)
 
 
-def test_compiled_with_xla_a_step_is_the_same(whole_batch):
-    training_checks.assert_xla_agrees(lambda: build(**EVERYTHING), whole_batch)
-
-
 def test_the_end_of_a_code_is_detail(whole_batch):
     model, code = build(**EVERYTHING), whole_batch["code"].numpy()
     assert model.code_dim == 4 + 16 * 16 == code.shape[1]

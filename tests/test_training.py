@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import callbacks, checkpoints, config_tree, constants, prepared, records, run_records, training
+from mmsynth_tf import callbacks, checkpoints, config_tree, constants, prepared, records, run_records, stages, training
 from mmsynth_tf.commands import UserError
 from tests import fakes
 
@@ -22,7 +22,7 @@ CONFIG = fakes.tiny_config(
 
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):
-    """Tracing for two replicas takes twice as long; tests/test_replicas.py has them."""
+    """Tracing for two replicas takes twice as long; tests/test_ways_to_run.py has them."""
     monkeypatch.setattr(training, "strategy", tf.distribute.get_strategy)
 
 
@@ -140,13 +140,18 @@ def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data,
         np.testing.assert_array_equal(np.array(a), np.array(b))
 
 
-def test_pretraining_ends_after_its_steps_also_in_a_run_that_was_stopped(prepared_data, tmp_path):
-    config = config_tree.override(CONFIG, {"synthesis.pretraining_steps": 2})
-    stop_after_first_checkpoint(constants.SYNTHESIS, prepared_data, tmp_path, config)
-    training.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
-    log = records.read_columns(tmp_path / constants.SYNTHESIS / callbacks.LOSSES_FILE)
-    assert [float(value) > 0 for value in log["cycle"]] == [False, True]
-    assert all(float(value) > 0 for value in log["self_reconstruction"])
+def test_pretraining_ends_after_its_steps_wherever_a_run_begins():
+    config = config_tree.override(CONFIG, {"synthesis.pretraining_steps": 3})
+    model = fakes.modality_gan(config)
+    model.compile(stages.optimizers(constants.SYNTHESIS, config))
+    # What a step does in which phase is tested with the model; this one says in which it is.
+    model.train_step = lambda batch: {"pretraining": tf.constant(model.in_pretraining)}
+    for first in (0, 2, 4):
+        step, batches = model.make_train_function(), iter(tf.data.Dataset.range(5))
+        for number in range(first, 5):
+            for optimizer in model.optimizers.values():
+                optimizer.iterations.assign(number)
+            assert bool(step(batches)["pretraining"]) == (number < 3)
 
 
 def test_a_damaged_checkpoint_is_one_clear_error(trained, tmp_path):

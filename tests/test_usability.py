@@ -52,7 +52,7 @@ class SyntheticData(prepared.PreparedData):
 
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):
-    """Tracing for two replicas takes twice as long; tests/test_replicas.py has them."""
+    """Tracing for two replicas takes twice as long; tests/test_ways_to_run.py has them."""
     monkeypatch.setattr(training, "strategy", tf.distribute.get_strategy)
 
 

@@ -88,29 +88,22 @@ class StepProber:
         return {name for name, nets in self._networks.items() if _differ(_values(nets), self._start[name])}
 
 
-def assert_xla_agrees(build: Callable[[], StageModel], batch: Batch) -> None:
-    """A step under `jit_compile` leaves the weights that a plain step leaves."""
+def assert_steps_agree(build: Callable[[], StageModel], batches: Sequence[Batch]) -> None:
+    """Steps under `jit_compile`, and on two logical CPUs at the same global batch, leave the weights of plain ones."""
     plain, compiled = build(), build()
-    start = _weights(plain)
-    _set_weights(compiled, start)
-    compile_with_sgd(plain).fit(_dataset([batch]), verbose=0)
-    compile_with_sgd(compiled, jit_compile=True).fit(_dataset([batch]), verbose=0)
-    _assert_same_move(compiled, plain, start)
-
-
-def assert_replicas_agree(build: Callable[[], StageModel], batches: Sequence[Batch]) -> None:
-    """Training on two logical CPUs leaves the weights that one device leaves at the same global batch."""
-    single = build()
     strategy = training.strategy()
     assert strategy.num_replicas_in_sync == 2
     with strategy.scope():
         double = build()
         compile_with_sgd(double)
-    start = _weights(single)
-    _set_weights(double, start)
-    compile_with_sgd(single).fit(_dataset(batches), verbose=0)
-    double.fit(_dataset(batches), verbose=0)
-    _assert_same_move(double, single, start)
+    compile_with_sgd(plain)
+    compile_with_sgd(compiled, jit_compile=True)
+    start = _weights(plain)
+    plain.fit(_dataset(batches), verbose=0)
+    for model in (compiled, double):
+        _set_weights(model, start)
+        model.fit(_dataset(batches), verbose=0)
+        _assert_same_move(model, plain, start)
 
 
 def _dataset(batches: Sequence[Batch]) -> tf.data.Dataset:
