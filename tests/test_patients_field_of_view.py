@@ -97,7 +97,7 @@ def test_labels_go_to_the_nearest_voxel_and_come_back():
     label = np.zeros((36, 40, 3), np.uint8)
     label[10:20, 8:16, 1] = 3
     view = field_of_view.training_view(label.shape, DATA)
-    slices = view.label_slices(label, 5)
+    slices = view.label_slices(label)
     np.testing.assert_array_equal(slices[1], label[4:32, 2:34, 1].T)
     assert not slices[[0, 2]].any()
     np.testing.assert_array_equal(np.rint(view.to_volume(slices.astype(float))), label)
@@ -106,4 +106,4 @@ def test_labels_go_to_the_nearest_voxel_and_come_back():
 def test_label_outside_the_volume_is_background():
     label = np.ones((10, 12, 1), np.uint8)
     view = field_of_view.find(label > 0, SIZES, DATA)
-    assert view.label_slices(label, 5).sum() == label.size
+    assert view.label_slices(label).sum() == label.size

@@ -76,9 +76,9 @@ def test_shrunk_image_is_the_mean_over_the_head():
 
 def test_label_is_resized_by_majority():
     label = np.array([[4, 4, 0, 0], [4, 1, 0, 2]], np.uint8)
-    np.testing.assert_array_equal(resize_label(label, (1, 2), 5), [[4, 0]])
+    np.testing.assert_array_equal(resize_label(label, (1, 2)), [[4, 0]])
 
 
 def test_label_resize_makes_no_new_classes(rng):
     label = rng.choice(np.array([0, 1, 4], np.uint8), (30, 40))
-    assert set(np.unique(resize_label(label, (13, 17), 5))) <= {0, 1, 4}
+    assert set(np.unique(resize_label(label, (13, 17)))) <= {0, 1, 4}

@@ -103,11 +103,11 @@ class FieldOfView:
         cropped = np.where(head >= 0.5, np.clip(mean, FOREGROUND_MIN, 1.0), np.float32(0.0))
         return np.stack([slicing.resize_image(image, self.size) for image in cropped])
 
-    def label_slices(self, label: np.ndarray, num_classes: int) -> np.ndarray:
+    def label_slices(self, label: np.ndarray) -> np.ndarray:
         """A label uint8 [x, y, z] as slices uint8 [z, height, width]."""
         padded = np.pad(label, ((0, 1), (0, 1), (0, 0)))  # Index -1 is background.
         cropped = padded[self.columns.nearest][:, self.rows.nearest].transpose(2, 1, 0)
-        return np.stack([slicing.resize_label(image, self.size, num_classes) for image in cropped])
+        return np.stack([slicing.resize_label(image, self.size) for image in cropped])
 
     def to_volume(self, slices: np.ndarray) -> np.ndarray:
         """Slices, float [n, height, width], on the volume's grid: float32 [x, y, n], 0 outside the crop."""

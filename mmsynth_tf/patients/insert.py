@@ -137,9 +137,9 @@ class Insert:
         background = structure.background_mask(slices, config.background_threshold, config.background_expand)
         edges = structure.structure_map(slices, config, background)
         if removed is not None:
-            own = one.view.label_slices(removed, self.models.data.num_classes)
+            own = one.view.label_slices(removed)
             edges = fusion.remove_lesion_edges(edges, own[..., None])
-        fitted = one.view.label_slices(label, self.models.data.num_classes)
+        fitted = one.view.label_slices(label)
         made = self.models.synthesize(edges.numpy()[..., 0], background.numpy()[..., 0], fitted, rng)
         # To the models the head is a little wider than it is.
         head = slices.numpy()[..., 0] > 0

@@ -81,7 +81,7 @@ class Sampler:
         structure, background, errors = self._draw_maps(count, rng)
         head = view.to_volume(1.0 - background) >= 0.5
         label, placement = self._draw_label(head, rng)
-        fitted = view.label_slices(label, data.num_classes)
+        fitted = view.label_slices(label)
         slices = self._synthesize(structure, background, fitted, rng)
         images = {name: self._embed(view.image_volume(made, head), grid) for name, made in slices.items()}
         record = {

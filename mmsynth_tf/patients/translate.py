@@ -90,7 +90,7 @@ class Translate:
         shown = [modality for modality in one.case.images if modality not in targets]
         lesion = segment.own_lesion(one, self.models, shown, self.models.translation_background_weight)
         where = f"found in {', '.join(shown)}" if one.case.label is None else "the case's label"
-        return one.view.label_slices(lesion, self.models.data.num_classes), where
+        return one.view.label_slices(lesion), where
 
     def translate(self, slices: np.ndarray, target: str, lesion: np.ndarray | None) -> np.ndarray:
         """Slices float32 [z, H, W] to another modality, one by one; empty ones cost nothing.

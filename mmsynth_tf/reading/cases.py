@@ -265,7 +265,8 @@ class _Inspection:
 
     def _check_lesion(self, label: np.ndarray, head: np.ndarray) -> None:
         # Axes reversed: in the order of memory.
-        outside = np.count_nonzero((label.T > 0) > head.T) / max(np.count_nonzero(label), 1)
+        lesion = label.T > 0
+        outside = np.count_nonzero(lesion & ~head.T) / max(np.count_nonzero(lesion), 1)
         if outside > _LARGEST_LESION_OUTSIDE:
             text = f"{outside:.0%} of the lesion lies outside the head"
             self._report(self.files.label.path, text, "Check that label and images match", is_warning=True)

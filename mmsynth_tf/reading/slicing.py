@@ -47,7 +47,7 @@ def _image_slice(case: Case, modality: str, index: int, data: DataConfig) -> np.
 def _label_slice(case: Case, index: int, data: DataConfig) -> np.ndarray:
     if case.label is None:
         return np.zeros((*data.image_size, 1), np.uint8)
-    return resize_label(_crop(case.label, index, data), data.image_size, data.num_classes)[..., None]
+    return resize_label(_crop(case.label, index, data), data.image_size)[..., None]
 
 
 def _crop(volume: np.ndarray, index: int, data: DataConfig) -> np.ndarray:
@@ -75,13 +75,12 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.where(head >= 0.5, np.clip(mean, FOREGROUND_MIN, 1.0), 0.0)
 
 
-def resize_label(label: np.ndarray, size: tuple[int, int], num_classes: int) -> np.ndarray:
+def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes a label by majority: a pixel gets the class that covers most of it; the lower class wins ties.
 
     Args:
-      label: uint8 [H, W], classes 0..num_classes-1.
+      label: uint8 [H, W].
       size: rows and columns of the result.
-      num_classes: number of classes.
 
     Returns:
       uint8 [*size].
@@ -90,8 +89,9 @@ def resize_label(label: np.ndarray, size: tuple[int, int], num_classes: int) -> 
         return np.ascontiguousarray(label)
     if not label.any():
         return np.zeros(size, np.uint8)
-    cover = np.stack([_resize((label == c).astype(np.float32), size) for c in range(num_classes)])
-    return np.argmax(cover, axis=0).astype(np.uint8)
+    classes = np.flatnonzero(np.bincount(label.ravel())).astype(np.uint8)
+    cover = np.stack([_resize((label == c).astype(np.float32), size) for c in classes])
+    return classes[np.argmax(cover, axis=0)]
 
 
 def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
