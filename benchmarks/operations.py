@@ -59,12 +59,14 @@ class Work:
       flops: of convolutions and matrix products, a multiplication and an addition each.
       least_bytes: read and written if everything else is fused into them, with the optimizer's.
       unfused_bytes: read and written if every operation is carried out by itself.
+      launches: operations that move data, each at least one kernel on a GPU if nothing is fused.
       convolutions: the forward ones.
     """
 
     flops: int
     least_bytes: int
     unfused_bytes: int
+    launches: int
     convolutions: tuple[Convolution, ...]
 
 
@@ -81,6 +83,7 @@ def run(config: Config) -> Iterator[Record]:
             "gflop": work.flops / 1e9,
             "least_gigabytes": work.least_bytes / 1e9,
             "unfused_gigabytes": work.unfused_bytes / 1e9,
+            "launches": work.launches,
             "h100_milliseconds_at_least": 1e3 * max(work.flops / _H100_FLOPS, work.least_bytes / _H100_BYTES),
             "h100_milliseconds_unfused": 1e3 * max(work.flops / _H100_FLOPS, work.unfused_bytes / _H100_BYTES),
         }
@@ -96,12 +99,13 @@ def of_step(stage: str, config: Config, in_pretraining: bool = False) -> Work:
 def of_graph(graph: tf.Graph, model: StageModel) -> Work:
     """Counts a traced step of a model."""
     operations = list(_needed(graph))
-    products = [op for op in operations if _flops(op)]
+    products, moving = [op for op in operations if _flops(op)], [op for op in operations if op.type not in _FREE]
     weights = sum(math.prod(v.shape) for group in model.groups.values() for v in group.variables)
     return Work(
         flops=sum(map(_flops, products)),
         least_bytes=sum(map(_bytes, products)) + 4 * _OPTIMIZER_ACCESSES * weights,
-        unfused_bytes=sum(_bytes(op) for op in operations if op.type not in _FREE),
+        unfused_bytes=sum(map(_bytes, moving)),
+        launches=len(moving),
         convolutions=tuple(_convolution(op) for op in operations if op.type == "Conv2D"),
     )
 
@@ -140,5 +144,8 @@ def _flops(op: tf.Operation) -> int:
 
 
 def _bytes(op: tf.Operation) -> int:
+    if op.type == "ResourceApplyAdam":
+        *_, gradient = op.inputs
+        return _OPTIMIZER_ACCESSES * math.prod(gradient.shape) * gradient.dtype.size
     tensors = [t for t in (*op.inputs, *op.outputs) if t.shape.is_fully_defined() and t.dtype != tf.resource]
     return sum(math.prod(t.shape) * t.dtype.size for t in tensors)
