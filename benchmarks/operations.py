@@ -26,6 +26,7 @@ _FREE = {
     "Identity",
     "IdentityN",
     "NoOp",
+    "Placeholder",
     "PreventGradient",
     "ReadVariableOp",
     "Reshape",

@@ -20,6 +20,7 @@ from benchmarks import (
     waiting,
 )
 from mmsynth_tf import config_tree, constants
+from mmsynth_tf.models.adam import Adam
 from tests import fakes, training_checks
 from tests.two_scales import TwoScales
 
@@ -64,6 +65,16 @@ def test_operations_of_matrix_products_are_counted():
     # Five products of 2 + 1 + 2 numbers, and two weights for the optimizer.
     assert work.least_bytes == 4 * (5 * 5 + 7 * 2)
     assert work.unfused_bytes > 4 * 5 * 5
+    assert work.launches > 5
+
+
+def test_an_update_by_adam_counts_its_seven_accesses():
+    variable, optimizer = tf.Variable(tf.zeros([5])), Adam()
+    optimizer.build([variable])
+    update = tf.function(lambda gradient: optimizer.apply_gradients([(gradient, variable)]), autograph=False)
+    found = update.get_concrete_function(tf.TensorSpec([5])).graph.get_operations()
+    [bytes_] = [operations._bytes(op) for op in found if op.type == "ResourceApplyAdam"]
+    assert bytes_ == 4 * 7 * 5
 
 
 def test_operations_of_convolutions_are_counted_with_their_gradients():

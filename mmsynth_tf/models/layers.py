@@ -18,15 +18,20 @@ class InstanceNormalization(tf.keras.layers.Layer):
         self.beta = self.add_weight(name="beta", shape=(input_shape[-1],), initializer="zeros")
 
     def call(self, inputs):
-        ones = tf.ones([tf.shape(inputs)[0], 1, 1, 1])
-        return self.rescaled(inputs, ones, tf.zeros_like(ones))
+        return self._standardised(inputs, *self._scale_and_shift())
 
     def rescaled(self, inputs: tf.Tensor, factor: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-        """Normalises, scales and shifts, then scales by `factor` and shifts by `offset`, [B, 1, 1, C or 1]."""
+        """Normalises, scales and shifts, then scales by `factor` and shifts by `offset`, [B, 1, 1, C]."""
+        scale, shift = self._scale_and_shift()
+        return self._standardised(inputs, scale * factor, shift * factor + offset)
+
+    def _scale_and_shift(self) -> tuple[tf.Tensor, tf.Tensor]:
+        return tuple(tf.reshape(tf.cast(w, tf.float32), [1, 1, 1, -1]) for w in (self.gamma, self.beta))
+
+    def _standardised(self, inputs: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
         # Half precision is too coarse for the variance of large images.
         x = tf.cast(inputs, tf.float32)
-        gamma, beta = tf.cast(self.gamma, tf.float32), tf.cast(self.beta, tf.float32)
-        return tf.cast(_standardised(x, gamma * factor, beta * factor + offset, self.epsilon), inputs.dtype)
+        return tf.cast(_standardised(x, scale, shift, self.epsilon), inputs.dtype)
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
@@ -63,13 +68,19 @@ def _standardised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: flo
 
     Args:
       x: float32 [B, H, W, C].
-      scale: float32 [B, 1, 1, C].
-      shift: float32 [B, 1, 1, C].
+      scale: float32 [B or 1, 1, 1, C].
+      shift: of the same shape.
       epsilon: added to the variance.
 
     Returns:
       float32 [B, H, W, C].
     """
+
+    pixels = float(x.shape[1] * x.shape[2])
+    is_shared = scale.shape[0] == 1
+
+    def summed(gradient: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(gradient, axis=0, keepdims=True) if is_shared else gradient
 
     # The gradient by hand passes over the features half as often as the automatic one.
     @tf.custom_gradient
@@ -79,12 +90,11 @@ def _standardised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: flo
         factor = scale * inverse
 
         def gradient(upstream):
-            pixels = tf.cast(tf.reduce_prod(tf.shape(x)[1:3]), tf.float32)
             along_shift = _image_mean(upstream)
             along_scale = inverse * (_image_mean(upstream * x) - mean * along_shift)
             slope = factor * inverse * along_scale
             along_x = upstream * factor - x * slope + (mean * slope - factor * along_shift)
-            return along_x, pixels * along_scale, pixels * along_shift
+            return along_x, summed(pixels * along_scale), summed(pixels * along_shift)
 
         return x * factor + (shift - mean * factor), gradient
 
