@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import config_tree, configs, records, run_records, training
+from mmsynth_tf import config_tree, configs, constants, records, run_records, training
 from mmsynth_tf.configs import Config
 from mmsynth_tf.input_pipeline import SliceSource
 from mmsynth_tf.models import contrast, pairs
@@ -198,6 +198,14 @@ def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 
             rng.standard_normal((batch_size, n, contrast.size(config.data.num_classes))), tf.float32
         ),
     }
+
+
+# What makes each stage's model and its batches.
+STAGES = {
+    constants.STRUCTURE: (structure_gan, structure_batch),
+    constants.SEGMENTATION: (segmenter, unregistered_slices),
+    constants.SYNTHESIS: (modality_gan, synthesis_batch),
+}
 
 
 def rows(batch: Batch) -> list[Batch]:

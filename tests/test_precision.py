@@ -23,11 +23,6 @@ CONFIGS = {
         synthesis__own_class_features=True,
     ),
 }
-STAGES = {
-    "structure": (fakes.structure_gan, fakes.structure_batch),
-    "segmentation": (fakes.segmenter, fakes.unregistered_slices),
-    "synthesis": (fakes.modality_gan, fakes.synthesis_batch),
-}
 
 
 def optimizer(precision: str) -> tf.keras.optimizers.Optimizer:
@@ -37,10 +32,10 @@ def optimizer(precision: str) -> tf.keras.optimizers.Optimizer:
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", fakes.STAGES)
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_step_is_finite_and_moves_every_group(config, stage, precision, rng):
-    build, make_batch = STAGES[stage]
+    build, make_batch = fakes.STAGES[stage]
     with stages.precision(precision):
         model = build(config)
         model.compile({name: optimizer(precision) for name in model.groups}, jit_compile=False)

@@ -22,16 +22,11 @@ CONFIG = fakes.tiny_config(
     synthesis__contrast_condition=True,
     synthesis__skips=True,
 )
-STAGES = {
-    "structure": (fakes.structure_gan, fakes.structure_batch),
-    "segmentation": (fakes.segmenter, fakes.unregistered_slices),
-    "synthesis": (fakes.modality_gan, fakes.synthesis_batch),
-}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", fakes.STAGES)
 def test_xla_and_two_replicas_leave_the_weights_of_plain_steps_on_one_device(stage):
-    build, make_batch = STAGES[stage]
+    build, make_batch = fakes.STAGES[stage]
     batches = [make_batch(np.random.default_rng(seed), CONFIG, batch_size=4) for seed in range(2)]
     training_checks.assert_steps_agree(lambda: build(CONFIG), batches)
 
