@@ -18,17 +18,17 @@ class InstanceNormalization(tf.keras.layers.Layer):
         self.beta = self.add_weight(name="beta", shape=(input_shape[-1],), initializer="zeros")
 
     def call(self, inputs):
-        return self._standardised(inputs, *self._scale_and_shift())
+        return self._applied(inputs, *self._scale_and_shift())
 
     def rescaled(self, inputs: tf.Tensor, factor: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
         """Normalises, scales and shifts, then scales by `factor` and shifts by `offset`, [B, 1, 1, C]."""
         scale, shift = self._scale_and_shift()
-        return self._standardised(inputs, scale * factor, shift * factor + offset)
+        return self._applied(inputs, scale * factor, shift * factor + offset)
 
     def _scale_and_shift(self) -> tuple[tf.Tensor, tf.Tensor]:
         return tuple(tf.reshape(tf.cast(w, tf.float32), [1, 1, 1, -1]) for w in (self.gamma, self.beta))
 
-    def _standardised(self, inputs: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    def _applied(self, inputs: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
         # Half precision is too coarse for the variance of large images.
         x = tf.cast(inputs, tf.float32)
         return tf.cast(_standardised(x, scale, shift, self.epsilon), inputs.dtype)
