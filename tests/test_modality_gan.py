@@ -114,7 +114,7 @@ def test_every_term_equals_the_literal_sum_over_all_pairs(rng, modalities, class
     training_checks.assert_terms_close(terms_of(model, batch), expected)
 
 
-@pytest.mark.parametrize("modalities", [2, 4])
+@pytest.mark.parametrize("modalities", [2, 3, 4])
 def test_sampled_pairs_give_the_literal_sum_scaled_up(rng, modalities):
     config = tiny_config(modalities, triples_per_slice=2)
     model, batch = build(config), fakes.synthesis_batch(rng, config)
@@ -123,11 +123,12 @@ def test_sampled_pairs_give_the_literal_sum_scaled_up(rng, modalities):
     training_checks.assert_terms_close(terms_of(model, batch), expected)
 
 
-def test_sampled_pairs_are_unbiased(rng):
+@pytest.mark.parametrize("modalities", [3, 4])
+def test_sampled_pairs_are_unbiased(rng, modalities):
     # A batch that repeats one row once for each triple averages the estimate over all equally likely draws.
-    config = tiny_config(triples_per_slice=1)
+    config = tiny_config(modalities, triples_per_slice=1)
     model, row = build(config), fakes.synthesis_batch(rng, config, batch_size=1)
-    triples = np.array(list(itertools.permutations(range(3), 3)), np.int32)
+    triples = np.array(list(itertools.permutations(range(modalities), 3)), np.int32)
     batch = {name: tf.repeat(value, len(triples), axis=0) for name, value in row.items()}
     batch["pair_source"] = tf.constant(triples[:, [0, 0]])
     batch["pair_target"] = tf.constant(triples[:, [1, 2]])
