@@ -51,12 +51,13 @@ _TINY = {
 }
 
 
-def tiny_config(num_modalities: int = 3, num_classes: int = 5, **settings: Any) -> Config:
+def tiny_config(num_modalities: int = 3, num_classes: int = 5, base: Config | None = None, **settings: Any) -> Config:
     """A configuration whose networks train in milliseconds.
 
     Args:
       num_modalities: n.
       num_classes: K; every lesion class weighs more than background, and each differently.
+      base: what is not tiny about it; the defaults unless given.
       **settings: further settings, with `__` in place of the dots of their paths.
     """
     class_weights = tuple(1.0 + c for c in range(num_classes))
@@ -69,7 +70,7 @@ def tiny_config(num_modalities: int = 3, num_classes: int = 5, **settings: Any) 
         "synthesis.class_weights": class_weights,
         **{path.replace("__", "."): value for path, value in settings.items()},
     }
-    return config_tree.override(configs.Config(), values)
+    return config_tree.override(base or configs.Config(), values)
 
 
 def short_runs(steps: int, interval: int) -> dict[str, int]:

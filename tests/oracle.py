@@ -27,6 +27,8 @@ SETTINGS = {
     "synthesis.translation_detached": False,
     "synthesis.full_every": 1,
     "synthesis.pretraining_steps": 0,
+    "synthesis.judged_intensity": 0.0,
+    "synthesis.reconstruction_blur": 0.0,
 }
 
 Pairs = list[tuple[int, int]]

@@ -19,7 +19,7 @@ from benchmarks import (
     torch_unet,
     waiting,
 )
-from mmsynth_tf import config_tree, constants
+from mmsynth_tf import config_tree, constants, presets
 from mmsynth_tf.models.adam import Adam
 from tests import fakes, training_checks
 from tests.two_scales import TwoScales
@@ -36,11 +36,17 @@ def without_tracing():
 
 
 @pytest.mark.parametrize(
-    ("stage", "triples"), [(constants.STRUCTURE, 1), (constants.SYNTHESIS, 0), (constants.SYNTHESIS, 1)]
+    ("preset", "stage", "triples"),
+    [
+        ("default", constants.SYNTHESIS, 1),
+        ("cpu", constants.STRUCTURE, 1),
+        ("cpu", constants.SYNTHESIS, 0),
+        ("cpu", constants.SYNTHESIS, 1),
+    ],
 )
 @pytest.mark.usefixtures("without_tracing")
-def test_literal_steps_have_the_same_losses_and_gradients(stage, triples):
-    config = fakes.tiny_config(3, 2, synthesis__triples_per_slice=triples, **SMALL)
+def test_literal_steps_have_the_same_losses_and_gradients(preset, stage, triples):
+    config = fakes.tiny_config(3, 2, presets.preset(preset), synthesis__triples_per_slice=triples, **SMALL)
     assert steps.prepare(stage, "", config).difference < 1e-3
 
 
