@@ -225,6 +225,11 @@ class SynthesisConfig(StageConfig):
         "Lesions of a translated slice are drawn up to this many standard deviations of real contrasts further from "
         "the tissue that would be there without them; takes contrast_condition and translation_map_share. Paper: 0.",
     )
+    translation_guide_radius: int = setting(
+        24,
+        "Translated slices take fine anatomy from the given slice, outside of its lesions: a guided filter (He et al. "
+        "2013) with windows of this radius, pixels. Paper: 0, none.",
+    )
     pretraining_steps: int = setting(
         20_000,
         "So many of the steps, the first ones, only rebuild slices from their own maps and labels (the authors' later "

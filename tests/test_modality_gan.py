@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import constants
-from mmsynth_tf.models import contrast, fusion, modality_losses, structure
+from mmsynth_tf.models import contrast, fusion, guided_filter, modality_losses, structure
 from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.passes import one_pass
 from tests import fakes, oracle, training_checks
@@ -329,6 +329,30 @@ def test_translation_by_the_map_alone_is_synthesis_from_the_slices_own_map(batch
     expected = model.synthesize(own)[:, 1] * tf.cast(images > 0, tf.float32)
     translated = model.translate(images, tf.constant([1, 1]), label)
     np.testing.assert_allclose(translated, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_guided_translations_take_their_edges_from_the_slice_but_for_its_lesions(batch, share):
+    drawn = build(tiny_config(translation_map_share=share))
+    guided = build(tiny_config(translation_map_share=share, translation_guide_radius=3))
+    for ours, theirs in zip(guided.networks.values(), drawn.networks.values(), strict=True):
+        ours.set_weights(theirs.get_weights())
+    images, target = batch["image"][:, 0], tf.constant([1, 2])
+    label = np.zeros(images.shape, np.uint8)
+    label[:, 5:10, 5:10] = 1
+    before, after = (model.translate(images, target, tf.constant(label)).numpy() for model in (drawn, guided))
+    head, lesion = images.numpy() > 0, label > 0
+    assert np.all(after[~head] == 0)
+    inside, far = np.zeros_like(lesion), np.ones_like(lesion)
+    inside[:, 6:9, 6:9] = True
+    far[:, 2:13, 2:13] = False
+    np.testing.assert_allclose(after[inside], before[inside], atol=1e-6)
+    expected = guided_filter.guided_filter(tf.constant(before), images, tf.constant(head & ~lesion, tf.float32), 3)
+    expected = np.clip(expected.numpy(), 0, 1)
+    np.testing.assert_allclose(after[head & far], expected[head & far], atol=1e-6)
+    assert np.abs(after - before)[head & far].max() > 1e-3
+    if not share:
+        assert np.all(np.isfinite(guided.translate(images, target)))
 
 
 def test_translation_without_maps_needs_no_label_and_with_them_asks_for_it(batch):

@@ -7,11 +7,14 @@ Everything that goes through one network in a round goes as one batch.
 import tensorflow as tf
 
 from mmsynth_tf.configs import DataConfig, StructureMapConfig
-from mmsynth_tf.models import contrast, discriminators, fusion, networks, pairs, passes, structure
+from mmsynth_tf.models import contrast, discriminators, fusion, guided_filter, networks, pairs, passes, structure
 from mmsynth_tf.models.lesion_processor import LesionProcessor
 from mmsynth_tf.models.modality_losses import LESION_TERMS, ModalityLosses
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 from mmsynth_tf.stage_configs import SynthesisConfig
+
+# Pixels over which a translated lesion becomes its surroundings.
+_LESION_BORDER = 1.0
 
 
 class ModalityGAN(StageModel):
@@ -156,6 +159,19 @@ class ModalityGAN(StageModel):
         Raises:
           ValueError: a label is needed.
         """
+        translated = self._drawn_translation(images, target, label)
+        if not self.config.translation_guide_radius:
+            return translated
+        lesion = tf.zeros_like(images) if label is None else tf.cast(label > 0, tf.float32)
+        head = 1.0 - structure.background_mask(images)
+        radius = self.config.translation_guide_radius
+        guided = guided_filter.guided_filter(translated, images, head * (1.0 - lesion), radius)
+        # Lesions stay as they are drawn, for not every modality shows all of a lesion; around them this fades out.
+        drawn = tf.minimum(2.0 * structure.gaussian_blur(lesion, _LESION_BORDER), 1.0)
+        return head * (drawn * translated + (1.0 - drawn) * tf.clip_by_value(guided, 0.0, 1.0))
+
+    def _drawn_translation(self, images: tf.Tensor, target: tf.Tensor, label: tf.Tensor | None) -> tf.Tensor:
+        """What the networks make of `translate`'s arguments."""
         (own,) = self._encode(self.image_encoder, [images[:, None]], training=False)
         # Nothing tells the contrast of the patient's other modalities: the mean one.
         contrasts = self._mean_contrast(tf.shape(images)[0])
