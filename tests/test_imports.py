@@ -21,6 +21,7 @@ METHOD = (
         "models.layers",
         "models.pairs",
         "models.passes",
+        "models.guided_filter",
         "generation.contour_filter",
     },
     {"models.fusion", "models.networks", "models.discriminators", "models.contrast", "models.code_flow"},

@@ -55,6 +55,11 @@ class SliceModels:
         return self._synthesis_config["synthesis"].get("translation_background_weight", 1.0)
 
     @property
+    def translation_guide_radius(self) -> int:
+        """Pixels; 0: translations take no anatomy from the given slice."""
+        return self._synthesis_config["synthesis"].get("translation_guide_radius", 0)
+
+    @property
     def _synthesis_config(self) -> Mapping[str, Mapping]:
         return self._metadata["stages"][constants.SYNTHESIS]["config"]
 
