@@ -225,11 +225,12 @@ class SynthesisConfig(StageConfig):
         "Lesions of a translated slice are drawn up to this many standard deviations of real contrasts further from "
         "the tissue that would be there without them; takes contrast_condition and translation_map_share. Paper: 0.",
     )
-    translation_guide_radius: int = setting(
-        24,
-        "Translated slices take fine anatomy from the given slice, outside of its lesions: a guided filter (He et al. "
-        "2013) with windows of this radius, pixels. Paper: 0, none.",
+    translation_guide_share: float = setting(
+        0.7,
+        "Outside of lesions translated slices take fine anatomy from the given slice: so much of the result is what was "
+        "drawn after a guided filter (He et al. 2013) of it by the given slice. Paper: 0.",
     )
+    translation_guide_radius: int = setting(24, "Its windows reach this far to each side, pixels.")
     pretraining_steps: int = setting(
         20_000,
         "So many of the steps, the first ones, only rebuild slices from their own maps and labels (the authors' later "

@@ -42,7 +42,7 @@ _TINY = {
     "synthesis.discriminator_init_stddev": 0.2,
     "synthesis.residual_blocks": 1,
     "synthesis.pretrained_lesion": False,
-    "synthesis.translation_guide_radius": 0,
+    "synthesis.translation_guide_share": 0.0,
     # Of the size of the others, so that a step moves weights by far less than their size.
     "synthesis.weights.self_reconstruction": 5.0,
     "synthesis.weights.self_reconstruction_lesion": 5.0,

@@ -160,15 +160,15 @@ class ModalityGAN(StageModel):
           ValueError: a label is needed.
         """
         translated = self._drawn_translation(images, target, label)
-        if not self.config.translation_guide_radius:
+        share, radius = self.config.translation_guide_share, self.config.translation_guide_radius
+        if not share:
             return translated
         lesion = tf.zeros_like(images) if label is None else tf.cast(label > 0, tf.float32)
         head = 1.0 - structure.background_mask(images)
-        radius = self.config.translation_guide_radius
         guided = guided_filter.guided_filter(translated, images, head * (1.0 - lesion), radius)
         # Lesions stay as they are drawn, for not every modality shows all of a lesion; around them this fades out.
-        drawn = tf.minimum(2.0 * structure.gaussian_blur(lesion, _LESION_BORDER), 1.0)
-        return head * (drawn * translated + (1.0 - drawn) * tf.clip_by_value(guided, 0.0, 1.0))
+        share *= 1.0 - tf.minimum(2.0 * structure.gaussian_blur(lesion, _LESION_BORDER), 1.0)
+        return head * ((1.0 - share) * translated + share * tf.clip_by_value(guided, 0.0, 1.0))
 
     def _drawn_translation(self, images: tf.Tensor, target: tf.Tensor, label: tf.Tensor | None) -> tf.Tensor:
         """What the networks make of `translate`'s arguments."""

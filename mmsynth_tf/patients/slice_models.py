@@ -56,8 +56,10 @@ class SliceModels:
 
     @property
     def translation_guide_radius(self) -> int:
-        """Pixels; 0: translations take no anatomy from the given slice."""
-        return self._synthesis_config["synthesis"].get("translation_guide_radius", 0)
+        """Of the windows, in pixels, in which translations go by the given slice; 0: they do not."""
+        settings = self._synthesis_config["synthesis"]
+        # As above.
+        return settings["translation_guide_radius"] if settings.get("translation_guide_share") else 0
 
     @property
     def _synthesis_config(self) -> Mapping[str, Mapping]:
