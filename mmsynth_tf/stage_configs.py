@@ -227,8 +227,8 @@ class SynthesisConfig(StageConfig):
     )
     translation_guide_share: float = setting(
         0.7,
-        "Outside of lesions translated slices take fine anatomy from the given slice: so much of the result is what was "
-        "drawn after a guided filter (He et al. 2013) of it by the given slice. Paper: 0.",
+        "Outside of lesions translated slices take fine anatomy from the given slice: so much of the result is what "
+        "was drawn after a guided filter (He et al. 2013) of it by the given slice. Paper: 0.",
     )
     translation_guide_radius: int = setting(24, "Its windows reach this far to each side, pixels.")
     pretraining_steps: int = setting(
