@@ -18,6 +18,7 @@ def slice_models(
     without: tuple[str, ...] = (),
     draws_lesions: bool = False,
     certainty: Mapping[str, float] | None = None,
+    guided: bool = True,
 ) -> SliceModels:
     """Translation is the identity, segmenters find class 4 where a slice is brighter than 0.7.
 
@@ -27,8 +28,13 @@ def slice_models(
 
     Synthesised slices show the label's class, as class / 10, on 0.5 in the head; maps are outlines of discs whose
     size follows from the code.
+
+    If not `guided` their settings lack what older ones lack.
     """
     settings = dataclasses.asdict(configs.Config(data=data))
+    if not guided:
+        for name in ("translation_guide_share", "translation_guide_radius"):
+            del settings["synthesis"][name]
     functions = {
         "translate": lambda image, target, label=None: {"image": image if label is None else _drawn(image, label)},
         "synthesize": lambda structure, background, label: {

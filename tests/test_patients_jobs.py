@@ -1,5 +1,6 @@
 """Jobs on patients with models that can be seen through, and what is refused."""
 
+import dataclasses
 import json
 
 import nibabel
@@ -95,6 +96,20 @@ def test_lesions_that_are_less_likely_than_not_are_drawn_but_not_segmented(tmp_p
     np.testing.assert_array_equal(load(tmp_path / "out" / "case" / "case_t2.nii.gz") > 0.3, own_label() > 0)
     run(segment.Segment(models), tmp_path / "in", tmp_path / "segmented")
     assert not load(tmp_path / "segmented" / "case" / "case_seg.nii.gz").any()
+
+
+def test_translations_keep_the_detail_of_the_files_own_voxels_if_the_models_go_by_the_given_slice(tmp_path):
+    write_case(tmp_path / "in")
+    data = dataclasses.replace(fake_slice_models.DATA, height=16, width=14)  # Pixels of 2 x 2 voxels.
+    source = patient.read(files.find(tmp_path / "in", data.modalities)[0], data).scaled("t1")
+    errors = {}
+    for name, guided in (("plain", False), ("guided", True)):
+        models = fake_slice_models.slice_models(data, guided=guided)
+        run(translate.Translate(models, smooth=False), tmp_path / "in", tmp_path / name)
+        # Translation is the identity.
+        made = load(tmp_path / name / "case" / "case_t2.nii.gz")
+        errors[name] = np.abs(made - source).mean()
+    assert errors["guided"] < 0.3 * errors["plain"]
 
 
 def test_case_that_lacks_nothing_is_refused(tmp_path):
