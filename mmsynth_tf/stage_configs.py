@@ -318,3 +318,8 @@ class SynthesisConfig(StageConfig):
                 "translation_lesion_emphasis needs contrast_condition and a translation_map_share above 0; give these, "
                 "or set it to 0."
             )
+        if not 0.0 <= self.translation_guide_share <= 1.0 or self.translation_guide_radius < 1:
+            raise commands.UserError(
+                f"translation_guide_share ({self.translation_guide_share:g}) must lie between 0 and 1, and "
+                f"translation_guide_radius ({self.translation_guide_radius}) be at least 1."
+            )

@@ -80,7 +80,8 @@ def run(request: Request) -> dict[str, report.Table]:
     seed, settings = synthesis_config.runtime.seed, synthesis_config.synthesis
     gan_part = (
         f"{GAN}_map_share_{settings.translation_map_share:g}_background_{settings.translation_background_weight:g}"
-        f"_emphasis_{settings.translation_lesion_emphasis:g}_guide_{settings.translation_guide_share:g}_{settings.translation_guide_radius}"
+        f"_emphasis_{settings.translation_lesion_emphasis:g}"
+        f"_guide_{settings.translation_guide_share:g}_{settings.translation_guide_radius}"
     )
     rows = [
         *scored(REAL, lambda: None, REAL, seed=seed),
