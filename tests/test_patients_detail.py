@@ -19,6 +19,12 @@ def coarse_view():
     return field_of_view.training_view(SHAPE, dataclasses.replace(DATA, height=16, width=14))
 
 
+def with_detail(made, slices, lesion, source, view):
+    """The made slices on the volume's grid, without detail and with it."""
+    plain, lost = view.image_volume(made, source > 0), detail.lost(source, slices, view)
+    return plain, detail.restored(plain, lost, made, slices, lesion, view, RADIUS)
+
+
 @pytest.fixture
 def source(rng):
     x, y, _ = np.indices(SHAPE)
@@ -29,8 +35,7 @@ def source(rng):
 def test_detail_has_the_direction_and_strength_of_what_goes_together(coarse_view, source, slope):
     slices = coarse_view.image_slices(source)
     made = np.where(slices > 0, 0.5 + slope * (slices - 0.5), 0).astype(np.float32)
-    volume = detail.image_volume(made, slices, None, source, coarse_view, RADIUS)
-    plain = coarse_view.image_volume(made, source > 0)
+    plain, volume = with_detail(made, slices, None, source, coarse_view)
     wanted = 0.5 + slope * (source - 0.5)
     inside = volume > 0
     np.testing.assert_array_equal(inside, plain > 0)
@@ -43,13 +48,12 @@ def test_lesions_get_no_detail_and_slices_of_their_own_pixels_stay(coarse_view, 
     made = np.where(slices > 0, 1.0 - slices, 0).astype(np.float32)
     lesion = np.zeros(slices.shape, np.uint8)
     lesion[:, 5:11, 4:10] = 1
-    volume = detail.image_volume(made, slices, lesion, source, coarse_view, RADIUS)
-    plain = coarse_view.image_volume(made, source > 0)
+    plain, volume = with_detail(made, slices, lesion, source, coarse_view)
     changed = volume != plain
     assert changed.any() and not changed[10:18, 12:20].any()
 
     same = field_of_view.training_view(SHAPE, DATA)
     slices = same.image_slices(source)
     made = np.where(slices > 0, 1.0 - slices, 0).astype(np.float32)
-    volume = detail.image_volume(made, slices, None, source, same, RADIUS)
-    np.testing.assert_allclose(volume, same.image_volume(made, source > 0), atol=1e-5)
+    plain, volume = with_detail(made, slices, None, source, same)
+    np.testing.assert_allclose(volume, plain, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Writes the tables of measured results in README.md from the records in docs/results/.
+"""Writes the tables of measured results in README.md and BUILD_NOTES.md from the records in docs/results/.
 
     python -m tools.result_tables
 
@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-DOCUMENT = REPOSITORY / "README.md"
+DOCUMENTS = (REPOSITORY / "README.md", REPOSITORY / "BUILD_NOTES.md")
 _STUDY = REPOSITORY / "docs" / "results" / "cpu_17_cases"
 _MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # Rows of sets that were built with `generation.real_anatomy`, by the word for them: the experiment calls all sets
@@ -161,20 +161,9 @@ def translation() -> str:
     """Means over the twelve pairs and the test patients of all splits."""
     rows = _records("translation_splits.csv")
 
-    def mean(translator: str, **wanted: str) -> float:
-        return float(np.nanmean(_values(_matching(rows, translator=translator, **wanted))))
-
-    def below(source: str, target: str) -> float:
-        paired, made = (mean(name, metric="psnr", source=source, modality=target) for name in ("paired", "gan"))
-        return paired - made
-
     def cells(translator: str) -> tuple[str, str]:
-        psnr, dice = (mean(translator, **wanted) for wanted in ({"metric": "psnr"}, {"region": "WT", "metric": "dice"}))
-        return f"{psnr:.1f}", f"{dice:.2f}"
+        return f"{_translated(rows, translator, 'psnr'):.1f}", f"{_translated(rows, translator, 'dice'):.2f}"
 
-    real = mean("real", region="WT", metric="dice")
-    pairs = sorted(itertools.permutations(_MODALITIES, 2), key=lambda pair: -below(*pair))
-    furthest = ", ".join(f"{below(*pair):.2f} ({' to '.join(pair)})" for pair in pairs[:2])
     return _table(
         (
             "slices of the wanted modality",
@@ -183,16 +172,61 @@ def translation() -> str:
             "pairs furthest below the U-Nets, dB",
         ),
         [
-            ("real", "–", f"{real:.2f}", "–"),
-            ("translated by the synthesis stage, which saw no registered slices", *cells("gan"), furthest),
+            ("real", "–", f"{_translated(rows, 'real', 'dice'):.2f}", "–"),
+            ("translated by the synthesis stage, which saw no registered slices", *cells("gan"), _furthest(rows)),
             ("translated by U-Nets trained on registered pairs", *cells("paired"), "–"),
             ("the given slice, as it is", *cells("copy"), "–"),
         ],
     )
 
 
+def translation_splits() -> str:
+    """The same split by split."""
+    rows = _records("translation_splits.csv")
+    splits = {
+        f"split {seed}": list(_matching(rows, split=seed)) for seed in dict.fromkeys(row["split"] for row in rows)
+    }
+    columns = {**splits, "12 patients": rows}
+
+    def all_three(rows: Sequence[Row], metric: str, digits: int) -> str:
+        return " / ".join(f"{_translated(rows, name, metric):.{digits}f}" for name in ("gan", "paired", "copy"))
+
+    def kept(rows: Sequence[Row]) -> str:
+        made, real = (_translated(rows, name, "dice") for name in ("gan", "real"))
+        return f"{made:.3f} of {real:.3f} ({made / real:.3f})"
+
+    measures: dict[str, Callable[[Sequence[Row]], str]] = {
+        "whole-tumour Dice on translated slices, of real ones": kept,
+        "on the regressor's": lambda rows: f"{_translated(rows, 'paired', 'dice'):.3f}",
+        "PSNR inside the head, dB: translated / regressor / source itself": lambda rows: all_three(rows, "psnr", 2),
+        "SSIM: translated / regressor / source itself": lambda rows: all_three(rows, "ssim", 3),
+        "pairs furthest below the regressor, dB": _furthest,
+    }
+    return _table(
+        ("", *columns), [(name, *(measure(rows) for rows in columns.values())) for name, measure in measures.items()]
+    )
+
+
+def _translated(rows: Sequence[Row], translator: str, metric: str, **wanted: str) -> float:
+    """Mean of a metric; Dice is that of the whole tumour."""
+    wanted |= {"region": "WT"} if metric == "dice" else {}
+    return float(np.nanmean(_values(_matching(rows, translator=translator, metric=metric, **wanted))))
+
+
+def _furthest(rows: Sequence[Row]) -> str:
+    """The two pairs whose translations are furthest below those of the U-Nets, in PSNR."""
+
+    def below(source: str, target: str) -> float:
+        paired, made = (_translated(rows, t, "psnr", source=source, modality=target) for t in ("paired", "gan"))
+        return paired - made
+
+    pairs = sorted(itertools.permutations(_MODALITIES, 2), key=lambda pair: -below(*pair))
+    return ", ".join(f"{below(*pair):.2f} ({' to '.join(pair)})" for pair in pairs[:2])
+
+
 TABLES: dict[str, Callable[[], str]] = {
-    function.__name__: function for function in (quality, usability, splits, segmenters, translation)
+    function.__name__: function
+    for function in (quality, usability, splits, segmenters, translation, translation_splits)
 }
 
 
@@ -262,4 +296,5 @@ def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(render(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in DOCUMENTS:
+        path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")

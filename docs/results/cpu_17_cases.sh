@@ -82,7 +82,7 @@ for split in 0 $splits; do
     for stage in structure segmentation synthesis; do train "$models" $stage "$data"; done
   fi
   step evaluate.py --experiment=translation --workdir="$models" --test_data="$data" --steps=500
-  collect translation translation_splits.csv 'dice|psnr'
+  collect translation translation_splits.csv 'dice|psnr|ssim'
   build "$work/synthetic_split$split" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900
   measure "$work/synthetic_split$split" "$full" usability_splits.csv
   build "$work/inserted_split$split" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900 --config.generation.real_anatomy

@@ -10,8 +10,19 @@ def guided_filter(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: i
     """The image as a function of the guide that is linear in every small window.
 
     What the image shows and the guide does not is smoothed away; edges of the guide appear, in whichever direction
-    image and guide go together around them. A window keeps the image's contrast. He et al. fit by least squares, which
-    leaves the less of it the further what is drawn lies from where the guide has it.
+    image and guide go together around them.
+
+    Args and Returns: as `lines`, but the image's new values.
+    """
+    slope, offset = lines(image, guide, mask, radius)
+    return slope * guide + offset
+
+
+def lines(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """How the image follows from the guide around each pixel.
+
+    A window keeps the image's contrast. He et al. fit by least squares, which leaves the less of it the further what is
+    drawn lies from where the guide has it.
 
     Args:
       image: float32 [B, H, W, 1].
@@ -20,7 +31,7 @@ def guided_filter(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: i
       radius: windows are squares of 2 radius + 1 pixels.
 
     Returns:
-      float32 [B, H, W, 1].
+      slope and offset, float32 [B, H, W, 1].
     """
     weight = _window_mean(mask, radius)
 
@@ -37,7 +48,7 @@ def guided_filter(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: i
     slope = tf.sign(covariance) * tf.sqrt(tf.maximum(variance_image, 0.0) / (variance + _FLAT))
     # Each pixel lies in many windows: the mean of what they say of it, little where they disagree about the direction.
     slope, offset = tf.split(mean(tf.concat([slope, mean_image - slope * mean_guide], axis=-1)), 2, axis=-1)
-    return slope * guide + offset
+    return slope, offset
 
 
 def _window_mean(x: tf.Tensor, radius: int) -> tf.Tensor:

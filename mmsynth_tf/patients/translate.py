@@ -12,7 +12,7 @@ import numpy as np
 
 from mmsynth_tf import constants
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.patients import batch, consistency, detail, field_of_view, files, patient, segment
+from mmsynth_tf.patients import batch, consistency, detail, files, patient, segment
 from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
 from mmsynth_tf.reading.releases import CaseFiles
@@ -52,6 +52,8 @@ class Translate:
             raise UserError(f"Case {case.case_id}: {source} is source and target. Name another with --source.")
         slices, volume = one.slices(source), one.scaled(source)
         lesion, found_in = self._lesion(one, targets)
+        radius = self.models.translation_guide_radius
+        lost = detail.lost(volume, slices, one.view) if radius else None
         roughness = {source: consistency.roughness(slices)}
         for target in targets:
             made = self.translate(slices, target, lesion)
@@ -59,8 +61,10 @@ class Translate:
             if self.smooth:
                 made = consistency.smooth(made, one.slice_spacing, self.blur)
                 roughness[f"{target} smoothed"] = consistency.roughness(made)
-            made = self._on_grid(one.view, made, slices, lesion, volume)
-            files.save_image(made, one.grid(source), folder / files.image_name(case, target), self.largest)
+            result = one.view.image_volume(made, volume > 0)
+            if radius:
+                result = detail.restored(result, lost, made, slices, lesion, one.view, radius)
+            files.save_image(result, one.grid(source), folder / files.image_name(case, target), self.largest)
         return {
             "job": "translate",
             "case": case.case_id,
@@ -91,19 +95,6 @@ class Translate:
         lesion = segment.own_lesion(one, self.models, shown, self.models.translation_background_weight)
         where = f"found in {', '.join(shown)}" if one.case.label is None else "the case's label"
         return one.view.label_slices(lesion), where
-
-    def _on_grid(
-        self,
-        view: field_of_view.FieldOfView,
-        made: np.ndarray,
-        slices: np.ndarray,
-        lesion: np.ndarray | None,
-        volume: np.ndarray,
-    ) -> np.ndarray:
-        """Made slices [z, H, W] on the grid of the source's volume [x, y, z]."""
-        if radius := self.models.translation_guide_radius:
-            return detail.image_volume(made, slices, lesion, volume, view, radius)
-        return view.image_volume(made, volume > 0)
 
     def translate(self, slices: np.ndarray, target: str, lesion: np.ndarray | None) -> np.ndarray:
         """Slices float32 [z, H, W] to another modality, one by one; empty ones cost nothing.
