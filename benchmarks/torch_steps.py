@@ -15,7 +15,7 @@ _STEPS: dict[str, Callable[[], float]] = {}
 
 
 def prepare(settings: SegmentationConfig, classes: int, image: np.ndarray, label: np.ndarray) -> None:
-    """Makes the steps that `step` runs.
+    """Makes the steps that `step` runs, on a GPU where there is one, as TensorFlow does.
 
     Args:
       settings: filters, levels and learning rate.
@@ -23,8 +23,10 @@ def prepare(settings: SegmentationConfig, classes: int, image: np.ndarray, label
       image: float32 [B, H, W].
       label: integer [B, H, W].
     """
-    images = torch.from_numpy(image[:, None].copy())
-    truth = nn.functional.one_hot(torch.from_numpy(label.astype(np.int64)), classes).permute(0, 3, 1, 2).float()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    images = torch.from_numpy(image[:, None].copy()).to(device)
+    truth = nn.functional.one_hot(torch.from_numpy(label.astype(np.int64)), classes).permute(0, 3, 1, 2)
+    truth = truth.to(device, torch.float32)
     for name in NAMES:
         _STEPS[name] = _make_step(settings, images, truth, compiled=name.endswith("compile"))
 
@@ -37,7 +39,7 @@ def step(name: str) -> float:
 def _make_step(
     settings: SegmentationConfig, images: torch.Tensor, truth: torch.Tensor, compiled: bool
 ) -> Callable[[], float]:
-    network = UNet(settings.base_filters, settings.levels, truth.shape[1])
+    network = UNet(settings.base_filters, settings.levels, truth.shape[1]).to(truth.device)
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate, (settings.beta_1, 0.999), 1e-7)
     evaluate = torch.compile(_loss) if compiled else _loss
 

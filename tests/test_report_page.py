@@ -43,7 +43,7 @@ def segmenter(monkeypatch):
 
 def leave(request, experiment, rows, **tables):
     """Does as an experiment does when it is finished."""
-    study.Study(experiment, request).finish([{"experiment": experiment, **row} for row in rows], tables)
+    study.Study(experiment, request, ()).finish([{"experiment": experiment, **row} for row in rows], tables)
 
 
 def usability_rows():

@@ -59,7 +59,8 @@ class _Fidelity:
     """The measures by name; each gives its records, and keeps them in parts."""
 
     def __init__(self, request: Request):
-        self.request, self.study = request, Study("fidelity", request)
+        self.request = request
+        self.study = Study("fidelity", request, (constants.SEGMENTATION, constants.SYNTHESIS))
         self.train, self.unseen, self.synthetic = sources(request, _SLICES)
         self.modalities = request.real.config.modalities
         self.settings = run_records.read_config(request.workdir / constants.SYNTHESIS).structure_map

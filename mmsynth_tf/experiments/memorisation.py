@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mmsynth_tf import commands, prepared
+from mmsynth_tf import commands, constants, prepared
 from mmsynth_tf.experiments import evaluation, slice_descriptions
 from mmsynth_tf.experiments.slice_descriptions import Describe
 from mmsynth_tf.experiments.sources import Source, name_of, sources
@@ -42,7 +42,7 @@ def run(request: Request) -> dict[str, report.Table]:
     unknown = sorted(set(request.rows) - set(spaces))
     if unknown:
         raise commands.UserError(f"No such space: {', '.join(unknown)}. There are {', '.join(spaces)}.")
-    study = Study("memorisation", request)
+    study = Study("memorisation", request, (constants.SEGMENTATION, constants.SYNTHESIS))
     train, unseen, synthetic = sources(request)
     rows, summaries, closest = [], [], []
     for space in request.rows or spaces:

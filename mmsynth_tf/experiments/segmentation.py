@@ -27,7 +27,7 @@ def run_lesion_check(request: Request) -> dict[str, report.Table]:
 
 
 def _score(name: str, request: Request, unit: str) -> dict[str, report.Table]:
-    study = Study(name, request)
+    study = Study(name, request, (constants.SEGMENTATION,))
     segmenter, config = training.load(constants.SEGMENTATION, request.workdir)
     trained_on = run_records.trained_on(constants.SEGMENTATION, request.workdir)
     rows = []

@@ -77,7 +77,7 @@ class Study:
     Args:
       name: the experiment.
       request: what was asked.
-      uses_models: whether the trained stages of the work directory are measured, or only its settings are used.
+      stages: those of the work directory's trained stages that take part; none where only its settings are used.
       **settings: what else the measurements depend on, JSON values.
 
     Attributes:
@@ -85,13 +85,13 @@ class Study:
       parts: folder within it for what depends on these very inputs.
     """
 
-    def __init__(self, name: str, request: Request, uses_models: bool = True, **settings: Any):
+    def __init__(self, name: str, request: Request, stages: Sequence[str], **settings: Any):
         self.name = name
         self.folder = pathlib.Path(request.workdir) / EVALUATION / name
         inputs = {
             "data": [data.record for data in request.data_sets],
             "split": request.split,
-            "checkpoints": synthesis.checkpoint_hashes(request.workdir) if uses_models else {},
+            "checkpoints": synthesis.checkpoint_hashes(request.workdir, stages),
             "settings": settings,
         }
         # Parts that were measured on other data, models or settings lie elsewhere, and so are never taken for these.

@@ -32,6 +32,7 @@ _DIGITS = {PSNR: 2, SSIM: 3, MAE: 4}
 _HEAD = "head"
 _BATCH = 32
 _EXAMPLE_CASES = 2
+_STAGES = (constants.SYNTHESIS, constants.SEGMENTATION)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ def run(request: Request) -> dict[str, report.Table]:
     segmenter, config = training.load(constants.SEGMENTATION, request.workdir)
     _require_usable(request, config)
     steps = request.steps or synthesis_config.synthesis.steps
-    study, translate = Study("translation", request), gan_translator(gan, segmenter)
+    study, translate = Study("translation", request, _STAGES), gan_translator(gan, segmenter)
 
     def paired(seed: int) -> Translator:
         changed = config_tree.override(config, {"runtime.seed": seed})
@@ -98,8 +99,7 @@ def run(request: Request) -> dict[str, report.Table]:
 
 def _require_usable(request: Request, config: configs.Config) -> None:
     prepared.require_same_geometry(request.real, config.data, f"the models in {request.workdir}")
-    stages = (constants.SYNTHESIS, constants.SEGMENTATION)
-    trained_on = [record for stage in stages for record in run_records.trained_on(stage, request.workdir)]
+    trained_on = [record for stage in _STAGES for record in run_records.trained_on(stage, request.workdir)]
     evaluation.refuse_leak([*trained_on, request.training.record], request.real, request.split)
     if config.data.num_modalities < 2:
         raise commands.UserError(

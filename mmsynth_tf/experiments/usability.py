@@ -49,7 +49,7 @@ def run(request: Request) -> dict[str, report.Table]:
     config = run_config(request)
     learned_by = stages.STAGES[constants.SEGMENTATION].depends_on
     leaves = {path: value for path, (value, _) in config_tree.fields(config).items() if path.startswith(learned_by)}
-    settings = {"uses_models": False, "config": leaves}
+    settings = {"stages": (), "config": leaves}
     study = Study("usability", request, **settings)
     # What holds no synthetic slices is not measured again for other synthetic slices.
     without_synthetic = Study("usability", dataclasses.replace(request, synthetic=()), **settings)

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import pathlib
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -301,10 +301,10 @@ def require_progress(counts: Mapping[str, int], settings: configs.GenerationConf
     )
 
 
-def checkpoint_hashes(workdir: str | pathlib.Path) -> dict[str, str]:
-    """SHA-256 of each trained stage's newest weights, by stage."""
+def checkpoint_hashes(workdir: str | pathlib.Path, stages: Sequence[str] = constants.STAGES) -> dict[str, str]:
+    """SHA-256 of the newest weights of those of the stages that are trained, by stage."""
     hashes = {}
-    for stage in constants.STAGES:
+    for stage in stages:
         newest = checkpoints.newest(pathlib.Path(workdir) / stage)
         if newest:
             digest = hashlib.sha256()

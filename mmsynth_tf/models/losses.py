@@ -88,9 +88,9 @@ def soft_dice_loss(one_hot: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
       one_hot: float32 [B, H, W, K].
       probabilities: float32 [B, H, W, K] in [0, 1].
     """
-    truth, predicted = one_hot[..., 1:], probabilities[..., 1:]
-    axes = tuple(range(truth.shape.rank - 1))
-    sums = tf.stack([tf.reduce_sum(x, axes) for x in (truth * predicted, truth, predicted)])
+    axes = tuple(range(one_hot.shape.rank - 1))
+    # Channels are chosen among the sums, for the gradient of a slice of the images would copy them.
+    sums = tf.stack([tf.reduce_sum(x, axes)[1:] for x in (one_hot * probabilities, one_hot, probabilities)])
     overlap, true_area, predicted_area = tf.unstack(across_replicas(tf.distribute.ReduceOp.SUM, sums))
     present = tf.cast(true_area > 0, tf.float32)
     dice = 2.0 * overlap / (true_area + predicted_area + 1e-5)
