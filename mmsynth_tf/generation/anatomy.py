@@ -1,5 +1,6 @@
 """Where the heads of synthetic slices come from: maps from noise (method §4), or real slices (beyond the paper)."""
 
+import tempfile
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -89,7 +90,8 @@ class RealAnatomy:
     The lesions that are made for them are put into the images, which stay as they are otherwise.
 
     Args:
-      data: the slices of its training split are kept in memory.
+      data: the slices of its training split are copied, unpacked, to a temporary file (TMPDIR says where), so that
+        memory does not grow with their number; their labels are kept in memory.
       structure_map: how maps are extracted.
       config: its `augmentation` and `runtime.seed` are used.
 
@@ -98,15 +100,22 @@ class RealAnatomy:
     """
 
     def __init__(self, data: prepared.PreparedData, structure_map: configs.StructureMapConfig, config: configs.Config):
-        wanted = ("image", "label", "case_id", "slice_index")
         whole = data.slices("train").filter(lambda e: e["has_label"] & tf.reduce_all(e["available"]))
-        slices = list(whole.map(lambda e: {name: e[name] for name in wanted}).as_numpy_iterator())
-        if not slices:
-            raise prepared.PreparedDataError(
-                f"{data.path} has no slice with a label and all modalities in its train split."
-            )
-        self._images, self._labels = (tf.constant(np.stack([s[name] for s in slices])) for name in ("image", "label"))
-        self._sources = np.array([f"{s['case_id'].decode()}:{s['slice_index']}" for s in slices])
+        labels, sources = [], []
+        # Without a name, so it is gone with the process, whatever ends that.
+        with tempfile.TemporaryFile() as file:
+            for example in whole.as_numpy_iterator():
+                file.write(example["image"].tobytes())
+                labels.append(example["label"])
+                sources.append(f"{example['case_id'].decode()}:{example['slice_index']}")
+            if not sources:
+                raise prepared.PreparedDataError(
+                    f"{data.path} has no slice with a label and all modalities in its train split."
+                )
+            file.flush()
+            # The map keeps the file open.
+            self._images = np.memmap(file, example["image"].dtype, "r", shape=(len(sources), *example["image"].shape))
+        self._labels, self._sources = np.stack(labels), np.array(sources)
         self._structure_map, self._augmentation, self._seed = structure_map, config.augmentation, config.runtime.seed
 
     def draw(self, numbers: np.ndarray) -> Row:
@@ -119,8 +128,11 @@ class RealAnatomy:
           Besides maps and heads `own_image` float32 [B, n, H, W, 1], `own_label` uint8 [B, H, W, 1], cut at the head,
           and `anatomy_source`, B texts.
         """
-        drawn = self._draw(tf.constant(numbers))
-        choice, image, label, structure, background = (t.numpy() for t in drawn)
+        choice = self._choose(tf.constant(numbers), _SLICE, len(self._sources)).numpy()
+        drawn = self._transformed(
+            tf.constant(numbers), tf.constant(self._images[choice]), tf.constant(self._labels[choice])
+        )
+        image, label, structure, background = (t.numpy() for t in drawn)
         return {
             "seed": numbers,
             "structure": structure.astype(np.uint8),
@@ -136,17 +148,18 @@ class RealAnatomy:
         return {**maps, "mask_error": nothing, "map_similarity": nothing, "closed": every, "typical": every}
 
     @tf.function(autograph=False)
-    def _draw(self, numbers: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        n, size = self._images.shape[1], self._images.shape[2:4]
-        choice = self._choose(numbers, _SLICE, len(self._sources))
+    def _transformed(self, numbers: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Slices and labels, each turned, scaled and shifted by its draw, and the maps of a modality of each."""
+        n, size = image.shape[1], image.shape[2:4]
         transforms = _random_transforms(numbers, tuple(size), self._augmentation, self._seed)
-        image = tf.cast(tf.gather(self._images, choice), tf.float32)
+        image = tf.cast(image, tf.float32)
         flat = tf.reshape(image, [-1, *size, 1])
         image = tf.reshape(fusion.transform(flat, tf.repeat(transforms, n, axis=0), "BILINEAR"), tf.shape(image))
-        label = fusion.transform(tf.gather(self._labels, choice), transforms, "NEAREST")
+        label = fusion.transform(label, transforms, "NEAREST")
         shown = tf.gather(image, self._choose(numbers, _MODALITY, n), batch_dims=1)
-        return choice, image, *fusion.own_map(shown, label, self._structure_map)
+        return image, *fusion.own_map(shown, label, self._structure_map)
 
+    @tf.function(autograph=False)
     def _choose(self, numbers: tf.Tensor, stream: int, count: int) -> tf.Tensor:
         """One of so many for each draw: int32 [B]."""
         return tf.map_fn(
