@@ -4,12 +4,14 @@
 #   docs/results/cpu_17_cases.sh <folder with BraTS cases> <work folder>
 #
 # A step that is done is not done again, so the script can be stopped and started.
-# ROWS, SEEDS and STEPS choose the rows, seeds and training steps of the usability experiment, DESIGNS the lesion
-# designs beside the preset's, DESIGN_FLAGS further flags of their trainings (shorter ones, say; then name 4seg, too).
-# On a CPU two processes of one thread each (TF_NUM_INTRAOP_THREADS=1) are faster than one of two: its usability
-# command can be run for one seed beside another, and the script then finds their runs done.
-# SPLITS are seeds of further splits of the patients (test patients of 0, 4 and 19 are all different), FULL the rows
-# that are trained for the preset's length in every split.
+# SEEDS and STEPS are the seeds and training steps of the segmenters of the usability experiment, in all its rows; ROWS
+# are its rows in the first split, with as many synthetic slices as there are real ones. SPLITS are seeds of further
+# splits of the patients (test patients of 0, 4 and 19 are all different), SPLIT_ROWS the rows that are trained in every
+# split on three times as many, SETS the sets of lesions put into real slices that are made there besides.
+# DESIGNS are the lesion designs beside the preset's, DESIGN_FLAGS further flags of their trainings (shorter ones, say;
+# then name 4seg, too).
+# On a CPU two processes of one thread each (TF_NUM_INTRAOP_THREADS=1) are faster than one of two: any command of the
+# script can be run by itself beside another, and the script then finds it done.
 set -euo pipefail
 cases=$1 work=$2
 results=$(dirname "$0")/cpu_17_cases
@@ -18,7 +20,8 @@ seeds=${SEEDS:-0,1}
 designs=${DESIGNS-1seg 1ecl_4dcl}
 rows=${ROWS:-real_1,real_1_synthetic_1,real_1_augmented_1,synthetic_1,real_0.1_synthetic_1,real_1_synthetic_0.5,real_1_augmented_0.5,real_0.5,real_0.5_synthetic_0.5,real_1_synthetic_1_synthetic_first,real_1_synthetic_1_real_first}
 splits=${SPLITS-4 19}
-full=${FULL:-real_1,real_1_synthetic_3,real_1_augmented_3,real_1_synthetic_3_augmented_3}
+split_rows=${SPLIT_ROWS:-real_1,real_1_synthetic_3,real_1_augmented_3,real_1_synthetic_3_augmented_3}
+sets_in_real_slices=${SETS-inserted warped}
 mkdir -p "$work" "$results"
 
 step() { echo "$(date -u +%FT%TZ) $*" | sed "s#$work#work#g; s#$cases#cases#g" | tee -a "$work/steps.log"; "$python" "$@"; }
@@ -30,9 +33,13 @@ evaluate() { step evaluate.py --experiment="$1" --workdir="$work/models" --test_
 keep() { cp "$work/models/evaluation/$1/$2" "$results/$1${3:-.${2##*.}}"; }
 
 build "$work/real" --source=brats --input="$cases"
-for stage in structure segmentation synthesis; do train "$work/models" $stage "$work/real"; done
+for stage in structure segmentation synthesis; do
+  train "$work/models" $stage "$work/real"
+  cp "$work/models/$stage/losses.csv" "$results/losses_$stage.csv"
+done
 # As many as the training slices, which usability calls 1, and some more.
 build "$work/synthetic" --source=synthetic --workdir="$work/models" --labels_from="$work/real" --count=640
+cp "$work/synthetic/data_set.json" "$results/synthetic_data_set.json"
 unfiltered "$work/models" "$work/unfiltered"
 sets=$work/unfiltered
 for design in $designs; do
@@ -67,10 +74,13 @@ collect() {
   awk -v seed="$split" -v metrics=",($3)," 'NR == 1 { if (seed == 0) print $0 ",split" } $0 ~ metrics { print $0 "," seed }' \
     "$models/evaluation/$1/records.csv" >> "$results/$2"
 }
-# Usability with a set and rows of a split.
+# Makes a set of the split's models by some flags, and tries rows with it.
 measure() {
-  step evaluate.py --experiment=usability --workdir="$models" --test_data="$data" --synthetic_data="$1" --rows="$2" --seeds="$seeds"
-  collect usability "$3" dice
+  local set=$work/$1_split$split rows=$2 records=$3
+  build "$set" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900 "${@:4}"
+  step evaluate.py --experiment=usability --workdir="$models" --test_data="$data" --synthetic_data="$set" --rows="$rows" \
+    --seeds="$seeds" ${STEPS:+--steps="$STEPS"}
+  collect usability "$records" dice
 }
 # Each split with generators and segmenters of its own; the first one has them already.
 rm -f "$results"/usability_{splits,real_anatomy,warped_lesions}.csv "$results/translation_splits.csv"
@@ -83,11 +93,13 @@ for split in 0 $splits; do
   fi
   step evaluate.py --experiment=translation --workdir="$models" --test_data="$data" --steps=500
   collect translation translation_splits.csv 'dice|psnr|ssim'
-  build "$work/synthetic_split$split" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900
-  measure "$work/synthetic_split$split" "$full" usability_splits.csv
-  build "$work/inserted_split$split" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900 --config.generation.real_anatomy
-  measure "$work/inserted_split$split" real_1_synthetic_3 usability_real_anatomy.csv
-  build "$work/warped_split$split" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900 \
-    --config.generation.real_anatomy --config.generation.move_labels=4 --config.generation.warp_labels=0.05
-  measure "$work/warped_split$split" real_1_synthetic_3 usability_warped_lesions.csv
+  measure synthetic "$split_rows" usability_splits.csv
+  for kind in $sets_in_real_slices; do
+    case $kind in
+      inserted) measure inserted real_1_synthetic_3 usability_real_anatomy.csv --config.generation.real_anatomy ;;
+      warped) measure warped real_1_synthetic_3 usability_warped_lesions.csv --config.generation.real_anatomy \
+        --config.generation.move_labels=4 --config.generation.warp_labels=0.05 ;;
+      *) echo "SETS names $kind; there are inserted and warped." >&2; exit 1 ;;
+    esac
+  done
 done
