@@ -157,7 +157,7 @@ def test_too_few_synthetic_slices_are_refused_with_what_is_missing(pool):
     ("name", "order"),
     [
         ("real_1_synthetic_1_real_first", [{REAL}] * 2 + [{SYNTHETIC}] * 2),
-        ("real_0.1_synthetic_1", [{SYNTHETIC}] * 2 + [{REAL}] * 2),
+        ("real_0.1_synthetic_1", [{SYNTHETIC}] * 3 + [{REAL}]),
         ("real_1_synthetic_1", [{REAL, SYNTHETIC}] * 4),
     ],
 )

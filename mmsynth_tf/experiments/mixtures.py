@@ -18,7 +18,7 @@ from mmsynth_tf.configs import Config
 REAL, SYNTHETIC, AUGMENTED = "real", "synthetic", "augmented"
 RANDOM, REAL_FIRST, SYNTHETIC_FIRST = "random", "real first", "synthetic first"
 
-# Which slices are drawn together, phase after phase; each phase has an equal share of the steps.
+# Which slices are drawn together, phase after phase.
 _PHASES = {
     RANDOM: ((REAL, SYNTHETIC, AUGMENTED),),
     REAL_FIRST: ((REAL,), (SYNTHETIC,)),
@@ -35,9 +35,9 @@ class Mixture:
       real: fraction of the real training set.
       synthetic: synthetic slices, as a fraction of the real training set.
       augmented: randomly transformed real slices besides the real ones, likewise.
-      order: `RANDOM` draws from all together; an ordered row gives half of its steps to the one kind, then half to
-        the other, also where there are fewer slices of one: the draft leaves this open, and 10 % real slices after
-        synthetic ones would otherwise have 3 to 9 % of the training.
+      order: `RANDOM` draws from all together; an ordered row learns from one kind, then from the other.
+      real_share: share of an ordered row's steps that real slices get. As the authors' epochs have it, 10 % real slices
+        after synthetic ones get 10 %: with half of the steps segmenters forget what they had learned before.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Mixture:
     synthetic: float = 0.0
     augmented: float = 0.0
     order: str = RANDOM
+    real_share: float = 0.5
 
     def count(self, kind: str, whole: int) -> int:
         """Number of slices of a kind when the real training set has `whole`; at least one of what there is."""
@@ -60,7 +61,10 @@ MIXTURES = (
     BASELINE,
     Mixture("real_0.5", real=0.5),
     *(Mixture(f"synthetic_{n}", synthetic=n) for n in _MULTIPLES),
-    *(Mixture(f"real_0.1_synthetic_{n}", real=0.1, synthetic=n, order=SYNTHETIC_FIRST) for n in _MULTIPLES),
+    *(
+        Mixture(f"real_0.1_synthetic_{n}", real=0.1, synthetic=n, order=SYNTHETIC_FIRST, real_share=0.1)
+        for n in _MULTIPLES
+    ),
     Mixture("real_0.2_synthetic_0.8", real=0.2, synthetic=0.8),
     Mixture("real_0.5_synthetic_0.5", real=0.5, synthetic=0.5),
     Mixture("real_0.8_synthetic_0.2", real=0.8, synthetic=0.2),
@@ -144,8 +148,10 @@ class Pool:
         Augmented slices are transformed anew each time they are drawn; real and synthetic ones are not transformed.
         """
         steps, phases = config.segmentation.steps, _PHASES[mixture.order]
-        bounds = [steps * number // len(phases) for number in range(len(phases) + 1)]
-        parts = []
+        real = max(1, round(mixture.real_share * steps))
+        # The first phase's end, where there are two.
+        middle = {RANDOM: [], REAL_FIRST: [real], SYNTHETIC_FIRST: [steps - real]}[mixture.order]
+        bounds, parts = [0, *middle, steps], []
         for kinds, first, last in zip(phases, bounds[:-1], bounds[1:], strict=True):
             begin = max(first, start_step)
             if begin < last:
