@@ -20,10 +20,18 @@ DOCUMENTS = (REPOSITORY / "README.md", REPOSITORY / "BUILD_NOTES.md")
 _STUDY = REPOSITORY / "docs" / "results" / "cpu_17_cases"
 _MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # Rows of sets that were built with `generation.real_anatomy`, by the word for them: the experiment calls all sets
-# synthetic.
+# synthetic. Not every study has both.
 _REAL_ANATOMY = {"inserted": "usability_real_anatomy.csv", "warped": "usability_warped_lesions.csv"}
 _REGIONS = ("WT", "TC", "ET")
 _MODALITIES = ("t1", "t2", "t1c", "flair")
+_COMPARED = (
+    ("real_1_inserted_3", "real_1"),
+    ("real_1_inserted_3", "real_1_augmented_3"),
+    ("real_1_inserted_3", "real_1_synthetic_3"),
+    ("real_1_synthetic_3", "real_1"),
+    ("real_1_synthetic_3", "real_1_augmented_3"),
+    ("real_1_augmented_3", "real_1"),
+)
 _WORDS = {
     "real": "real",
     "synthetic": "synthetic",
@@ -104,8 +112,8 @@ def quality() -> str:
 
 
 def usability() -> str:
-    """Half of the preset's steps, the first split: a row a mixture, means over patients, modalities and seeds."""
-    rows = [row for name in ("usability.csv", "usability_more_synthetic.csv") for row in _dice(name)]
+    """The first split: a row a mixture, means over patients, modalities and seeds."""
+    rows = _dice("usability.csv")
     mixtures = dict.fromkeys((row["mixture"], row["order"]) for row in rows)
     body = [
         (
@@ -118,10 +126,8 @@ def usability() -> str:
 
 
 def splits() -> str:
-    """The preset's steps, splits with other test patients in each: means over patients, modalities and seeds."""
-    rows = _dice("usability_splits.csv")
-    for word, file in _REAL_ANATOMY.items():
-        rows += [{**row, "mixture": row["mixture"].replace("synthetic", word)} for row in _dice(file)]
+    """Splits with other test patients in each: means over patients, modalities and seeds."""
+    rows = _of_splits()
     by_split = {number: list(_matching(rows, split=number)) for number in dict.fromkeys(row["split"] for row in rows)}
     complete = set.intersection(*({row["mixture"] for row in own} for own in by_split.values()))
     best = max(complete, key=lambda name: _mean(rows, name, "WT"))
@@ -129,8 +135,8 @@ def splits() -> str:
     for name in dict.fromkeys(row["mixture"] for row in rows):
         each = (_cell(_mean(own, name, "WT")) for own in by_split.values())
         means = (_cell(_mean(rows, name, region) if name in complete else np.nan) for region in _REGIONS)
-        compared = name in complete and name != best
-        body.append((_described(name), *each, *means, _p_cell(rows, best, name) if compared else "–"))
+        p = _p_text(_differences(rows, best, name, "WT")) if name in complete and name != best else "–"
+        body.append((_described(name), *each, *means, p))
     patients = len({row["case"] for row in rows})
     header = (
         "trained on",
@@ -139,6 +145,24 @@ def splits() -> str:
         f"p (WT, against {_described(best)})",
     )
     return _table(header, body)
+
+
+def comparisons() -> str:
+    """Mixtures of the splits against each other: differences of patients' Dice, means over modalities and seeds."""
+    rows = _of_splits()
+
+    def cell(first: str, second: str, region: str) -> str:
+        differences = np.array(_differences(rows, first, second, region))
+        better = f"{np.sum(differences > 0)} of {len(differences)} better"
+        return f"{100 * differences.mean():+.1f} ({better}, {_p_text(differences)})"
+
+    return _table(
+        ("points of Dice (patients, p)", *_REGIONS),
+        [
+            (f"{_described(first)}, against {_described(second)}", *(cell(first, second, r) for r in _REGIONS))
+            for first, second in _COMPARED
+        ],
+    )
 
 
 def segmenters() -> str:
@@ -226,7 +250,7 @@ def _furthest(rows: Sequence[Row]) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
-    for function in (quality, usability, splits, segmenters, translation, translation_splits)
+    for function in (quality, usability, splits, comparisons, segmenters, translation, translation_splits)
 }
 
 
@@ -234,6 +258,15 @@ def _described(mixture: str) -> str:
     """`real_1_synthetic_0.5_real_first` as "real 1 + synthetic 0.5"."""
     parts = re.findall(rf"({'|'.join(_WORDS)})_([\d.]+)", mixture)
     return " + ".join(f"{_WORDS[kind]} {number}" for kind, number in parts)
+
+
+def _of_splits() -> list[Row]:
+    """Usability in all splits, rows of lesions in real slices by names of their own."""
+    rows = _dice("usability_splits.csv")
+    for word, file in _REAL_ANATOMY.items():
+        if (_STUDY / file).is_file():
+            rows += [{**row, "mixture": row["mixture"].replace("synthetic", word)} for row in _dice(file)]
+    return rows
 
 
 def _dice(file: str) -> list[Row]:
@@ -257,10 +290,15 @@ def _by_patient(rows: Sequence[Row], mixture: str, region: str) -> dict[str, flo
     return {case: float(np.nanmean(_values(_matching(own, case=case)))) for case in cases}
 
 
-def _p_cell(rows: Sequence[Row], first: str, second: str) -> str:
-    """Two-sided Wilcoxon signed-rank test over the patients of both."""
-    a, b = (_by_patient(rows, name, "WT") for name in (first, second))
-    value = float(stats.wilcoxon([a[case] - b[case] for case in a]).pvalue)
+def _differences(rows: Sequence[Row], first: str, second: str, region: str) -> list[float]:
+    """Of the patients' Dice after one mixture and another."""
+    a, b = (_by_patient(rows, name, region) for name in (first, second))
+    return [a[case] - b[case] for case in a]
+
+
+def _p_text(differences: Sequence[float]) -> str:
+    """Two-sided Wilcoxon signed-rank test."""
+    value = float(stats.wilcoxon(differences).pvalue)
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
