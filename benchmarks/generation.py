@@ -100,7 +100,7 @@ class Maker:
 
     def _dice(self, images: tf.Tensor, modality: str, label: np.ndarray) -> list[float]:
         probabilities = self.signatures[f"segment_{modality}"](image=images)["probabilities"]
-        # Where the networks are: five numbers a pixel take longer to copy, and NumPy longer to compare.
+        # Where the networks are: a number a class and pixel takes longer to copy, and NumPy longer to compare.
         found = tf.argmax(probabilities, axis=-1).numpy()
         return [metrics.dice(own[..., 0] > 0, other > 0) for own, other in zip(label, found, strict=True)]
 
