@@ -49,10 +49,9 @@ def run(request: Request) -> dict[str, report.Table]:
     config = run_config(request)
     learned_by = stages.STAGES[constants.SEGMENTATION].depends_on
     leaves = {path: value for path, (value, _) in config_tree.fields(config).items() if path.startswith(learned_by)}
-    settings = {"stages": (), "config": leaves}
-    study = Study("usability", request, **settings)
+    study = Study("usability", request, (), config=leaves)
     # What holds no synthetic slices is not measured again for other synthetic slices.
-    without_synthetic = Study("usability", dataclasses.replace(request, synthetic=()), **settings)
+    without_synthetic = Study("usability", dataclasses.replace(request, synthetic=()), (), config=leaves)
     pool = mixtures.Pool(request.training, request.synthetic, config.runtime.cache)
     for mixture in rows:
         pool.require(mixture)
