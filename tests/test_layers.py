@@ -10,7 +10,7 @@ from mmsynth_tf.models.layers import (
     DepthToSpace,
     InstanceNormalization,
     SpaceToDepth,
-    Upsample,
+    UpsampleConv2D,
 )
 
 
@@ -61,32 +61,36 @@ def test_gradients_of_instance_normalisation_are_those_of_its_formula(rng):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_the_gradient_of_upsampling_is_the_sum_of_each_block():
-    images = tf.zeros([1, 1, 2, 1])
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        result = Upsample()(images)
-    upstream = tf.constant([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])[None, :, :, None]
-    np.testing.assert_allclose(tape.gradient(result, images, upstream)[0, 0, :, 0], [14.0, 22.0])
+# Coarse and fine features in some order: shapes, and which are coarse.
+UPSAMPLED = [
+    ([(2, 3, 5, 2)], [True]),
+    ([(2, 3, 5, 2), (2, 6, 10, 3)], [True, False]),
+    ([(2, 6, 10, 3), (2, 3, 5, 2)], [False, True]),
+    ([(1, 1, 1, 4)], [True]),
+]
 
 
-def test_upsampling_repeats_pixels():
-    images = tf.constant([[1.0, 2.0], [3.0, 4.0]])[None, :, :, None]
-    expected = [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
-    np.testing.assert_array_equal(Upsample()(images)[0, :, :, 0], expected)
+@pytest.mark.parametrize(("shapes", "coarse"), UPSAMPLED)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_upsampling_convolves_repeated_pixels(shapes, coarse, jit_compile, rng):
+    features = [tf.constant(rng.normal(size=shape), tf.float32) for shape in shapes]
+    layer = UpsampleConv2D(3)
+    upstream = tf.constant(rng.normal(size=layer(features).shape), tf.float32)
+    layer.bias.assign([1.0, -2.0, 3.0])
+    kernel, bias = (tf.convert_to_tensor(weight) for weight in (layer.kernel, layer.bias))
 
+    @tf.function(jit_compile=jit_compile)
+    def results():
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch([*features, kernel, bias])
+            repeated = [tf.repeat(tf.repeat(x, 2, 1), 2, 2) if c else x for x, c in zip(features, coarse, strict=True)]
+            expected = tf.nn.conv2d(tf.concat(repeated, -1), kernel, 1, "SAME") + bias
+            actual = layer(features)
+        expected_gradients = tape.gradient(expected, [*features, kernel, bias], upstream)
+        return (actual, *tape.gradient(actual, [*features, *layer.weights], upstream)), (expected, *expected_gradients)
 
-def test_upsampling_compiles_with_its_gradient():
-    images = tf.Variable(tf.ones([1, 2, 2, 3]))
-    layer = Upsample()
-
-    @tf.function(jit_compile=True)
-    def gradient():
-        with tf.GradientTape() as tape:
-            total = tf.reduce_sum(layer(images))
-        return tape.gradient(total, images)
-
-    np.testing.assert_array_equal(gradient(), 4.0 * np.ones((1, 2, 2, 3)))
+    for actual, expected in zip(*results(), strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
 def test_a_condition_is_appended_to_every_pixel_of_its_own_row():
@@ -101,12 +105,19 @@ def test_a_condition_is_appended_to_every_pixel_of_its_own_row():
 @pytest.mark.parametrize(
     ("layer", "shape", "expected"),
     [
-        (Upsample(), (None, 4, 6, 2), (None, 8, 12, 2)),
+        (UpsampleConv2D(3), [(None, 4, 6, 2)], (None, 8, 12, 3)),
+        (UpsampleConv2D(3), [(None, 8, 12, 5), (None, 4, 6, 2)], (None, 8, 12, 3)),
         (AppendCondition(), [(None, 4, 6, 2), (None, 3)], (None, 4, 6, 5)),
     ],
 )
 def test_output_shapes_are_known_without_data(layer, shape, expected):
     assert tuple(layer.compute_output_shape(shape)) == expected
+
+
+def test_upsampling_is_rebuilt_from_its_configuration():
+    layer = UpsampleConv2D(3, use_bias=False, kernel_initializer="glorot_uniform")
+    config = UpsampleConv2D.from_config(layer.get_config()).get_config()
+    assert config == layer.get_config()
 
 
 def test_a_layer_is_rebuilt_from_its_configuration():

@@ -15,7 +15,7 @@ from mmsynth_tf.models.layers import (
     LeakyReLU,
     OuterCondition,
     SpaceToDepth,
-    Upsample,
+    UpsampleConv2D,
     float32_output,
 )
 
@@ -94,9 +94,7 @@ def structure_decoder(
     x = keras.layers.Reshape((height, width, _CODE_CHANNELS))(x)
     x = _plain_block(x, pyramid[-1], initializer=initializer)
     for level, filters in enumerate([*pyramid[-2::-1], base_filters]):
-        x = Upsample()(x)
-        x = keras.layers.Concatenate()([x, *noise]) if detail and not level else x
-        x = _plain_block(x, filters, initializer=initializer)
+        x = _plain_block([x, *(() if level else noise)], filters, initializer=initializer)
         x = _plain_block(x, filters, initializer=initializer)
     return keras.Model([code, *noise] if detail else code, _probability(x, 1), name="structure_decoder")
 
@@ -186,9 +184,7 @@ def image_decoder(
     for _ in range(residual_blocks):
         x = _residual(x, initializer, condition)
     for index, (*_, filters) in enumerate(levels):
-        x = Upsample()(x)
-        x = keras.layers.Concatenate()([x, finer[index]]) if skips else x
-        x = _block(x, filters, initializer=initializer, condition=condition)
+        x = _block([x, *finer[index : index + 1]], filters, initializer=initializer, condition=condition)
         x = _block(x, filters, initializer=initializer, condition=condition)
     return keras.Model(inputs, _probability(x, 1), name="image_decoder")
 
@@ -237,8 +233,7 @@ def unet_decoder(
         filters = base_filters << level
         # Fewer channels before there are four times as many pixels.
         x = keras.layers.Conv2D(filters, 1, kernel_initializer=initializer or "he_normal")(x)
-        x = keras.layers.Concatenate()([inputs[level], Upsample()(x)])
-        x = _block(x, filters, initializer=initializer)
+        x = _block([inputs[level], x], filters, initializer=initializer)
         x = _block(x, filters, initializer=initializer)
     return keras.Model(inputs, _probability(x, num_classes, activation, block), name="unet_decoder")
 
@@ -251,7 +246,7 @@ def _probability(x: tf.Tensor, channels: int, activation: str = "sigmoid", block
 
 
 def _block(
-    x: tf.Tensor,
+    x: tf.Tensor | list[tf.Tensor],
     filters: int,
     strides: int = 1,
     initializer: Initializer | None = None,
@@ -261,19 +256,32 @@ def _block(
 
 
 def _normalized_conv(
-    x: tf.Tensor, filters: int, strides: int, initializer: Initializer | None, condition: tf.Tensor | None
+    x: tf.Tensor | list[tf.Tensor],
+    filters: int,
+    strides: int,
+    initializer: Initializer | None,
+    condition: tf.Tensor | None,
 ) -> tf.Tensor:
     # The normalisation has its own shift, so the convolution needs no bias.
-    x = keras.layers.Conv2D(
-        filters, 3, strides, padding="same", use_bias=False, kernel_initializer=initializer or "he_normal"
-    )(x)
+    x = _conv(x, filters, strides, initializer, use_bias=False)
     return InstanceNormalization()(x) if condition is None else ConditionalInstanceNormalization()([x, condition])
 
 
-def _plain_block(x: tf.Tensor, filters: int, strides: int = 1, initializer: Initializer | None = None) -> tf.Tensor:
+def _plain_block(
+    x: tf.Tensor | list[tf.Tensor], filters: int, strides: int = 1, initializer: Initializer | None = None
+) -> tf.Tensor:
     # Instance normalisation would erase what a code says about a whole image, such as its size and its brightness.
-    x = keras.layers.Conv2D(filters, 3, strides, padding="same", kernel_initializer=initializer or "he_normal")(x)
-    return LeakyReLU()(x)
+    return LeakyReLU()(_conv(x, filters, strides, initializer))
+
+
+def _conv(
+    x: tf.Tensor | list[tf.Tensor], filters: int, strides: int, initializer: Initializer | None, use_bias: bool = True
+) -> tf.Tensor:
+    """3 x 3 convolution; of a list, after its coarse features were doubled in height and width."""
+    settings = {"use_bias": use_bias, "kernel_initializer": initializer or "he_normal"}
+    if isinstance(x, list):
+        return UpsampleConv2D(filters, **settings)(x)
+    return keras.layers.Conv2D(filters, 3, strides, padding="same", **settings)(x)
 
 
 def _residual(x: tf.Tensor, initializer: Initializer | None, condition: tf.Tensor | None = None) -> tf.Tensor:
