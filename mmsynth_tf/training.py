@@ -156,7 +156,9 @@ class Run:
         state = {
             "average": self.average.shadows,
             "optimizers": dict(self.model.optimizers),
-            "networks": self.model.networks,
+            # By their order: Keras would count the layers without weights as well, and weights be restored into other
+            # layers where a version has other ones of these.
+            "networks": {name: list(network.weights) for name, network in self.model.networks.items()},
             "statistics": list(self.model.statistics),
         }
         keep, num_terms = config.runtime.keep_checkpoints, len(self.model.terms)

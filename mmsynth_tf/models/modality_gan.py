@@ -280,11 +280,15 @@ class ModalityGAN(StageModel):
         return {"self_reconstructed": made, **self._judge({"real": real, "self": made}, batch, training)}
 
     def _judge(self, slices: dict[str, tf.Tensor], batch: Batch, training: bool) -> dict[str, tf.Tensor]:
-        """What D_M says of slices [B, k, H, W, 1]: for each name `<name>_scores` and `<name>_classes`."""
+        """What D_M says of slices [B, k, H, W, 1], first of real ones: for each name its `_scores` and `_classes`."""
         shown = list(slices.values())
         if self.config.judged_intensity:
             shown = self._varied(shown, batch["judged_contrast"])
-        judged = passes.one_pass(self.discriminator, shown, training)
+        real, *made = shown
+        # Apart, for the generator's gradient goes through all of a batch, and is 0 at real slices. Spectral
+        # normalisation rescales weights where it trains, once a step.
+        judged = passes.one_pass(self.discriminator, [real], training)
+        judged += passes.one_pass(self.discriminator, made, training=False)
         named = {}
         for name, (scores, classes) in zip(slices, judged, strict=True):
             named |= {f"{name}_scores": scores, f"{name}_classes": classes}

@@ -177,7 +177,10 @@ class StructureGAN(StageModel):
         if training and self.match_edges:
             self.observe_edges(real, fake)
         mask, mask_of_fake = tf.split(self.mask_generator(tf.concat([real, fake], 0), training=training), 2)
-        real_scores, fake_scores = tf.split(self.map_discriminator(tf.concat([real, fake], 0), training=training), 2)
+        # Apart, for the generator's gradient goes through all of a batch, and is 0 at real maps. Spectral normalisation
+        # rescales weights where it trains, once a step.
+        real_scores = self.map_discriminator(real, training=training)
+        fake_scores = self.map_discriminator(fake, training=False)
         code_scores, z_scores = tf.split(self.code_discriminator(tf.concat([code, z], 0), training=training), 2)
         return {
             "z_mean": z_mean,
