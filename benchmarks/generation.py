@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import stage_step, timing
+from benchmarks import operations, stage_step, timing
 from mmsynth_tf import constants
 from mmsynth_tf.configs import Config
 from mmsynth_tf.exporting import saved_models, signatures
@@ -43,6 +43,7 @@ def run(config: Config, samples: int, rounds: int) -> Iterator[Record]:
             "way": way,
             "batch_size": 1 if value == alone else size,
             "slices_per_second": slices / value,
+            "gflop_per_second": 1e-9 * samples * made.flops / value,
             "times_faster_than_one_at_a_time": alone / value,
             "times_longer_than_beside": value / beside,
         }
@@ -50,10 +51,11 @@ def run(config: Config, samples: int, rounds: int) -> Iterator[Record]:
 
 @dataclasses.dataclass(frozen=True)
 class Maker:
-    """Makes samples with the signatures of a SavedModel."""
+    """Makes samples with the signatures of a SavedModel; one sample takes `flops` operations."""
 
     signatures: Mapping[str, tf.types.experimental.ConcreteFunction]
     config: Config
+    flops: int
 
     def make(self, draws: Rows, size: int, beside: bool) -> np.ndarray:
         """Samples of all draws.
@@ -74,14 +76,13 @@ class Maker:
         """Random labels, and standard normal values for all else that the signatures leave open."""
         rng, data = np.random.default_rng(0), self.config.data
         drawn = {"label": rng.integers(0, data.num_classes, (samples, *data.image_size, 1)).astype(np.uint8)}
-        for name, shape in {**self._inputs("sample_structure"), **self._inputs("synthesize")}.items():
+        for name, spec in {**self._inputs("sample_structure"), **self._inputs("synthesize")}.items():
             if name not in ("structure", "background", "label"):
-                drawn[name] = rng.standard_normal((samples, *shape[1:])).astype(np.float32)
+                drawn[name] = rng.standard_normal((samples, *spec.shape[1:])).astype(np.float32)
         return drawn
 
-    def _inputs(self, signature: str) -> dict[str, tf.TensorShape]:
-        _, named = self.signatures[signature].structured_input_signature
-        return {name: spec.shape for name, spec in named.items()}
+    def _inputs(self, signature: str) -> dict[str, tf.TensorSpec]:
+        return signatures.inputs(self.signatures[signature])
 
     def _maps(self, drawn: Rows) -> Rows:
         found = self.signatures["sample_structure"](code=tf.constant(drawn["code"]))
@@ -108,9 +109,19 @@ class Maker:
 def maker(config: Config, folder: Path) -> Maker:
     """Exports untrained networks and loads them again."""
     models = {stage: stage_step.model(stage, config) for stage in constants.STAGES}
-    functions = signatures.Signatures(models, config.data, config.generation.structure_threshold).trace()
-    saved_models.save(functions, folder)
-    return Maker(tf.saved_model.load(str(folder)).signatures, config)
+    offered = signatures.Signatures(models, config.data, config.generation.structure_threshold)
+    traced = offered.trace()
+    saved_models.save(traced, folder)
+    flops = operations.flops(offered.generate, **_one_of_each(traced["generate"]))
+    for index, name in enumerate(config.data.modalities):
+        segment = functools.partial(offered.segment, modality=index)
+        flops += operations.flops(segment, **_one_of_each(traced[f"segment_{name}"]))
+    return Maker(tf.saved_model.load(str(folder)).signatures, config, flops)
+
+
+def _one_of_each(signature: tf.types.experimental.ConcreteFunction) -> dict[str, tf.TensorSpec]:
+    """A signature's inputs for a single sample."""
+    return {name: tf.TensorSpec([1, *i.shape[1:]], i.dtype, name) for name, i in signatures.inputs(signature).items()}
 
 
 def _split(draws: Rows, size: int) -> Iterator[Rows]:

@@ -6,7 +6,7 @@ nobody reads. Nothing is timed.
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -95,6 +95,12 @@ def of_step(stage: str, config: Config, in_pretraining: bool = False) -> Work:
     model, batch = stage_step.model(stage, config), stage_step.batches(stage, config).element_spec
     model.in_pretraining = in_pretraining
     return of_graph(tf.function(model.train_step, autograph=False).get_concrete_function(batch).graph, model)
+
+
+def flops(function: Callable[..., object], **inputs: tf.TensorSpec) -> int:
+    """Floating-point operations of a function of tensors of known shapes."""
+    graph = tf.function(function, autograph=False).get_concrete_function(**inputs).graph
+    return sum(map(_flops, _needed(graph)))
 
 
 def of_graph(graph: tf.Graph, model: StageModel) -> Work:

@@ -20,7 +20,7 @@ def model(stage: str, config: Config) -> StageModel:
 
 
 def literal_model(stage: str, config: Config, batch: Batch) -> StageModel:
-    """The same model with the losses of `tests.oracle`: one modality after the other, pair by pair."""
+    """The same model with losses and layers as `tests.oracle` spells them out, modality by modality, pair by pair."""
     literal = model(stage, config)
     pairs = oracle.drawn_pairs(batch) if stage == constants.SYNTHESIS and config.synthesis.triples_per_slice else None
     terms: dict[str, Callable[[Batch], dict[str, tf.Tensor]]] = {
@@ -28,8 +28,13 @@ def literal_model(stage: str, config: Config, batch: Batch) -> StageModel:
         constants.SEGMENTATION: lambda rows: oracle.segmentation_terms(literal, rows),
         constants.SYNTHESIS: lambda rows: oracle.ModalityOracle(literal, rows, pairs, training=True).terms(),
     }
+
+    def loss_terms(rows: Batch, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        with oracle.plain_layers():
+            return terms[stage](rows)
+
     literal.forward = lambda rows, training: {}
-    literal.loss_terms = lambda rows, tensors: terms[stage](rows)
+    literal.loss_terms = loss_terms
     return literal
 
 

@@ -27,7 +27,7 @@ class Contest:
       sums: how the sums over pairs are computed.
       model: what `step` trains.
       step: runs a step.
-      literal: runs a literal step.
+      literal: runs a literal step, if there is one.
       difference: largest relative difference of a loss or gradient norm in their first steps.
     """
 
@@ -35,8 +35,8 @@ class Contest:
     sums: str
     model: StageModel
     step: stage_step.Step
-    literal: stage_step.Step
-    difference: float
+    literal: stage_step.Step | None = None
+    difference: float | None = None
 
     @functools.cached_property
     def work(self) -> operations.Work:
@@ -44,13 +44,18 @@ class Contest:
 
 
 def run(config: Config, rounds: int) -> Iterator[Record]:
-    """Times the steps of all stages, those of the synthesis stage with exact sums and with sampled pairs."""
-    config = config_tree.override(config, oracle.SETTINGS)
-    exact, sampled = (config_tree.override(config, {"synthesis.triples_per_slice": count}) for count in (0, 1))
-    yield from times([prepare(constants.STRUCTURE, "", config)], rounds)
-    yield from times([prepare(constants.SEGMENTATION, "", config)], rounds)
+    """Times the steps of all stages: of the synthesis stage with exact sums, with sampled pairs and as configured."""
+    method = config_tree.override(config, oracle.SETTINGS)
+    exact, sampled = (config_tree.override(method, {"synthesis.triples_per_slice": count}) for count in (0, 1))
+    yield from times([prepare(constants.STRUCTURE, "", method)], rounds)
+    yield from times([prepare(constants.SEGMENTATION, "", method)], rounds)
+    batch, model = stage_step.one_batch(constants.SYNTHESIS, config), stage_step.model(constants.SYNTHESIS, config)
     yield from times(
-        [prepare(constants.SYNTHESIS, "all pairs", exact), prepare(constants.SYNTHESIS, "sampled pairs", sampled)],
+        [
+            prepare(constants.SYNTHESIS, "all pairs", exact),
+            prepare(constants.SYNTHESIS, "sampled pairs", sampled),
+            Contest(constants.SYNTHESIS, "sampled, the preset's own", model, stage_step.Step(model, batch)),
+        ],
         rounds,
     )
 
@@ -64,20 +69,23 @@ def prepare(stage: str, sums: str, config: Config) -> Contest:
 
 
 def times(contests: Sequence[Contest], rounds: int) -> Iterator[Record]:
-    """A record for each; the first computes the sums over all pairs."""
+    """A record for each; the first computes the sums over all pairs, literally as well."""
     alone = {c: _alone(c) for contest in contests for c in costliest(contest.work.convolutions)}
-    steps = {f"step {c.sums}": c.step for c in contests} | {f"literal {c.sums}": c.literal for c in contests}
+    steps = {f"step {c.sums}": c.step for c in contests}
+    steps |= {f"literal {c.sums}": c.literal for c in contests if c.literal}
     seconds = timing.interleaved({**steps, **alone}, rounds)
     ceiling = max(3 * c.flops / seconds[c] for c in alone)
+    literal_of_all = seconds[f"literal {contests[0].sums}"]
     for contest in contests:
-        own, literal = (seconds[f"{which} {contest.sums}"] for which in ("step", "literal"))
+        own, literal = seconds[f"step {contest.sums}"], seconds.get(f"literal {contest.sums}")
         yield {
             "stage": contest.stage,
             "sums": contest.sums,
             "milliseconds": 1e3 * own,
-            "literal_milliseconds": 1e3 * literal,
-            "times_faster": literal / own,
-            "times_faster_than_literal_all_pairs": seconds[f"literal {contests[0].sums}"] / own,
+            "literal_milliseconds": literal and 1e3 * literal,
+            "times_faster": literal and literal / own,
+            "times_faster_than_literal_all_pairs": literal_of_all / own,
+            "times_faster_at_the_ceiling": literal_of_all * ceiling / contest.work.flops,
             "largest_difference": contest.difference,
             "gflop": contest.work.flops / 1e9,
             "gflop_per_second": contest.work.flops / own / 1e9,

@@ -2,15 +2,18 @@
 
 Slow and plain on purpose. It calls a model's networks one image set at a time,
 never its `forward` or `loss_terms`, and follows the tables of method §3, §6 and
-§8. The tests compare values with it; the benchmarks train with it.
+§8. The tests compare values with it; the benchmarks train with it, with layers
+as their formulas read (`plain_layers`).
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from unittest import mock
 
 import tensorflow as tf
 
-from mmsynth_tf.models import structure
+from mmsynth_tf.models import layers, structure
 from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.models.stage import Batch
@@ -37,6 +40,28 @@ Pairs = list[tuple[int, int]]
 def norm(a: tf.Tensor, b: tf.Tensor | float = 0.0) -> tf.Tensor:
     """‖a - b‖²: the mean over all elements of (a - b)²."""
     return tf.reduce_mean((a - b) ** 2)
+
+
+def plain_layers() -> AbstractContextManager:
+    """Within it layers compute what they say in so many words, and get their gradients from it."""
+    return mock.patch.multiple(
+        layers, _standardised=_standardised, _leaky_relu=_leaky_relu, _upsampled_conv=_upsampled_conv
+    )
+
+
+def _standardised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: float) -> tf.Tensor:
+    mean, variance = tf.nn.moments(x, (1, 2), keepdims=True)
+    return scale * (x - mean) / tf.sqrt(variance + epsilon) + shift
+
+
+def _leaky_relu(x: tf.Tensor) -> tf.Tensor:
+    return tf.where(x > 0, x, 0.2 * x)
+
+
+def _upsampled_conv(inputs: Sequence[tf.Tensor], kernel: tf.Tensor) -> tf.Tensor:
+    height, width = (2 * min(x.shape[axis] for x in inputs) for axis in (1, 2))
+    doubled = [tf.image.resize(x, [height, width], "nearest") if x.shape[1] < height else x for x in inputs]
+    return tf.nn.conv2d(tf.concat(doubled, axis=-1), kernel, 1, "SAME")
 
 
 class Discriminator:

@@ -114,12 +114,16 @@ class Signatures:
 
 def describe(function: Any) -> dict[str, dict[str, dict[str, Any]]]:
     """Inputs and outputs of a traced function: name to dtype, shape (None is free) and meaning."""
-    arguments = tf.nest.flatten(function.structured_input_signature)
-    inputs = {argument.name: argument for argument in arguments if isinstance(argument, tf.TensorSpec)}
     return {
         kind: {name: _describe_value(name, value) for name, value in values.items()}
-        for kind, values in (("inputs", inputs), ("outputs", function.structured_outputs))
+        for kind, values in (("inputs", inputs(function)), ("outputs", function.structured_outputs))
     }
+
+
+def inputs(function: Any) -> dict[str, tf.TensorSpec]:
+    """What a traced function takes, by name."""
+    arguments = tf.nest.flatten(function.structured_input_signature)
+    return {argument.name: argument for argument in arguments if isinstance(argument, tf.TensorSpec)}
 
 
 def _describe_value(name: str, value: tf.TensorSpec | tf.Tensor) -> dict[str, Any]:

@@ -148,17 +148,8 @@ class UpsampleConv2D(tf.keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros") if self.use_bias else None
 
     def call(self, inputs):
-        height, width = _doubled_size([x.shape for x in inputs])
-        shape = [tf.shape(inputs[0])[0], height, width, self.filters]
-        kernels = tf.split(tf.convert_to_tensor(self.kernel), [x.shape[-1] for x in inputs], axis=2)
-        parts = [
-            tf.nn.conv2d(x, kernel, 1, "SAME")
-            if x.shape[1] == height
-            else tf.nn.conv2d_transpose(x, _upsampling_kernel(kernel), shape, 2, "SAME")
-            for x, kernel in zip(inputs, kernels, strict=True)
-        ]
-        total = sum(parts[1:], parts[0])
-        return total if self.bias is None else tf.nn.bias_add(total, self.bias)
+        convolved = _upsampled_conv(inputs, tf.convert_to_tensor(self.kernel))
+        return convolved if self.bias is None else tf.nn.bias_add(convolved, self.bias)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0][0], *_doubled_size(input_shape), self.filters)
@@ -176,6 +167,20 @@ class UpsampleConv2D(tf.keras.layers.Layer):
 # Rows 0 to 3 of a 4 x 4 filter as sums of rows 0 to 2 of a 3 x 3 filter, and columns alike.
 _ROW_SUMS = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
 _SUMS = np.kron(_ROW_SUMS, _ROW_SUMS)
+
+
+def _upsampled_conv(inputs: Sequence[tf.Tensor], kernel: tf.Tensor) -> tf.Tensor:
+    """`UpsampleConv2D` of its inputs with filters [3, 3, sum of C_i, D]."""
+    height, width = _doubled_size([x.shape for x in inputs])
+    shape = [tf.shape(inputs[0])[0], height, width, kernel.shape[-1]]
+    kernels = tf.split(kernel, [x.shape[-1] for x in inputs], axis=2)
+    parts = [
+        tf.nn.conv2d(x, own, 1, "SAME")
+        if x.shape[1] == height
+        else tf.nn.conv2d_transpose(x, _upsampling_kernel(own), shape, 2, "SAME")
+        for x, own in zip(inputs, kernels, strict=True)
+    ]
+    return sum(parts[1:], parts[0])
 
 
 def _doubled_size(shapes: Sequence[Sequence[int | None]]) -> tuple[int, int]:
