@@ -1,5 +1,6 @@
 """Benchmarks at a tiny size: they run, compare equal things and give their fields. Nothing is timed here."""
 
+import dataclasses
 import importlib.util
 
 import numpy as np
@@ -56,6 +57,17 @@ def test_steps_are_timed_beside_the_literal_ones_and_a_convolution_of_their_own(
     assert row["largest_difference"] < 1e-3
     assert row["share_of_ceiling"] == pytest.approx(row["gflop_per_second"] / row["ceiling_gflop_per_second"])
     assert row["times_faster"] == pytest.approx(row["literal_milliseconds"] / row["milliseconds"])
+    assert row["times_faster_at_the_ceiling"] == pytest.approx(row["times_faster"] / row["share_of_ceiling"])
+
+
+def test_a_step_may_have_no_literal_one_of_its_own():
+    contest = steps.prepare(constants.SEGMENTATION, "all", fakes.tiny_config(2, 2, **SMALL))
+    alone = dataclasses.replace(contest, sums="own", literal=None, difference=None)
+    first, row = steps.times([contest, alone], rounds=1)
+    assert row["literal_milliseconds"] is row["times_faster"] is row["largest_difference"] is None
+    assert row["times_faster_than_literal_all_pairs"] == pytest.approx(
+        first["literal_milliseconds"] / row["milliseconds"]
+    )
 
 
 def test_a_difference_is_relative():
@@ -184,8 +196,14 @@ def test_all_functions_are_called_once_a_round_and_once_before():
 
 
 def test_records_become_tables():
-    text = table.page({"steps": [{"stage": "structure", "times_faster": 2.0}], "empty": []}, "a machine")
-    assert text.splitlines()[-3:] == ["| stage | times faster |", "| --- | --- |", "| structure | 2 |"]
+    rows = [{"stage": "structure", "times_faster": 2.0}, {"stage": "own", "times_faster": None}]
+    text = table.page({"steps": rows, "empty": []}, "a machine")
+    assert text.splitlines()[-4:] == [
+        "| stage | times faster |",
+        "| --- | --- |",
+        "| structure | 2 |",
+        "| own | – |",
+    ]
 
 
 def test_a_run_without_a_first_step_is_no_measurement(tmp_path):

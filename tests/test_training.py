@@ -118,6 +118,12 @@ def test_a_run_leaves_its_files_and_a_finished_run_is_not_repeated(prepared_data
     assert (folder / "losses.csv").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("stage", [constants.STRUCTURE, constants.SEGMENTATION])
+def test_checkpoints_know_nothing_of_keras_layers(stage, trained):
+    names = [name for name, _ in tf.train.list_variables(checkpoints.newest(trained / stage))]
+    assert names and not any("layer" in name for name in names)
+
+
 def test_a_work_directory_with_other_settings_is_refused(prepared_data, trained):
     other = config_tree.override(CONFIG, {"structure.latent_dim": 5})
     with pytest.raises(training.WorkDirError, match=r"structure\.latent_dim is 4 there, 5 now"):
