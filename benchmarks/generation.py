@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,38 +22,45 @@ Rows = dict[str, np.ndarray]
 
 
 def run(config: Config, samples: int, rounds: int) -> Iterator[Record]:
-    """Makes the same samples in batches, one at a time, and in batches whose maps are filtered after the networks.
+    """Makes samples in batches, one at a time, and in batches whose maps are filtered after the networks.
 
-    The networks are untrained, and every sample goes the whole way, whatever the filters say.
+    And one at a time by calls of the Keras models as they are: an eighth of them, for that takes long. The networks
+    are untrained, and every sample goes the whole way, whatever the filters say.
     """
     with tempfile.TemporaryDirectory() as folder:
-        made = maker(config, Path(folder))
-        drawn = made.draws(samples)
-        size = config.generation.batch_size
+        exported, uncompiled = makers(config, Path(folder))
+        drawn, size = exported.draws(samples), config.generation.batch_size
+        few = {name: values[: -(-samples // 8)] for name, values in drawn.items()}
         ways = {
-            "batches, filter beside the networks": functools.partial(made.make, drawn, size, beside=True),
-            "batches, filter after the networks": functools.partial(made.make, drawn, size, beside=False),
-            "one at a time": functools.partial(made.make, drawn, 1, beside=False),
+            "batches, filter beside the networks": functools.partial(exported.make, drawn, size, beside=True),
+            "batches, filter after the networks": functools.partial(exported.make, drawn, size, beside=False),
+            "one at a time": functools.partial(exported.make, drawn, 1, beside=False),
+            "one at a time, calls of the Keras models": functools.partial(uncompiled.make, few, 1, beside=False),
         }
         seconds = timing.interleaved(ways, rounds)
-    beside, _, alone = seconds.values()
-    slices = samples * config.data.num_modalities
-    for way, value in seconds.items():
+    each = {way: value / len(ways[way].args[0]["label"]) for way, value in seconds.items()}
+    beside, _, alone, called = each.values()
+    for way, value in each.items():
         yield {
             "way": way,
-            "batch_size": 1 if value == alone else size,
-            "slices_per_second": slices / value,
-            "gflop_per_second": 1e-9 * samples * made.flops / value,
+            "batch_size": ways[way].args[1],
+            "slices_per_second": config.data.num_modalities / value,
+            "gflop_per_second": 1e-9 * exported.flops / value,
             "times_faster_than_one_at_a_time": alone / value,
+            "times_faster_than_calls_of_keras_models": called / value,
             "times_longer_than_beside": value / beside,
         }
 
 
 @dataclasses.dataclass(frozen=True)
 class Maker:
-    """Makes samples with the signatures of a SavedModel; one sample takes `flops` operations."""
+    """Makes samples with functions such as the signatures of a SavedModel, each with the inputs named.
 
-    signatures: Mapping[str, tf.types.experimental.ConcreteFunction]
+    One sample takes `flops` operations.
+    """
+
+    functions: Mapping[str, Callable[..., dict[str, tf.Tensor]]]
+    inputs: Mapping[str, Mapping[str, tf.TensorSpec]]
     config: Config
     flops: int
 
@@ -76,16 +83,13 @@ class Maker:
         """Random labels, and standard normal values for all else that the signatures leave open."""
         rng, data = np.random.default_rng(0), self.config.data
         drawn = {"label": rng.integers(0, data.num_classes, (samples, *data.image_size, 1)).astype(np.uint8)}
-        for name, spec in {**self._inputs("sample_structure"), **self._inputs("synthesize")}.items():
+        for name, spec in {**self.inputs["sample_structure"], **self.inputs["synthesize"]}.items():
             if name not in ("structure", "background", "label"):
                 drawn[name] = rng.standard_normal((samples, *spec.shape[1:])).astype(np.float32)
         return drawn
 
-    def _inputs(self, signature: str) -> dict[str, tf.TensorSpec]:
-        return signatures.inputs(self.signatures[signature])
-
     def _maps(self, drawn: Rows) -> Rows:
-        found = self.signatures["sample_structure"](code=tf.constant(drawn["code"]))
+        found = self.functions["sample_structure"](code=tf.constant(drawn["code"]))
         return {**drawn, **{name: (value.numpy() >= 0.5).astype(np.uint8) for name, value in found.items()}}
 
     def _filter(self, maps: Rows) -> Rows:
@@ -93,35 +97,42 @@ class Maker:
         return {**maps, "mask_error": errors}
 
     def _complete(self, maps: Rows) -> np.ndarray:
-        inputs = {name: tf.constant(maps[name]) for name in self._inputs("synthesize")}
+        inputs = {name: tf.constant(maps[name]) for name in self.inputs["synthesize"]}
         maps_as_floats = {name: tf.cast(inputs[name], tf.float32) for name in ("structure", "background")}
-        images = self.signatures["synthesize"](**{**inputs, **maps_as_floats})
+        images = self.functions["synthesize"](**{**inputs, **maps_as_floats})
         dice = [self._dice(images[name], name, maps["label"]) for name in self.config.data.modalities]
         return np.stack([maps["mask_error"], np.mean(dice, axis=0)], axis=1)
 
     def _dice(self, images: tf.Tensor, modality: str, label: np.ndarray) -> list[float]:
-        probabilities = self.signatures[f"segment_{modality}"](image=images)["probabilities"]
+        probabilities = self.functions[f"segment_{modality}"](image=images)["probabilities"]
         # Where the networks are: a number a class and pixel takes longer to copy, and NumPy longer to compare.
         found = tf.argmax(probabilities, axis=-1).numpy()
         return [metrics.dice(own[..., 0] > 0, other > 0) for own, other in zip(label, found, strict=True)]
 
 
-def maker(config: Config, folder: Path) -> Maker:
-    """Exports untrained networks and loads them again."""
+def makers(config: Config, folder: Path) -> tuple[Maker, Maker]:
+    """Exports untrained networks and loads them again; and the same networks as they are."""
     models = {stage: stage_step.model(stage, config) for stage in constants.STAGES}
     offered = signatures.Signatures(models, config.data, config.generation.structure_threshold)
     traced = offered.trace()
     saved_models.save(traced, folder)
-    flops = operations.flops(offered.generate, **_one_of_each(traced["generate"]))
-    for index, name in enumerate(config.data.modalities):
-        segment = functools.partial(offered.segment, modality=index)
-        flops += operations.flops(segment, **_one_of_each(traced[f"segment_{name}"]))
-    return Maker(tf.saved_model.load(str(folder)).signatures, config, flops)
+    segment = {
+        f"segment_{name}": functools.partial(offered.segment, modality=index)
+        for index, name in enumerate(config.data.modalities)
+    }
+    inputs = {name: signatures.inputs(function) for name, function in traced.items()}
+    flops = sum(
+        operations.flops(function, **_one_of_each(inputs[name]))
+        for name, function in {"generate": offered.generate, **segment}.items()
+    )
+    exported = Maker(tf.saved_model.load(str(folder)).signatures, inputs, config, flops)
+    as_they_are = {"sample_structure": offered.sample_structure, "synthesize": offered.synthesize, **segment}
+    return exported, dataclasses.replace(exported, functions=as_they_are)
 
 
-def _one_of_each(signature: tf.types.experimental.ConcreteFunction) -> dict[str, tf.TensorSpec]:
+def _one_of_each(inputs: Mapping[str, tf.TensorSpec]) -> dict[str, tf.TensorSpec]:
     """A signature's inputs for a single sample."""
-    return {name: tf.TensorSpec([1, *i.shape[1:]], i.dtype, name) for name, i in signatures.inputs(signature).items()}
+    return {name: tf.TensorSpec([1, *spec.shape[1:]], spec.dtype, name) for name, spec in inputs.items()}
 
 
 def _split(draws: Rows, size: int) -> Iterator[Rows]:
