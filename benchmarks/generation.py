@@ -31,19 +31,20 @@ def run(config: Config, samples: int, rounds: int) -> Iterator[Record]:
         exported, uncompiled = makers(config, Path(folder))
         drawn, size = exported.draws(samples), config.generation.batch_size
         few = {name: values[: -(-samples // 8)] for name, values in drawn.items()}
-        ways = {
-            "batches, filter beside the networks": functools.partial(exported.make, drawn, size, beside=True),
-            "batches, filter after the networks": functools.partial(exported.make, drawn, size, beside=False),
-            "one at a time": functools.partial(exported.make, drawn, 1, beside=False),
-            "one at a time, calls of the Keras models": functools.partial(uncompiled.make, few, 1, beside=False),
+        ways = {  # By whom, of which draws, how many together, the filter beside the networks.
+            "batches, filter beside the networks": (exported, drawn, size, True),
+            "batches, filter after the networks": (exported, drawn, size, False),
+            "one at a time": (exported, drawn, 1, False),
+            "one at a time, calls of the Keras models": (uncompiled, few, 1, False),
         }
-        seconds = timing.interleaved(ways, rounds)
-    each = {way: value / len(ways[way].args[0]["label"]) for way, value in seconds.items()}
-    beside, _, alone, called = each.values()
-    for way, value in each.items():
+        calls = {way: functools.partial(maker.make, *arguments) for way, (maker, *arguments) in ways.items()}
+        seconds = timing.interleaved(calls, rounds)
+    of_a_sample = {way: seconds[way] / len(draws["label"]) for way, (_, draws, _, _) in ways.items()}
+    beside, _, alone, called = of_a_sample.values()
+    for way, value in of_a_sample.items():
         yield {
             "way": way,
-            "batch_size": ways[way].args[1],
+            "batch_size": ways[way][2],
             "slices_per_second": config.data.num_modalities / value,
             "gflop_per_second": 1e-9 * exported.flops / value,
             "times_faster_than_one_at_a_time": alone / value,
