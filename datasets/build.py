@@ -93,9 +93,12 @@ def main(argv: list[str]) -> None:
         builds[_SOURCE.value](folder)
     if _SOURCE.value == _SYNTHETIC:
         from datasets import synthetic
+        from mmsynth_tf import prepared
+        from mmsynth_tf.reports import lesion_requirement
 
         # Only now that the data set is in its place.
         shutil.rmtree(synthetic.blocks_folder(output))
+        print(lesion_requirement.text(prepared.open_prepared(output).record))
     print(f"Prepared data set: {output}")
 
 

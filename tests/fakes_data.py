@@ -33,6 +33,7 @@ def data_set(folder, name, split, dice=(), **record):
     """A data set of `CONFIG` in a new folder, whose record holds its split (name to case ids) and `record`."""
     path = folder / name
     path.mkdir()
-    record = {"source": "brats", "patients": {}, "split": split, **record}
+    data = {"modalities": list(CONFIG.data.modalities)}
+    record = {"source": "brats", "patients": {}, "split": split, "data": data, **record}
     (path / constants.DATA_SET_RECORD).write_text(json.dumps(record))
     return FakeData(path, CONFIG.data, record, dice)

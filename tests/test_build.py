@@ -106,3 +106,18 @@ def test_unwritable_output(cases_dir, tmp_path):
     (tmp_path / "file").touch()
     result = run("--source=brats", f"--input={cases_dir}", f"--output={tmp_path / 'file' / 'out'}", *SIZE)
     assert_one_clear_error(result, "Cannot write", "--output")
+
+
+def test_a_synthetic_build_ends_with_what_the_paper_requires_and_what_was_reached(tmp_path):
+    script = (
+        "from datasets import build\n"
+        "from mmsynth_tf import commands\n"
+        "from tests.test_synthetic_builder import Generation\n"
+        "build._make_generation = lambda: Generation\n"
+        "commands.run(build.main)"
+    )
+    result = run("--source=synthetic", f"--output={tmp_path / 'made'}", "--count=6", command=("-c", script))
+    requirement, closing = result.stdout.splitlines()[-2:]
+    assert "at least 0.99 of a finished set: not reached (0.500)" in requirement
+    assert "kept from a mean Dice of 0.9 on, where the paper keeps them from 0.95 on" in requirement
+    assert closing == f"Prepared data set: {tmp_path / 'made'}"

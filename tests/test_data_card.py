@@ -2,6 +2,7 @@ import os
 import time
 import types
 
+import numpy as np
 import pytest
 
 from mmsynth_tf import commands, prepared, records
@@ -45,6 +46,27 @@ def test_says_what_it_was_made_from_and_how(data):
     assert "2 of 6 slices have no lesion" in text
     assert "Not for clinical use" in text
     assert "registered users" in text
+
+
+def test_says_how_far_the_set_is_from_what_the_paper_requires(data):
+    text = card(data)
+    # Each of the six slices has the Dice 0, 1/3, 2/3 and 1; four slices have a lesion.
+    assert "mean Dice of at least 0.99 of a finished set: not reached (0.500)." in text
+    assert "| made | Dice of the lesion | 4 | 0.000 | 0.333 | 0.667 | 1.000 | 0.500 | not reached (0.500) |" in text
+    assert "2 slices without a lesion are counted apart" in text
+    assert "| made | no lesion: share in which none is found | 2 | 0.000 | 0.333 | 0.667 | 1.000 | 0.500 | – |" in text
+    assert "kept from a mean Dice of 0.9 on, where the paper keeps them from 0.95 on" in text
+
+
+def test_says_that_the_requirement_was_not_measured_where_no_segmenter_judged(tmp_path):
+    class Unfiltered(Generation):
+        def example(self, draw):
+            return {**super().example(draw), "dice": np.full(4, np.nan, np.float32)}
+
+    settings = {**IDENTITY["settings"], "dice_threshold": 0.0}
+    record = build(Unfiltered(settings=settings), 6, tmp_path / "made")
+    assert record["statistics"]["lesion_agreement"] is None
+    assert "was not measured in this set" in card(tmp_path / "made")
 
 
 def test_says_so_where_the_images_are_patients(tmp_path):

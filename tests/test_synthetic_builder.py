@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 
 from datasets import synthetic
 from datasets.synthetic.blocks import Blocks
-from datasets.synthetic.statistics import LabelStatistics
+from datasets.synthetic.statistics import LabelStatistics, LesionAgreement
 from mmsynth_tf import commands, constants, prepared
 from mmsynth_tf.configs import GenerationConfig
 from mmsynth_tf.generation import synthesis
@@ -175,6 +175,17 @@ def test_statistics_of_labels():
     # Areas 10 and 30.
     assert found["lesion_area"] == {"mean": 20.0, "sd": 10.0, "smallest": 10, "largest": 30}
     assert LabelStatistics(DATA).summary()["lesion_area"] is None
+
+
+def test_slices_without_a_lesion_do_not_raise_the_agreement_of_the_others():
+    agreement = LesionAgreement(DATA)
+    for has_lesion, dice in ((True, [0.8, 0.6, 0.4, 1.0]), (True, [0.6, 0.2, 0.4, 1.0]), (False, [1, 1, 0, 1])):
+        agreement.add(has_lesion, dice)
+    found = agreement.summary()
+    assert found["with_lesion"]["slices"] == 2
+    assert found["with_lesion"]["dice"] == pytest.approx({"t1": 0.7, "t2": 0.4, "t1c": 0.4, "flair": 1.0})
+    assert found["without_lesion"] == {"slices": 1, "nothing_found": {"t1": 1, "t2": 1, "t1c": 0, "flair": 1}}
+    assert LesionAgreement(DATA).summary()["with_lesion"] == {"slices": 0, "dice": {}}
 
 
 def test_the_set_opens_and_has_a_card(tmp_path):

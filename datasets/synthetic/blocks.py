@@ -43,7 +43,8 @@ class Block:
     Attributes:
       path: TFRecord file.
       counts: what the filters saw and let through.
-      samples: for each sample `case_id`, `bytes` of its record, and `pixels` of each label class.
+      samples: for each sample `case_id`, `bytes` of its record, `pixels` of each label class, and `dice` of each
+        modality.
     """
 
     path: Path
@@ -132,7 +133,8 @@ class Blocks:
 
     def _describe(self, example: Mapping[str, Any], num_bytes: int) -> dict[str, Any]:
         pixels = np.bincount(example["label"].ravel(), minlength=self._generation.data.num_classes).tolist()
-        return {"case_id": example["case_id"], "bytes": num_bytes, "pixels": pixels}
+        dice = np.asarray(example["dice"], np.float64).tolist()
+        return {"case_id": example["case_id"], "bytes": num_bytes, "pixels": pixels, "dice": dice}
 
     def _finished(self) -> dict[int, dict[str, int]]:
         """Counts of the finished blocks, by number; those of other workers among them."""

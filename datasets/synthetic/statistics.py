@@ -1,4 +1,4 @@
-"""Counts of labels over a data set, sample by sample."""
+"""Counts of labels over a data set, and how well segmenters agree with them, sample by sample."""
 
 import math
 from collections.abc import Sequence
@@ -48,3 +48,31 @@ class LabelStatistics:
         mean = int(self._pixels[1:].sum()) / number
         variance = max(self._area_squares / number - mean**2, 0.0)
         return {"mean": mean, "sd": math.sqrt(variance), "smallest": self._smallest, "largest": self._largest}
+
+
+class LesionAgreement:
+    """Dice of the segmenters that filter a data set; slices without a lesion are counted apart.
+
+    Without a lesion a Dice is 1 where nothing is found and 0 otherwise, so that such slices would raise any mean.
+    """
+
+    def __init__(self, data: DataConfig):
+        self._names = data.modalities
+        self._slices = {True: 0, False: 0}
+        self._sums = {group: np.zeros(data.num_modalities) for group in self._slices}
+
+    def add(self, has_lesion: bool, dice: Sequence[float]) -> None:
+        """Adds a slice with the Dice of each modality, NaN where no segmenter judged it."""
+        self._slices[has_lesion] += 1
+        self._sums[has_lesion] += dice
+
+    def summary(self) -> dict[str, Any] | None:
+        """JSON values: number of slices, and means by modality; None where no segmenter judged the slices."""
+        if np.isnan(sum(self._sums.values())).any():
+            return None
+        groups = {"with_lesion": (True, "dice"), "without_lesion": (False, "nothing_found")}
+        return {group: {"slices": self._slices[key], name: self._means(key)} for group, (key, name) in groups.items()}
+
+    def _means(self, key: bool) -> dict[str, float]:
+        number = self._slices[key]
+        return dict(zip(self._names, (self._sums[key] / number).tolist(), strict=True)) if number else {}

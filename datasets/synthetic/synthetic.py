@@ -15,7 +15,7 @@ from datasets.features import synthetic_features
 from datasets.prepare import data_set_record, require_space
 from datasets.synthetic import beam_blocks
 from datasets.synthetic.blocks import Block, Blocks, Generation
-from datasets.synthetic.statistics import LabelStatistics
+from datasets.synthetic.statistics import LabelStatistics, LesionAgreement
 from mmsynth_tf import constants, records
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.generation import card_writer, synthesis
@@ -125,13 +125,15 @@ def _write_shards(blocks: Blocks, lengths: Sequence[int], data: DataConfig, fold
 
 def _record(blocks: Blocks, lengths: Sequence[int], generation: Generation) -> dict[str, Any]:
     """The content of data_set.json."""
-    counts, case_ids, statistics = collections.Counter(), [], LabelStatistics(generation.data)
+    counts, case_ids = collections.Counter(), []
+    statistics, agreement = LabelStatistics(generation.data), LesionAgreement(generation.data)
     for number, length in enumerate(lengths):
         block = blocks.read(number)
         counts.update(block.counts)
         for sample in block.samples[:length]:
             case_ids.append(sample["case_id"])
             statistics.add(sample["pixels"])
+            agreement.add(any(sample["pixels"][1:]), sample["dice"])
     return data_set_record(
         generation.data,
         source="synthetic",
@@ -139,7 +141,7 @@ def _record(blocks: Blocks, lengths: Sequence[int], generation: Generation) -> d
         split={TRAIN: case_ids, VALIDATION: [], TEST: []},
         patients={},
         generation={**generation.identity, **synthesis.acceptance(counts)},
-        statistics=statistics.summary(),
+        statistics={**statistics.summary(), "lesion_agreement": agreement.summary()},
     )
 
 

@@ -138,7 +138,7 @@ def _synthetic_sections(request: study.Request) -> list[report.Section]:
         caption = f"Real slices of {request.split} patients, for comparison."
         samples.append(report.Figure(report_sections.quadruples(real, request.real), caption))
     drawn = f"Drawn at random (seed {report_sections.SEED}), not picked."
-    filters = {study.data_name(data): data.record["generation"] for data in request.synthetic}
+    made_records = {study.data_name(data): data.record for data in request.synthetic}
     real_anatomy = prepared.has_real_anatomy(first.record["generation"])
     made = "real slices with a lesion more" if real_anatomy else "modalities that were made of them"
     return [
@@ -149,7 +149,7 @@ def _synthetic_sections(request: study.Request) -> list[report.Section]:
             figures=samples,
         ),
         _ranked_section(request.synthetic),
-        report.Section("What the filters let through", tables=[report_sections.filter_table(filters)]),
+        report_sections.filter_section(made_records),
     ]
 
 

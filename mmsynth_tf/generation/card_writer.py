@@ -11,7 +11,7 @@ from typing import Any
 from mmsynth_tf import commands, constants, prepared, records
 from mmsynth_tf.experiments import study
 from mmsynth_tf.reading import splits
-from mmsynth_tf.reports import report_sections
+from mmsynth_tf.reports import lesion_requirement, report_sections
 from mmsynth_tf.reports.report import Table
 
 CARD_FILE, SAMPLES_FILE = "README.md", "samples.png"
@@ -84,6 +84,7 @@ def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
         "What it was made from": _sources_table(generation).markdown(),
         "How it was made": f"{_filter_table(generation).markdown()}\n{_settings(generation)}",
         "Labels": _label_section(record),
+        "The paper's requirement": _requirement(name, record),
         **{f"Measured: {experiment}": _measured(experiment, record, name, workdir) for experiment in _MEASURED},
         "Making a sample again": _remaking(name, record),
         "Intended use and limits": _USE + images,
@@ -177,6 +178,11 @@ def _label_section(record: Mapping[str, Any]) -> str:
             f"{area['smallest']} to {area['largest']}."
         )
     return text
+
+
+def _requirement(name: str, record: Mapping[str, Any]) -> str:
+    table = lesion_requirement.table({name: record})
+    return f"{lesion_requirement.text(record)}\n\n{table.markdown()}"
 
 
 def _measured(experiment: str, record: Mapping[str, Any], name: str, workdir: Path | None) -> str:

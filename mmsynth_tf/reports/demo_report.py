@@ -47,10 +47,7 @@ def write(folder: pathlib.Path, mixtures: Iterable[str]) -> pathlib.Path:
     sections = [
         _maps_section(synthetic),
         _samples_section(samples, real),
-        report.Section(
-            "What the filters let through",
-            tables=[report_sections.filter_table({synthetic.path.name: synthetic.record["generation"]})],
-        ),
+        report_sections.filter_section({synthetic.path.name: synthetic.record}),
         _dice_section(folder, mixtures),
         _curves_section(models),
         report.Section("Settings", folded={"config.json": _config_text(models)}),

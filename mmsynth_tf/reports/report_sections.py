@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mmsynth_tf import prepared
-from mmsynth_tf.reports import figures, report
+from mmsynth_tf.reports import figures, lesion_requirement, report
 
 Example = Mapping[str, np.ndarray]
 Key = tuple[bytes, int]  # Case id and slice index.
@@ -65,6 +65,22 @@ def quadruples(
 def modality_images(examples: Sequence[Example]) -> np.ndarray:
     """float32 [N, H, W, n]."""
     return np.stack([np.moveaxis(e["image"][..., 0], 0, -1) for e in examples]).astype(np.float32)
+
+
+def filter_section(records: Mapping[str, Mapping]) -> report.Section:
+    """What the filters let through, and whether what passed is as the paper requires it.
+
+    Args:
+      records: the content of data_set.json by the name of the synthetic data set.
+    """
+    return report.Section(
+        "What the filters let through",
+        "\n\n".join(f"{name}: {lesion_requirement.text(record)}" for name, record in records.items()),
+        tables=[
+            filter_table({name: record["generation"] for name, record in records.items()}),
+            lesion_requirement.table(records),
+        ],
+    )
 
 
 def filter_table(sets: Mapping[str, Mapping]) -> report.Table:

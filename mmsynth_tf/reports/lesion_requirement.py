@@ -1,0 +1,84 @@
+"""What the paper asks of the lesions of a finished synthetic set (§2.8), and what a set reaches."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmsynth_tf.reports.report import Cell, Table
+
+KEPT_FROM = 0.95  # Mean Dice from which the paper keeps a sample.
+REQUIRED = 0.99  # Mean Dice that it requires of the samples that were kept.
+
+_WITHOUT_LESION = "no lesion: share in which none is found"
+_CAPTION = (
+    f"The paper requires a mean Dice of at least {REQUIRED} of the slices that passed the filters. Judge: the "
+    "segmenters of the lesion filter, which chose these slices. Slices without a lesion are counted apart."
+)
+
+
+def text(record: Mapping[str, Any]) -> str:
+    """Sentences on one set: what is required, what it reaches, and a lower threshold than the paper's.
+
+    Args:
+      record: the content of its data_set.json.
+    """
+    threshold = record["generation"]["settings"]["dice_threshold"]
+    found = _agreement(record)
+    if found is None:
+        sentences = ["Whether the segmenters find the lesions was not measured in this set."]
+    else:
+        lesions, others = found["with_lesion"], found["without_lesion"]
+        sentences = [
+            f"The paper requires a mean Dice of at least {REQUIRED} of a finished set: {_verdict(lesions['dice'])}.",
+            f"{lesions['slices']} slices with a lesion were judged, by the segmenters of the lesion filter.",
+            f"{others['slices']} slices without a lesion are counted apart.",
+        ]
+    if threshold < KEPT_FROM:
+        sentences.append(
+            f"Samples are kept from a mean Dice of {threshold:g} on, where the paper keeps them from {KEPT_FROM} on."
+        )
+    return " ".join(sentences)
+
+
+def table(records: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What several sets reach, by modality.
+
+    Args:
+      records: the content of data_set.json by the name of the set; all have the same modalities.
+    """
+    modalities = next(iter(records.values()))["data"]["modalities"]
+    rows: list[list[Cell]] = []
+    for name, record in records.items():
+        found = _agreement(record)
+        if found is None:
+            rows.append([name, "not measured", "–", *("–" for _ in modalities), "–", "–"])
+            continue
+        lesions, others = found["with_lesion"], found["without_lesion"]
+        rows += [
+            [name, "Dice of the lesion", *_cells(lesions, "dice", modalities), _verdict(lesions["dice"])],
+            [name, _WITHOUT_LESION, *_cells(others, "nothing_found", modalities), "–"],
+        ]
+    return Table(["data set", "measure", "slices", *modalities, "mean", f"at least {REQUIRED}"], rows, _CAPTION)
+
+
+def _agreement(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """None where no segmenter judged the slices."""
+    return record.get("statistics", {}).get("lesion_agreement")
+
+
+def _cells(found: Mapping[str, Any], name: str, modalities: Sequence[str]) -> list[Cell]:
+    values = found[name]
+    if not values:
+        return [found["slices"], *("–" for _ in modalities), "–"]
+    return [found["slices"], *(values[modality] for modality in modalities), _mean(values)]
+
+
+def _verdict(dice: Mapping[str, float]) -> str:
+    if not dice:
+        return "no slice has a lesion"
+    return f"{'reached' if _mean(dice) >= REQUIRED else 'not reached'} ({_mean(dice):.3f})"
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return float(np.mean(list(values.values())))
