@@ -114,9 +114,10 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, list[Oddity]]:
 
 def _voxels(image: nibabel.Nifti1Image, content: bytes) -> np.ndarray:
     """The voxels in the unit of the image; a view of the file's content where its header scales nothing."""
-    if image.header.get_slope_inter() in ((None, None), (1.0, 0.0)):
-        return np.ndarray(image.shape, image.header.get_data_dtype(), content, int(image.dataobj.offset), order="F")
-    return np.asanyarray(image.dataobj)
+    stored = image.dataobj  # Keeps slope and intercept, which nibabel blanks in the header of a loaded image.
+    if (stored.slope, stored.inter) == (1.0, 0.0):
+        return np.ndarray(image.shape, stored.dtype, content, int(stored.offset), order="F")
+    return np.asanyarray(stored)
 
 
 def _content(path: Path) -> bytes:
