@@ -72,7 +72,8 @@ _ROWS = flags.DEFINE_list("rows", [], "What to measure, all if not given; a wron
 _STEPS = flags.DEFINE_integer(
     "steps",
     None,
-    "usability, translation, fidelity: training steps of each network; those of the work directory if not given.",
+    "usability, fidelity, translation: training steps of each network; those of the work directory if not given "
+    "(translation: those of the synthesis stage, which it is compared with).",
     lower_bound=1,
 )
 

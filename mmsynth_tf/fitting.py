@@ -23,7 +23,7 @@ def fit(
     interval: int,
     slices_per_step: int,
     draw: Callable[[], bytes],
-    update_average: Callable[[int], None] = lambda step: None,
+    after_step: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Trains from the restored step to the last one.
 
@@ -36,7 +36,7 @@ def fit(
       interval: steps between rows of the log, previews and checkpoints.
       slices_per_step: for the rate that is reported.
       draw: returns a preview, PNG.
-      update_average: called after each step with its number, counted from 0.
+      after_step: called after each step with its number, counted from 0.
 
     Raises:
       NonFiniteLossError: a loss term or gradient is not finite.
@@ -52,7 +52,7 @@ def fit(
             verbose=0,
             callbacks=[
                 callbacks.FiniteGuard(start, folder, lambda step: next(iter(batches(step)))),
-                callbacks.MovingAverage(start, update_average),
+                callbacks.MovingAverage(start, after_step),
                 callbacks.Journal(
                     start,
                     folder,

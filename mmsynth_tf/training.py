@@ -178,7 +178,7 @@ class Run:
             slices_per_step=self.settings.batch_size
             * (1 if self.stage == constants.STRUCTURE else self.config.data.num_modalities),
             draw=lambda: self._draw(fixed_batch),
-            update_average=self.average.update,
+            after_step=self.average.update,
         )
 
     def _draw(self, batch) -> bytes:

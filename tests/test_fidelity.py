@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from mmsynth_tf import commands, records, training
-from mmsynth_tf.experiments import diversity, evaluation, fidelity, set_distances, slice_statistics, sources
+from mmsynth_tf.experiments import (
+    diversity,
+    evaluation,
+    fidelity,
+    fidelity_tables,
+    set_distances,
+    slice_statistics,
+    sources,
+)
 from mmsynth_tf.measures import feature_extractors
 from tests import fakes, fakes_sets
 
@@ -121,12 +129,30 @@ def test_all_measures_leave_records_and_tables_and_say_what_is_missing(request_o
     monkeypatch.setattr(feature_extractors, "InceptionFeatures", missing)
     monkeypatch.setattr(fidelity.radiomics_distance, "require_packages", missing)
     tables = fidelity.run(request_on_fakes(steps=2, seeds=(3,)))
-    assert set(tables) == {"table", "registration", "intensity", "acceptance"}
+    assert set(tables) == {"table", "variety", "registration", "intensity", "acceptance"}
     assert "Left out: inception, for it is not there. Left out: frd" in tables["table"].caption
     rows = records.read_json(tmp_path / "evaluation" / "fidelity" / "records.json")
     assert {row["seed"] for row in rows if row["metric"] == "classifier accuracy"} == {3}
     assert {row["test_data"] for row in rows} == {"real", "synthetic"}
     assert ["synthetic (train)", 20, 0.5, 0.75, 10, 0.6, 6] in tables["acceptance"].rows
+
+
+def test_variety_of_slices_stands_beside_that_of_real_ones_by_modality():
+    values = {
+        ("real", "train"): (0.4, 0.3, 0.2),
+        ("real", "test"): (0.5, 0.3, 0.1),
+        ("made", "train"): (0.6, 0.25, 0.2),
+    }
+    rows = [
+        {"test_data": d, "split": s, "metric": diversity.MS_SSIM, "modality": m, "value": v, "std": 0.1, "count": 9}
+        for (d, s), of_set in values.items()
+        for m, v in zip((*MODALITIES, sources.STRUCTURE_MAP), of_set, strict=True)
+    ]
+    found = fidelity_tables.tables(rows, MODALITIES, {})["variety"]
+    assert found.header[3:] == [*MODALITIES, "structure map"]
+    assert found.rows[2] == ["ms-ssim", "made (train)", "9", "0.6 ± 0.1", "0.25 ± 0.1", "0.2 ± 0.1"]
+    assert found.rows[4] == ["made (train) minus real (train)", "", "", "+0.200", "-0.050", "+0.000"]
+    assert fidelity_tables.tables([], MODALITIES, {})["variety"].rows == []
 
 
 def test_what_was_measured_is_not_measured_again(request_on_fakes, monkeypatch):

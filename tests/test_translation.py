@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import commands, constants, records, run_records, stage_configs, training
-from mmsynth_tf.experiments import evaluation, paired_regressor, study, translation
+from mmsynth_tf import commands, config_tree, constants, records, run_records, stage_configs, training
+from mmsynth_tf.experiments import best_weights, evaluation, paired_regressor, study, translation
 from mmsynth_tf.measures import metrics
 from tests import fakes, fakes_data
 
@@ -81,7 +81,7 @@ def test_the_difference_is_that_of_the_same_patient_after_averaging_seeds():
     assert tables[translation.PSNR].rows[0] == [
         *("t1", "t2", "25.00 ± 7.07 (n=2)", "30.00 ± 7.07 (n=2)", "-5.00 ± 0.00 (n=2)", "10.00 ± 0.00 (n=2)")
     ]
-    assert tables["lesion"].rows == [["t2", "real", "0.500 (n=1)"]]
+    assert tables["lesion"].rows == [["t2", "real", "–", "0.500 (n=1)"]]
 
 
 def test_the_synthesis_stage_is_told_the_lesions_that_are_found_in_the_source(volume):
@@ -139,14 +139,68 @@ def test_the_reference_needs_slices_with_all_modalities():
         paired_regressor.RegisteredSlices(data, TWO)
 
 
+def weights(model):
+    return [np.asarray(variable) for network in model.networks.values() for variable in network.weights]
+
+
+def test_the_weights_with_the_smallest_error_are_kept_whenever_training_was_stopped():
+    weight, errors = tf.Variable(0.0), iter([0.3, 0.1, 0.2])
+    kept = best_weights.BestWeights([weight], lambda: next(errors), interval=2)
+    for step in range(6):
+        weight.assign(step + 1.0)
+        kept.update(step)
+    kept.install()
+    assert (kept.step, float(weight)) == (4, 4.0)
+
+
+def test_the_validation_error_is_the_mean_over_all_pairs_inside_the_head(monkeypatch):
+    """A network that gives back what it gets errs by the difference of the two modalities."""
+    model = paired_regressor.PairedRegressor((4, 4), 2, base_filters=2, levels=1)
+    monkeypatch.setattr(model, "_regress", lambda images, target, training: images)
+    images = np.zeros((3, 2, 4, 4, 1), np.float16)
+    images[:, 0, 1:3, 1:3], images[:, 1, 1:3, 1:3] = 0.75, 0.5
+    assert paired_regressor.validation_error(model, images) == pytest.approx(0.25)
+
+
+def test_the_reference_has_its_best_weights_again_when_it_is_loaded(tmp_path, monkeypatch):
+    config = config_tree.override(TWO, {"segmentation.steps_per_checkpoint": 1})
+    cases = {"train": ["a", "b"], "validation": ["c"]}
+    data = fakes_data.data_set(tmp_path, "pairs", cases)
+    errors = iter([0.2, 0.1, 0.3])
+    seen = []
+
+    def error(model, images):
+        assert images.shape == (1, 2, fakes.SIZE, fakes.SIZE, 1)
+        seen.append(weights(model))
+        return next(errors)
+
+    monkeypatch.setattr(paired_regressor, "validation_error", error)
+    first = paired_regressor.train(data, config, 3, tmp_path / "run")
+    again = paired_regressor.train(data, config, 3, tmp_path / "run")
+    assert [(t.kept_step, t.validation_slices) for t in (first, again)] == [(2, 1), (2, 1)]
+    for trained in (first, again):
+        for found, expected in zip(weights(trained.regressor), seen[1], strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_without_validation_patients_the_reference_keeps_its_last_weights(tmp_path):
+    data = fakes_data.data_set(tmp_path, "pairs", {"train": ["a", "b"], "validation": []})
+    trained = paired_regressor.train(data, TWO, 2, tmp_path / "run")
+    assert (trained.kept_step, trained.validation_slices) == (2, 0)
+
+
+STEPS = 2
+
+
 @pytest.fixture
 def request_(tmp_path, monkeypatch):
     """Real patients, and a work directory whose models are there without being trained."""
+    config = config_tree.override(TWO, {"synthesis.steps": STEPS})
     made = {constants.SYNTHESIS: fakes.modality_gan, constants.SEGMENTATION: fakes.segmenter}
-    monkeypatch.setattr(training, "load", lambda stage, workdir: (made[stage](TWO), TWO))
+    monkeypatch.setattr(training, "load", lambda stage, workdir: (made[stage](config), config))
     monkeypatch.setattr(run_records, "trained_on", lambda stage, workdir: [])
-    real = fakes_data.data_set(tmp_path, "patients", {"train": ["r_0", "r_1"], "test": ["r_2", "r_3"]})
-    return study.Request(tmp_path / "models", real, steps=2)
+    cases = {"train": ["r_0", "r_1"], "validation": ["r_4", "r_5"], "test": ["r_2", "r_3"]}
+    return study.Request(tmp_path / "models", fakes_data.data_set(tmp_path, "patients", cases))
 
 
 def test_every_pair_is_scored_and_what_is_measured_is_kept(request_, monkeypatch):
@@ -158,7 +212,12 @@ def test_every_pair_is_scored_and_what_is_measured_is_kept(request_, monkeypatch
     rows = records.read_json(folder / "records.json")
     assert {row["translator"] for row in rows} == {"real", "copy", "gan", "paired"}
     assert {row["case"] for row in rows} == {"r_2", "r_3"}
-    assert {row["steps"] for row in rows if row["translator"] == "paired"} == {2}
+    steps = {(row["translator"], row["steps"]) for row in rows if "steps" in row}
+    assert steps == {("gan", STEPS), ("paired", STEPS)}
+    assert {row["validation_slices"] for row in rows if row["translator"] == "paired"} == {2}
+    assert tables[translation.PSNR].header[2:4] == ["synthesis stage, 2 steps", "registered pairs, 2 steps"]
+    assert "best on 2 validation slices" in tables[translation.PSNR].caption
+    assert ["modality_0", "paired", "2"] in [row[:3] for row in tables["lesion"].rows]
     assert (folder / translation.EXAMPLES_FILE).is_file()
 
     monkeypatch.setattr(translation, "score", pytest.fail)
@@ -168,6 +227,12 @@ def test_every_pair_is_scored_and_what_is_measured_is_kept(request_, monkeypatch
 def test_patients_that_the_reference_learns_from_are_not_tested(request_):
     with pytest.raises(evaluation.LeakError):
         translation.run(dataclasses.replace(request_, split="train"))
+
+
+def test_validation_patients_that_are_tested_do_not_choose_the_weights_of_the_reference(request_):
+    translation.run(dataclasses.replace(request_, split="validation"))
+    rows = records.read_json(request_.workdir / "evaluation" / "translation" / "records.json")
+    assert {row["validation_slices"] for row in rows if row["translator"] == "paired"} == {0}
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def run(folder: Path, *, model: StageModel | None = None, optimizer=None, batche
             interval=INTERVAL,
             slices_per_step=2,
             draw=lambda: PREVIEW,
-            update_average=after_step or (lambda step: None),
+            after_step=after_step or (lambda step: None),
         )
 
 

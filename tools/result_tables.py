@@ -53,25 +53,28 @@ def render(document: str) -> str:
 
 
 def quality() -> str:
-    """Maps and slices beside real ones, means over modalities."""
+    """Maps and slices beside real ones; T1 / T2 / T1c / FLAIR and their mean where it says no less."""
     fidelity, registration = _markdown("fidelity_table.md"), _markdown("fidelity_registration.md")
     acceptance = json.loads((_STUDY / "synthetic_data_set.json").read_text(encoding="utf-8"))["generation"]
     lesions = _records("lesion_check.csv", region="WT", metric="dice")
     copies = _markdown("memorisation_table.md")
 
-    def measured(measure: str, named: str) -> float:
+    def measured(measure: str, named: str) -> list[float]:
         [row] = (r for r in fidelity if r["measure"].startswith(measure) and r["set"].startswith(named))
-        return float(np.mean([_number(row[modality]) for modality in _MODALITIES]))
+        return [_number(row[modality]) for modality in _MODALITIES]
+
+    def distance(named: str) -> str:
+        return f"{np.mean(measured('frechet', named)):.3f}"
 
     def pairs(named: str) -> str:
         [row] = (r for r in registration if r["set"].startswith(named))
         values = [_number(value) for name, value in row.items() if "–" in name]
         return f"{min(values):.3f} / {np.mean(values):.3f}"
 
-    def lesion(named: str) -> float:
-        own = [row for row in lesions if row["test_data"] == named and row["modality"] in _MODALITIES]
+    def lesion(named: str) -> list[float]:
+        own = [row for row in lesions if row["test_data"] == named]
         by_modality = [_values(row for row in own if row["modality"] == modality) for modality in _MODALITIES]
-        return float(np.mean([np.nanmean(values) for values in by_modality]))
+        return [float(np.nanmean(values)) for values in by_modality]
 
     def nearest(named: str) -> str:
         [row] = (r for r in copies if r["space"] == "image" and r["set"].startswith(named))
@@ -89,13 +92,14 @@ def quality() -> str:
             ),
             (
                 "Fréchet distance to training slices (segmenter features)",
-                f"{measured('frechet', made):.3f}",
-                f"{measured('frechet', train):.3f} (half of the training patients to the others)",
+                distance(made),
+                f"{distance(train)} (half of the training patients to the others)",
             ),
             (
-                "lesion where the label says: whole-tumour Dice per slice of real-trained segmenters (no filter)",
-                f"{lesion(made):.3f}",
-                f"{lesion('real'):.3f} (test patients)",
+                "lesion where the label says: whole-tumour Dice per slice of the segmenters that the generator was "
+                "trained with (no filter)",
+                _each(lesion(made)),
+                f"{_each(lesion('real'))} (test patients)",
             ),
             (
                 "distance to the nearest training slice, 1st percentile",
@@ -104,8 +108,13 @@ def quality() -> str:
             ),
             (
                 "named as their modality by a classifier trained on real slices",
-                f"{measured('classifier', made):.1%}",
-                f"{measured('classifier', test):.1%} (test patients)",
+                _each(measured("classifier", made)),
+                f"{_each(measured('classifier', test))} (test patients)",
+            ),
+            (
+                "variety: MS-SSIM of two slices of different patients (higher: more alike)",
+                _each(measured("ms-ssim", made)),
+                f"{_each(measured('ms-ssim', train))} (training patients)",
             ),
         ],
     )
@@ -185,6 +194,8 @@ def translation() -> str:
     """Means over the twelve pairs and the test patients of all splits."""
     rows = _records("translation_splits.csv")
 
+    [steps] = {row["steps"] for row in _matching(rows, translator="paired")}
+
     def cells(translator: str) -> tuple[str, str]:
         return f"{_translated(rows, translator, 'psnr'):.1f}", f"{_translated(rows, translator, 'dice'):.2f}"
 
@@ -198,7 +209,7 @@ def translation() -> str:
         [
             ("real", "–", f"{_translated(rows, 'real', 'dice'):.2f}", "–"),
             ("translated by the synthesis stage, which saw no registered slices", *cells("gan"), _furthest(rows)),
-            ("translated by U-Nets trained on registered pairs", *cells("paired"), "–"),
+            (f"translated by U-Nets trained on registered pairs, {steps} steps", *cells("paired"), "–"),
             ("the given slice, as it is", *cells("copy"), "–"),
         ],
     )
@@ -321,6 +332,11 @@ def _markdown(file: str) -> list[Row]:
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     header, _, *body = cells
     return [dict(zip(header, row, strict=True)) for row in body]
+
+
+def _each(values: Sequence[float]) -> str:
+    """Values of the modalities, and their mean."""
+    return f"{' / '.join(f'{value:.3f}' for value in values)}, mean {np.mean(values):.3f}"
 
 
 def _number(cell: str) -> float:

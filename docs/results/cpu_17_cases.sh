@@ -61,7 +61,7 @@ grep -E '^experiment,|,dice,' "$work/models/evaluation/lesion_check/records.csv"
 keep lesion_check table.md
 evaluate fidelity --synthetic_data="$work/unfiltered" --seeds=0,1,2
 evaluate memorisation --synthetic_data="$work/synthetic"
-evaluate translation --steps=500
+evaluate translation
 for experiment in fidelity memorisation translation; do
   for table in "$work/models/evaluation/$experiment"/*.md; do keep $experiment "$(basename "$table")" "_$(basename "$table")"; done
 done
@@ -91,7 +91,7 @@ for split in 0 $splits; do
     build "$data" --source=brats --input="$cases" --config.data.split_seed="$split"
     for stage in structure segmentation synthesis; do train "$models" $stage "$data"; done
   fi
-  step evaluate.py --experiment=translation --workdir="$models" --test_data="$data" --steps=500
+  step evaluate.py --experiment=translation --workdir="$models" --test_data="$data"
   collect translation translation_splits.csv 'dice|psnr|ssim'
   measure synthetic "$split_rows" usability_splits.csv
   for kind in $sets_in_real_slices; do

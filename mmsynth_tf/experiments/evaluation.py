@@ -143,7 +143,7 @@ def refuse_leak(trained_on: Iterable[dict], test: prepared.PreparedData, split: 
     Raises:
       LeakError: names the patients.
     """
-    shared = sorted(seen_patients(trained_on) & _patients(test.record, split))
+    shared = sorted(seen_patients(trained_on) & patients_of(test.record, split))
     if shared and test.record["source"] != "synthetic":
         raise LeakError(
             f"{len(shared)} patients of the {split!r} split of {test.path} were trained on ({', '.join(shared[:5])}…). "
@@ -158,7 +158,7 @@ def warn_of_other_training_patients(trained_on: Iterable[dict], real: prepared.P
       trained_on: as of `refuse_leak`.
       real: the data set whose train split experiments are about to train on and compare with.
     """
-    seen, here = seen_patients(trained_on), _patients(real.record, "train")
+    seen, here = seen_patients(trained_on), patients_of(real.record, "train")
     if seen and here and not seen & here:
         _log.warning(
             "None of the %d training patients of %s is one of those that the models were trained on. If patients kept "
@@ -177,9 +177,10 @@ def seen_patients(data_records: Iterable[dict]) -> set[str]:
             makers = [maker for stage in generation["trained_on"].values() for maker in stage]
             seen |= seen_patients([*makers, generation["labels_from"]])
         else:
-            seen |= _patients(record, "train")
+            seen |= patients_of(record, "train")
     return seen
 
 
-def _patients(record: dict, split: str) -> set[str]:
+def patients_of(record: dict, split: str) -> set[str]:
+    """The patients of a split, by the record (data_set.json) of its data set."""
     return {record["patients"].get(case, case) for case in record["split"].get(split, [])}

@@ -44,6 +44,7 @@ def tables(rows: Sequence[Record], modalities: Sequence[str], left_out: Mapping[
     by_modality = [row for name in _BY_MODALITY for row in rows if row["metric"] == name]
     return {
         "table": _pivot(by_modality, _measure, (*modalities, STRUCTURE_MAP), f"{_CAPTION} {notes}".strip()),
+        "variety": _variety([row for row in rows if row["metric"] == diversity.MS_SSIM], (*modalities, STRUCTURE_MAP)),
         "registration": _pivot(registration, lambda row: row["metric"], pairs, _REGISTRATION_CAPTION),
         "intensity": _pivot(intensities, lambda row: row["region"], modalities, _INTENSITY_CAPTION),
         "acceptance": _acceptance([row for row in rows if row["metric"] in ACCEPTANCE]),
@@ -60,6 +61,10 @@ _CAPTION = (
 )
 _REGISTRATION_CAPTION = (
     "Dice of the structure maps of two modalities of the same slice, mean ± sd: do their edges lie in one place?"
+)
+_VARIETY_CAPTION = (
+    "MS-SSIM of random pairs of slices of different patients, mean ± sd, and of their structure maps; then differences "
+    "of the means from those of the first set. Above 0: the slices of a set are more alike, so there is less variety."
 )
 _INTENSITY_CAPTION = "Intensities of the head by region, mean ± sd over pixels; normal tissue is all without label."
 
@@ -85,6 +90,18 @@ def _pivot(
         [*key, _numbers(line), *(_cell(line.get(column, [])) for column in columns)] for key, line in cells.items()
     ]
     return report.Table(["measure", "set", "n", *columns], lines, caption)
+
+
+def _variety(rows: Sequence[Record], columns: Sequence[str]) -> report.Table:
+    """MS-SSIM of each set, and how far it is above that of the first set, which is the real training slices."""
+    values = {(name_of(row), row["modality"]): row["value"] for row in rows}
+    first, *others = dict.fromkeys(name for name, _ in values) or [""]
+    differences = [
+        [f"{name} minus {first}", "", "", *(f"{values[name, c] - values[first, c]:+.3f}" for c in columns)]
+        for name in others
+    ]
+    found = _pivot(rows, _measure, columns, _VARIETY_CAPTION)
+    return report.Table(found.header, [*found.rows, *differences], found.caption)
 
 
 def _set(row: Record) -> str:

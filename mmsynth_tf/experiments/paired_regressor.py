@@ -10,10 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import checkpoints, commands, configs, fitting, input_pipeline, prepared
+from mmsynth_tf.experiments.best_weights import BestWeights
 from mmsynth_tf.models import networks, structure
 from mmsynth_tf.models.adam import Adam
 from mmsynth_tf.models.stage import Batch, Group, StageModel
+from mmsynth_tf.reading import splits
 from mmsynth_tf.reports import figures
+
+# Of validation slices, which come in the order of hashes of their names: the first ones are a fair sample.
+_VALIDATION_SLICES = 256
+_BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,21 +63,57 @@ class PairedRegressor(StageModel):
         """Translates slices float32 [B, H, W, 1] of any modality: float32 [B, H, W, 1], 0 where their head ends."""
         return self._regress(images, target, training=False) * (1.0 - structure.background_mask(images))
 
+    @tf.function(autograph=False, reduce_retracing=True)
+    def pair_errors(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sums over all ordered pairs of modalities: |x_j - U_j(x_i)| inside the head, and the pixels of the head.
+
+        Args:
+          images: float32 [B, n, H, W, 1], registered.
+        """
+        count = images.shape[1]
+        head = tf.cast(tf.reduce_any(images > 0.0, axis=1), tf.float32)
+        total = 0.0
+        for target in range(count):
+            sources = [images[:, source] for source in range(count) if source != target]
+            translated = self._regress(tf.concat(sources, axis=0), target, training=False)
+            errors = tf.abs(tf.tile(images[:, target], [count - 1, 1, 1, 1]) - translated)
+            total += tf.reduce_sum(errors * tf.tile(head, [count - 1, 1, 1, 1]))
+        return total, tf.reduce_sum(head) * float(count * (count - 1))
+
     def _regress(self, images: tf.Tensor, target: int, training: bool) -> tf.Tensor:
         return self.decoders[target](self.encoders[target](images, training=training), training=training)
 
 
-def train(data: prepared.PreparedData, config: configs.Config, steps: int, folder: Path) -> PairedRegressor:
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained regressor.
+
+    Attributes:
+      regressor: with the weights that were chosen.
+      kept_step: number of steps after which it had these weights.
+      validation_slices: number of slices that chose them; 0 where there are none, and the last weights are taken.
+    """
+
+    regressor: PairedRegressor
+    kept_step: int
+    validation_slices: int
+
+
+def train(
+    data: prepared.PreparedData, config: configs.Config, steps: int, folder: Path, validate: bool = True
+) -> Trained:
     """Trains on the registered slices of a train split, from the newest checkpoint in `folder` if there is one.
 
     Size, batch, learning rate and augmentation are those of the segmenters; the rate decays by half a cosine. One
     device is used.
 
     Args:
-      data: of its train split the slices that have all modalities are used.
+      data: of its splits the slices that have all modalities are used: those of the train split to learn from, those of
+        the validation split to choose weights.
       config: settings; `runtime.seed` decides about weights and draws.
       steps: training steps.
       folder: gets losses.csv, tensorboard/, previews/ and checkpoints/.
+      validate: whether the validation split may choose the weights.
 
     Raises:
       UserError: no slice has all modalities.
@@ -84,12 +126,15 @@ def train(data: prepared.PreparedData, config: configs.Config, steps: int, folde
     )
     rate = tf.keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
     model.compile({"regressor": Adam(rate)})
-    state = {"networks": model.networks, "optimizers": dict(model.optimizers)}
+    # A run must end at a checkpoint.
+    interval = max(n for n in range(1, settings.steps_per_checkpoint + 1) if steps % n == 0)
+    images = _validation_images(data) if validate else []
+    weights = [variable for network in model.networks.values() for variable in network.weights]
+    best = BestWeights(weights, lambda: validation_error(model, images), interval)
+    state = {"networks": model.networks, "optimizers": dict(model.optimizers), "best": best.state}
     saved = checkpoints.Checkpoints(folder, 1, state, len(model.terms))
     if saved.restore() < steps:
         source = RegisteredSlices(data, config)
-        # A run must end at a checkpoint.
-        interval = max(n for n in range(1, settings.steps_per_checkpoint + 1) if steps % n == 0)
         fixed_batch = next(iter(source.batches(0)))
         fitting.fit(
             model,
@@ -100,8 +145,29 @@ def train(data: prepared.PreparedData, config: configs.Config, steps: int, folde
             interval=interval,
             slices_per_step=settings.batch_size * config.data.num_modalities,
             draw=lambda: _preview(model, fixed_batch, config.data.modalities),
+            after_step=best.update if len(images) else lambda step: None,
         )
-    return model
+    if not len(images):
+        return Trained(model, steps, 0)
+    best.install()
+    return Trained(model, best.step, len(images))
+
+
+def validation_error(model: PairedRegressor, images: np.ndarray) -> float:
+    """Mean |x_j - U_j(x_i)| inside the head over all pairs of modalities of registered slices [N, n, H, W, 1]."""
+    parts = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    found = [model.pair_errors(tf.constant(part, tf.float32)) for part in parts]
+    error, pixels = (float(sum(column)) for column in zip(*found, strict=True))
+    return error / max(pixels, 1.0)
+
+
+def _validation_images(data: prepared.PreparedData) -> np.ndarray:
+    """float16 [N, n, H, W, 1]; none where the data set has no validation patients."""
+    if not data.cases.get(splits.VALIDATION):
+        return np.empty(0)
+    whole = data.slices(splits.VALIDATION).filter(lambda x: tf.reduce_all(x["available"]))
+    images = [image for image in whole.map(lambda x: x["image"]).take(_VALIDATION_SLICES).as_numpy_iterator()]
+    return np.stack(images) if images else np.empty(0)
 
 
 class RegisteredSlices:

@@ -15,6 +15,7 @@ from mmsynth_tf.measures import metrics
 from mmsynth_tf.models import ensemble
 from mmsynth_tf.models.modality_gan import ModalityGAN
 from mmsynth_tf.models.segmenter import Segmenter
+from mmsynth_tf.reading import splits
 from mmsynth_tf.records import Record
 from mmsynth_tf.reports import figures, report
 
@@ -63,38 +64,55 @@ def run(request: Request) -> dict[str, report.Table]:
     gan, synthesis_config = training.load(constants.SYNTHESIS, request.workdir)
     segmenter, config = training.load(constants.SEGMENTATION, request.workdir)
     _require_usable(request, config)
-    steps = request.steps or synthesis_config.synthesis.steps
-    study, translate = Study("translation", request, _STAGES), gan_translator(gan, segmenter)
-
-    def paired(seed: int) -> Translator:
-        changed = config_tree.override(config, {"runtime.seed": seed})
-        folder = study.parts / f"{PAIRED}_{steps}_steps_seed{seed}"
-        regressor = paired_regressor.train(request.training, changed, steps, folder)
-        return lambda images, source, target: in_batches(functools.partial(regressor.translate, target=target), images)
-
-    def scored(name: str, make: Callable[[], Translator | None], part: str, **common) -> list[Record]:
-        common |= {"test_data": data_name(request.real), "translator": name}
-        return study.part(
-            part, lambda: list(score(make(), segmenter, volumes(request.real, request.split), config.data, **common))
-        )
-
     seed, settings = synthesis_config.runtime.seed, synthesis_config.synthesis
+    # As long as what it is compared with.
+    steps = request.steps or settings.steps
+    study, translate = Study("translation", request, _STAGES), gan_translator(gan, segmenter)
+    validate = not _patients_chose_weights(request)
+
+    def scored(part: str, name: str, make: Callable[[], tuple[Translator | None, Record]]) -> list[Record]:
+        def measure() -> Iterator[Record]:
+            translator, common = make()
+            common = {"test_data": data_name(request.real), "translator": name, **common}
+            return score(translator, segmenter, volumes(request.real, request.split), config.data, **common)
+
+        return study.part(part, measure)
+
+    def paired(seed: int) -> tuple[Translator, Record]:
+        changed = config_tree.override(config, {"runtime.seed": seed})
+        trained = paired_regressor.train(request.training, changed, steps, study.parts / paired_part(seed), validate)
+
+        def translate(images: np.ndarray, source: int, target: int) -> np.ndarray:
+            return in_batches(functools.partial(trained.regressor.translate, target=target), images)
+
+        chosen = {"kept_step": trained.kept_step, "validation_slices": trained.validation_slices}
+        return translate, {"seed": seed, "steps": steps, **chosen}
+
+    def paired_part(seed: int) -> str:
+        return f"{PAIRED}_{steps}_steps_validated_seed{seed}"
+
     gan_part = (
-        f"{GAN}_map_share_{settings.translation_map_share:g}_background_{settings.translation_background_weight:g}"
+        f"{GAN}_{settings.steps}_steps_map_share_{settings.translation_map_share:g}"
+        f"_background_{settings.translation_background_weight:g}"
         f"_emphasis_{settings.translation_lesion_emphasis:g}"
         f"_guide_{settings.translation_guide_share:g}_{settings.translation_guide_radius}"
     )
     rows = [
-        *scored(REAL, lambda: None, REAL, seed=seed),
-        *scored(COPY, lambda: _copy, COPY, seed=seed),
-        *scored(GAN, lambda: translate, gan_part, seed=seed),
+        *scored(REAL, REAL, lambda: (None, {"seed": seed})),
+        *scored(COPY, COPY, lambda: (_copy, {"seed": seed})),
+        *scored(gan_part, GAN, lambda: (translate, {"seed": seed, "steps": settings.steps})),
     ]
     for number in request.seeds:
-        part = f"{PAIRED}_{steps}_steps_seed{number}"
-        rows += scored(PAIRED, functools.partial(paired, number), part, seed=number, steps=steps)
-    shown = {"translated": translate, "from registered pairs": paired(request.seeds[0])}
+        rows += scored(paired_part(number), PAIRED, functools.partial(paired, number))
+    shown = {"translated": translate, "from registered pairs": paired(request.seeds[0])[0]}
     _draw_examples(study, request, shown)
     return study.finish(rows, tables(rows))
+
+
+def _patients_chose_weights(request: Request) -> bool:
+    """Whether validation patients of the training data are among those that are tested."""
+    validation = evaluation.patients_of(request.training.record, splits.VALIDATION)
+    return bool(validation & evaluation.patients_of(request.real.record, request.split))
 
 
 def _require_usable(request: Request, config: configs.Config) -> None:
@@ -208,17 +226,20 @@ def _pairs(count: int) -> list[tuple[int, int]]:
 def tables(rows: Sequence[Record]) -> dict[str, report.Table]:
     """Similarity of each pair, and Dice by modality and by pair."""
     modality = "modality"
-    lesions = [row for row in rows if row["region"] != _HEAD]
+    lesions = [{"steps": "–", **row} for row in rows if row["region"] != _HEAD]
     kept = sorted(lesions, key=lambda row: row[modality])
     by_pair = sorted(lesions, key=lambda row: (row[modality], row["source"]))
-    caption = "Dice of the real-trained segmenters on real and on translated slices of a modality, mean ± sd over "
+    caption = (
+        f"Dice of the real-trained segmenters on real and on translated slices of a modality. {_trainings(rows)} "
+        "Mean ± sd over "
+    )
     return {
         **{metric: _quality_table(rows, metric) for metric in _QUALITY},
         "lesion": evaluation.summary_table(
-            kept, (modality, "translator"), metrics.DICE, caption + "patients, sources and seeds"
+            kept, (modality, "translator", "steps"), metrics.DICE, caption + "patients, sources and seeds"
         ),
         "lesion_by_source": evaluation.summary_table(
-            by_pair, (modality, "source", "translator"), metrics.DICE, caption + "patients and seeds"
+            by_pair, (modality, "source", "translator", "steps"), metrics.DICE, caption + "patients and seeds"
         ),
     }
 
@@ -233,11 +254,36 @@ def _quality_table(rows: Sequence[Record], metric: str) -> report.Table:
     body.append(["all", "all", *_compare(rows, _DIGITS[metric])])
     unit = ", dB" if metric == PSNR else ""
     return report.Table(
-        ["source", "target", "synthesis stage", "registered pairs", "difference", "source itself"],
+        [
+            *("source", "target", f"synthesis stage{_steps(rows, GAN)}", f"registered pairs{_steps(rows, PAIRED)}"),
+            *("difference", "source itself"),
+        ],
         body,
-        f"{metric.upper()}{unit} inside the head, mean ± sd over patients; registered pairs: U-Nets that were trained "
-        "on them; difference: of the same patient, synthesis stage minus registered pairs.",
+        f"{metric.upper()}{unit} inside the head, mean ± sd over patients; difference: of the same patient, synthesis "
+        f"stage minus registered pairs. {_trainings(rows)}",
     )
+
+
+def _steps(rows: Iterable[Record], translator: str) -> str:
+    """Its training steps, for the head of its column."""
+    steps = dict.fromkeys(row["steps"] for row in rows if row["translator"] == translator and "steps" in row)
+    return "".join(f", {number} steps" for number in steps)
+
+
+def _trainings(rows: Iterable[Record]) -> str:
+    """How long the two that are compared were trained, and which weights of the reference were taken."""
+    named = {(row["translator"], row["seed"]): row for row in rows if "steps" in row}
+    texts = []
+    for (translator, seed), row in named.items():
+        steps = f"{row['steps']} training steps"
+        if translator == GAN:
+            texts.append(f"Synthesis stage (gan): {steps}.")
+            continue
+        weights = "the last weights, for lack of validation patients"
+        if row.get("validation_slices"):
+            weights = f"the weights of step {row['kept_step']}, best on {row['validation_slices']} validation slices"
+        texts.append(f"Registered pairs (paired), seed {seed}: U-Nets, {steps}, {weights}.")
+    return " ".join(texts)
 
 
 def _compare(rows: Sequence[Record], digits: int) -> list[str]:

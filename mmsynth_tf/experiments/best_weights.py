@@ -1,0 +1,50 @@
+"""The weights of a training run that have the smallest error on validation slices."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+class BestWeights:
+    """Copies a model's weights at the end of an interval if their validation error is the smallest so far.
+
+    Args:
+      variables: the weights.
+      error: computes the error that they have now.
+      interval: steps between validations.
+
+    Attributes:
+      state: for checkpoints, so that a run that was stopped goes on.
+    """
+
+    def __init__(self, variables: Sequence[tf.Variable], error: Callable[[], float], interval: int):
+        self._variables, self._error, self._interval = list(variables), error, interval
+        self._copies = [tf.Variable(tf.convert_to_tensor(v), trainable=False) for v in self._variables]
+        self._smallest = tf.Variable(np.inf, trainable=False, dtype=tf.float64)
+        self._step = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self.state = {"copies": self._copies, "smallest": self._smallest, "step": self._step}
+
+    @property
+    def step(self) -> int:
+        """Number of steps after which the copied weights were reached; 0 before the first validation."""
+        return int(self._step.numpy())
+
+    def update(self, step: int) -> None:
+        """To be called after each step with its number, counted from 0."""
+        if (step + 1) % self._interval:
+            return
+        error = self._error()
+        if error < self._smallest.numpy():
+            self._smallest.assign(error)
+            self._step.assign(step + 1)
+            self._assign(self._copies, self._variables)
+
+    def install(self) -> None:
+        """Gives the model the copied weights."""
+        self._assign(self._variables, self._copies)
+
+    @staticmethod
+    def _assign(targets: Sequence[tf.Variable], values: Sequence[tf.Variable]) -> None:
+        for target, value in zip(targets, values, strict=True):
+            target.assign(tf.convert_to_tensor(value))
