@@ -8,8 +8,9 @@ Check the cases first, without writing anything: one table of errors and warning
 
     python datasets/build.py --source=brats --input=BraTS2018/ --check
 
-The patient of a case follows from its name in the BraTS releases. For other names, or to correct it, put a file
-patients.csv with the columns case and patient in --input; all cases of a patient fall in one part of the split.
+The patient of a case follows from its name where it is that of a BraTS case or of a few other public sets. For other
+names, or to correct it, put a file patients.csv with the columns case and patient in --input; all cases of a patient
+fall in one part of the split.
 
 From made-up patients, without any download:
 
@@ -40,11 +41,12 @@ from absl import flags
 from mmsynth_tf import commands, constants, flags_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from mmsynth_tf.generation import synthesis
+    from mmsynth_tf.reading.releases import CaseFiles
 
 _BRATS, _PHANTOM, _SYNTHETIC = "brats", "phantom", "synthetic"
 
@@ -115,8 +117,12 @@ def _check() -> int:
     if problems:
         print(check.problem_table(problems))
     errors = [problem for problem in problems if not problem.is_warning]
-    print(f"{len(found.cases)} cases, {len(errors)} errors, {len(problems) - len(errors)} warnings.")
+    print(f"{_counted(found.cases)}, {len(errors)} errors, {len(problems) - len(errors)} warnings.")
     return 1 if errors else 0
+
+
+def _counted(cases: "Sequence[CaseFiles]") -> str:
+    return f"{len(cases)} cases of {len({case.patient_id for case in cases})} patients"
 
 
 def _build_brats(folder: Path) -> None:
@@ -126,7 +132,7 @@ def _build_brats(folder: Path) -> None:
     data = flags_config.config_from_flags().data
     cases = find_cases(_required(_INPUT), data.modalities, _RELEASE.value)
     releases = "+".join(sorted({case.release.name for case in cases}))
-    print(f"{len(cases)} cases, release {releases}")
+    print(f"{_counted(cases)}, release {releases}")
     unlabelled = sum(case.label is None for case in cases)
     if unlabelled:
         print(f"{unlabelled} cases have no label: their slices are kept, but all stages train on labelled slices only")

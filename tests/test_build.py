@@ -81,13 +81,13 @@ def test_check_prints_all_problems_and_writes_nothing(cases_dir, tmp_path):
         ["ERROR", "b", "b_flair.nii.gz"],
     ]
     assert [row.split()[:3] for row in rows if row.startswith("warning")] == [["warning", "c", "c_seg.nii.gz"]]
-    assert rows[-1] == "2 cases, 2 errors, 1 warnings."
+    assert rows[-1] == "2 cases of 2 patients, 2 errors, 1 warnings."
     assert [path.name for path in tmp_path.iterdir()] == ["cases"]
 
 
 def test_check_of_good_cases(cases_dir):
     result = run("--source=brats", f"--input={cases_dir}", "--check", *SIZE)
-    assert (result.returncode, result.stdout) == (0, "2 cases, 0 errors, 0 warnings.\n")
+    assert (result.returncode, result.stdout) == (0, "2 cases of 2 patients, 0 errors, 0 warnings.\n")
 
 
 def test_broken_case_is_one_clear_error(cases_dir, tmp_path):

@@ -1,10 +1,11 @@
 """Reads `patients.csv`: which patient each case is of, where the names of the cases do not say it."""
 
 import csv
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mmsynth_tf.commands import UserError
+from mmsynth_tf.reading.file_search import Listing
 
 PATIENT_LIST = "patients.csv"
 _COLUMNS = ("case", "patient")
@@ -31,6 +32,23 @@ def read_patient_list(folder: Path) -> dict[str, str] | None:
                 f"{path}, row {number}: case {case} is of patient {patients[case]} and of {patient}. Delete one row."
             )
     return patients
+
+
+def misplaced_lists(folder: Path, listing: Listing) -> Iterator[tuple[Path, str]]:
+    """Files that look like the folder's list of patients but are not read, each with the remedy.
+
+    Args:
+      folder: the folder that should hold the list.
+      listing: what lies below it.
+    """
+    below = [listing.parent / name for name in listing.files]
+    try:
+        above = sorted(path for path in folder.resolve().parent.iterdir() if path.is_file())
+    except OSError:  # Not ours to read.
+        above = []
+    for path in (*above, *below):
+        if path.name.casefold() == PATIENT_LIST:
+            yield path, f"Copy it to {folder / PATIENT_LIST}, or rename it if it is another list"
 
 
 def _rows(path: Path) -> list[tuple[str, str]]:

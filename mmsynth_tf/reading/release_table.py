@@ -1,8 +1,8 @@
 """The releases that can be read: where the files of a case lie, and what their label values mean.
 
 A release is a row of a table: where each modality and the label of a case lie,
-what the label values mean on the canonical scheme (method §0), and which part
-of a case's name is the patient. Other data (another organ, other modalities)
+and what the label values mean on the canonical scheme (method §0). The patient
+of a case does not depend on it: see `patient_names`. Other data (another organ, other modalities)
 is read by the `custom` release: `<case>_<modality>.nii[.gz]` and
 `<case>_seg.nii[.gz]`, whose label values are the classes themselves. Capitals
 in file names do not matter.
@@ -27,21 +27,16 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """File names, label values and patient names of one release."""
+    """File names and label values of one release."""
 
     name: str
     sources: Mapping[str, Source]  # By modality; others are looked for as <case>_<modality>.nii.gz.
     label: Source
     label_values: Mapping[int, int] | None  # Value in the file to canonical class; None: the classes themselves.
-    patient: str = r"(?P<patient>.+)"  # Regular expression for the patient in the case's name, without time point.
     layout: str = "suffix"  # Releases of one layout may be forced on each other's file names.
 
     def source(self, modality: str) -> Source:
         return self.sources.get(modality) or _nifti(f"_{modality}")
-
-    def patient_id(self, case_id: str) -> str:
-        match = re.fullmatch(self.patient, case_id, re.IGNORECASE)
-        return match["patient"] if match else case_id
 
 
 def _nifti(suffix: str) -> Source:
@@ -70,22 +65,18 @@ RELEASES = {
             sources={"t1": _nifti("_t1"), "t2": _nifti("_t2"), "t1c": _nifti("_t1ce"), "flair": _nifti("_flair")},
             label=_nifti("_seg"),
             label_values={0: 0, 1: 1, 2: 2, 4: 4},
-            # Names of 2017 to 2019 end in the time point; those of 2020 and 2021 end in the patient's number.
-            patient=r"(?P<patient>brats1[789]_.+)_\d+",
         ),
         Release(
             name="brats2023",
             sources={"t1": _nifti("-t1n"), "t2": _nifti("-t2w"), "t1c": _nifti("-t1c"), "flair": _nifti("-t2f")},
             label=_nifti("-seg"),
             label_values={0: 0, 1: 1, 2: 2, 3: 4},
-            patient=r"(?P<patient>.+-\d+)-\d+",
         ),
         Release(
             name="brats2015",
             sources={"t1": _vsd("MR_T1"), "t2": _vsd("MR_T2"), "t1c": _vsd("MR_T1c"), "flair": _vsd("MR_Flair")},
             label=_vsd("OT"),
             label_values={0: 0, 1: 1, 2: 2, 3: 3, 4: 4},
-            patient=r"(?P<patient>.+_pat\d+)_\d+",
             layout="vsd",
         ),
         Release(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.reading import file_search, patient_list
+from mmsynth_tf.reading import file_search, patient_list, patient_names
 from mmsynth_tf.reading.problems import Problem
 from mmsynth_tf.reading.release_table import RELEASES, Release
 
@@ -63,12 +63,13 @@ def search_cases(folder: str | os.PathLike, modalities: Sequence[str], release: 
 
     A case belongs to the release whose file names account for most of its
     modalities, at least one of them in its table; earlier rows win ties. Its
-    patient follows from its name, or from `patients.csv` in the folder.
+    patient follows from its name (`patient_names`), or from `patients.csv` in
+    the folder, whatever its release.
 
     Args:
       folder: folder to search; hidden files are ignored.
       modalities: names of the modalities to look for.
-      release: name of the release to force; its label values and patient names are then used, with the file
+      release: name of the release to force; its label values are then used, with the file
         names of any release of the same layout. (Copies of BraTS 2021 with the label values of 2023 are common.)
 
     Raises:
@@ -93,8 +94,12 @@ def search_cases(folder: str | os.PathLike, modalities: Sequence[str], release: 
         raise UserError(f"No case found in {folder}. Expected files such as {layouts}.")
     cases = [best[case_id] for case_id in sorted(best)]
     unused = _unused_files(listing, cases, candidates)
-    cases = _with_patients(folder, cases, forced)
-    return Found(cases, [*unused, *_copies(cases)])
+    if forced:
+        cases = [dataclasses.replace(case, release=forced) for case in cases]
+    patients, doubts = _patients(folder, listing, [case.case_id for case in cases])
+    cases = [dataclasses.replace(case, patient_id=patients[case.case_id]) for case in cases]
+    # Only the first are logged, and patients in both training and test do the most harm.
+    return Found(cases, [*doubts, *_copies(cases), *unused])
 
 
 def _match(listing: file_search.Listing, modalities: Sequence[str], release: Release) -> Iterator[CaseFiles]:
@@ -113,19 +118,27 @@ def _match(listing: file_search.Listing, modalities: Sequence[str], release: Rel
     for case_id, found in volumes.items():
         images = {modality: found[modality] for modality in modalities if modality in found}
         if any(modality in release.sources for modality in images) or (images and not release.sources):
-            patient_id = release.patient_id(case_id)
-            yield CaseFiles(case_id, patient_id, release, images, found.get(LABEL), tuple(extra[case_id]))
+            yield CaseFiles(case_id, case_id, release, images, found.get(LABEL), tuple(extra[case_id]))
 
 
-def _with_patients(folder: Path, cases: Sequence[CaseFiles], forced: Release | None) -> list[CaseFiles]:
-    """The cases with the release that is forced, and with the patients that the folder's list gives them."""
-    if forced:
-        cases = [dataclasses.replace(c, release=forced, patient_id=forced.patient_id(c.case_id)) for c in cases]
-    patients = patient_list.read_patient_list(folder)
-    if patients is None:
-        return list(cases)
-    patient_list.require_listed(folder, patients, [case.case_id for case in cases])
-    return [dataclasses.replace(case, patient_id=patients[case.case_id]) for case in cases]
+def _patients(
+    folder: Path, listing: file_search.Listing, case_ids: Sequence[str]
+) -> tuple[Mapping[str, str], list[Problem]]:
+    """Case id to patient id, from the folder's list or from the names; and what is doubtful about it."""
+    listed = patient_list.read_patient_list(folder)
+    if listed is not None:
+        patient_list.require_listed(folder, listed, case_ids)
+        return listed, []
+    problems = [
+        Problem(folder.name, str(path), "this list of patients is not used", remedy, is_warning=True)
+        for path, remedy in patient_list.misplaced_lists(folder, listing)
+    ]
+    if groups := patient_names.look_alikes(case_ids):
+        text = "their names differ only by a last number or mark, and each counts as a patient"
+        remedy = f"Give scans of one patient the same patient in {folder / patient_list.PATIENT_LIST}"
+        names = _some([" and ".join(names[:2]) for names in groups])
+        problems.append(Problem(folder.name, names, text, remedy, is_warning=True))
+    return patient_names.patient_ids(case_ids), problems
 
 
 def _unused_files(
