@@ -38,7 +38,8 @@ def features(values, patients=None):
 
 @pytest.fixture
 def request_on_fakes(tmp_path, monkeypatch):
-    """A request on fake data sets, with an untrained segmenter for features."""
+    """A request on fake data sets, with an untrained judge for features."""
+    monkeypatch.setattr(training, "train", lambda *args: None)
     monkeypatch.setattr(
         training, "load", lambda stage, workdir: (fakes.segmenter(fakes_sets.CONFIG), fakes_sets.CONFIG)
     )
@@ -133,6 +134,11 @@ def test_all_measures_leave_records_and_tables_and_say_what_is_missing(request_o
     assert "Left out: inception, for it is not there. Left out: frd" in tables["table"].caption
     rows = records.read_json(tmp_path / "evaluation" / "fidelity" / "records.json")
     assert {row["seed"] for row in rows if row["metric"] == "classifier accuracy"} == {3}
+    distances = {row["features"] for row in rows if row["metric"] == set_distances.FRECHET_DISTANCE}
+    assert distances == {"judge (1ecl_4dcl, seed 1000, 40000 steps)"}
+    assert {row[0] for row in tables["registration"].rows} == {
+        *("normalised mutual information", "gradient correlation", "registration dice")
+    }
     assert {row["test_data"] for row in rows} == {"real", "synthetic"}
     assert ["synthetic (train)", 20, 0.5, 0.75, 10, 0.6, 6] in tables["acceptance"].rows
 

@@ -22,3 +22,12 @@ def test_a_table_is_made_anew_and_the_rest_is_left():
 def test_an_unknown_table_is_an_error():
     with pytest.raises(KeyError, match="nonsense"):
         result_tables.render("<!-- results: nonsense -->\n<!-- end -->")
+
+
+def test_the_rows_of_judges_are_taken_where_there_are_any_and_the_table_says_whose_they_are():
+    judge, stage = {"judge": "judge (4seg)", "value": "1"}, {"judge": "segmentation stage (1seg)", "value": "2"}
+    assert result_tables._judged([stage, judge]) == [judge]
+    assert result_tables._judge_of([judge]) == "judge (4seg)"
+    older = [{"value": "3"}]
+    assert result_tables._judged(older) == older
+    assert result_tables._judge_of(older) == "the segmenters that the generator was trained with"

@@ -272,8 +272,19 @@ def test_a_synthetic_data_set_trains_segmenters_that_are_scored_on_real_cases(ma
     modalities = {*prepared_data.config.modalities, constants.ALL_MODALITIES}
     assert {row["modality"] for row in rows} == modalities
     assert table.header == ["test_data", "modality", "all"]
-    check = segmentation.run_lesion_check(study.Request(workdir, prepared_data, (made,)))["table"]
-    assert len(check.rows) == 2 * len(modalities)
+
+
+def test_the_lesion_check_judges_with_segmenters_of_its_own_and_with_those_of_the_stage(made, workdir, prepared_data):
+    request = study.Request(workdir, prepared_data, (made,))
+    check = segmentation.run_lesion_check(request)["table"]
+    modalities = (*prepared_data.config.modalities, constants.ALL_MODALITIES)
+    judge, stage = (f"{name}, 2 steps)" for name in ("judge (1ecl_4dcl, seed 1000", "segmentation stage (1seg, seed 0"))
+    keys = itertools.product((judge, stage), (prepared_data.path.name, made.path.name), modalities)
+    assert [tuple(row[:3]) for row in check.rows] == list(keys)
+    assert list((workdir / "evaluation" / "judges" / "parts").glob("*/segmentation/checkpoints/ckpt-2.index"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", pytest.fail)
+        assert segmentation.run_lesion_check(request)["table"] == check
 
 
 def test_test_patients_that_were_trained_on_are_refused(workdir, prepared_data):

@@ -67,7 +67,7 @@ def test_cases_without_a_label_have_no_dice(volume):
 
 def test_the_difference_is_that_of_the_same_patient_after_averaging_seeds():
     def record(translator, case, value, metric=translation.PSNR, region="head"):
-        key = {"translator": translator, "case": case, "source": "t1", "modality": "t2"}
+        key = {"translator": translator, "judge": "judge x", "case": case, "source": "t1", "modality": "t2"}
         return {**key, "region": region, "metric": metric, "value": value}
 
     rows = [
@@ -81,7 +81,7 @@ def test_the_difference_is_that_of_the_same_patient_after_averaging_seeds():
     assert tables[translation.PSNR].rows[0] == [
         *("t1", "t2", "25.00 ± 7.07 (n=2)", "30.00 ± 7.07 (n=2)", "-5.00 ± 0.00 (n=2)", "10.00 ± 0.00 (n=2)")
     ]
-    assert tables["lesion"].rows == [["t2", "real", "–", "0.500 (n=1)"]]
+    assert tables["lesion"].rows == [["judge x", "t2", "real", "–", "0.500 (n=1)"]]
 
 
 def test_the_synthesis_stage_is_told_the_lesions_that_are_found_in_the_source(volume):
@@ -198,7 +198,12 @@ def request_(tmp_path, monkeypatch):
     config = config_tree.override(TWO, {"synthesis.steps": STEPS})
     made = {constants.SYNTHESIS: fakes.modality_gan, constants.SEGMENTATION: fakes.segmenter}
     monkeypatch.setattr(training, "load", lambda stage, workdir: (made[stage](config), config))
+    # The judge, too.
+    monkeypatch.setattr(training, "train", lambda *args: None)
     monkeypatch.setattr(run_records, "trained_on", lambda stage, workdir: [])
+    for stage in made:
+        text = config_tree.to_json(config)
+        records.write_text(tmp_path / "models" / stage / run_records.CONFIG_FILE, text)
     cases = {"train": ["r_0", "r_1"], "validation": ["r_4", "r_5"], "test": ["r_2", "r_3"]}
     return study.Request(tmp_path / "models", fakes_data.data_set(tmp_path, "patients", cases))
 
@@ -217,7 +222,8 @@ def test_every_pair_is_scored_and_what_is_measured_is_kept(request_, monkeypatch
     assert {row["validation_slices"] for row in rows if row["translator"] == "paired"} == {2}
     assert tables[translation.PSNR].header[2:4] == ["synthesis stage, 2 steps", "registered pairs, 2 steps"]
     assert "best on 2 validation slices" in tables[translation.PSNR].caption
-    assert ["modality_0", "paired", "2"] in [row[:3] for row in tables["lesion"].rows]
+    assert ["modality_0", "paired", "2"] in [row[1:4] for row in tables["lesion"].rows]
+    assert {row[0] for row in tables["lesion"].rows} == {"judge (1ecl_4dcl, seed 1000, 40000 steps)"}
     assert (folder / translation.EXAMPLES_FILE).is_file()
 
     monkeypatch.setattr(translation, "score", pytest.fail)

@@ -32,6 +32,10 @@ _COMPARED = (
     ("real_1_synthetic_3", "real_1_augmented_3"),
     ("real_1_augmented_3", "real_1"),
 )
+# Measures of registration with more to say than their name.
+_REGISTRATION = {
+    "registration dice": "Dice of the structure maps of two modalities, which the generator's losses raise"
+}
 _WORDS = {
     "real": "real",
     "synthetic": "synthetic",
@@ -56,7 +60,7 @@ def quality() -> str:
     """Maps and slices beside real ones; T1 / T2 / T1c / FLAIR and their mean where it says no less."""
     fidelity, registration = _markdown("fidelity_table.md"), _markdown("fidelity_registration.md")
     acceptance = json.loads((_STUDY / "synthetic_data_set.json").read_text(encoding="utf-8"))["generation"]
-    lesions = _records("lesion_check.csv", region="WT", metric="dice")
+    lesions = _judged(_records("lesion_check.csv", region="WT", metric="dice"))
     copies = _markdown("memorisation_table.md")
 
     def measured(measure: str, named: str) -> list[float]:
@@ -66,8 +70,8 @@ def quality() -> str:
     def distance(named: str) -> str:
         return f"{np.mean(measured('frechet', named)):.3f}"
 
-    def pairs(named: str) -> str:
-        [row] = (r for r in registration if r["set"].startswith(named))
+    def pairs(measure: str, named: str) -> str:
+        [row] = (r for r in registration if r["measure"] == measure and r["set"].startswith(named))
         values = [_number(value) for name, value in row.items() if "–" in name]
         return f"{min(values):.3f} / {np.mean(values):.3f}"
 
@@ -85,19 +89,21 @@ def quality() -> str:
         ("question", "made", "real"),
         [
             ("structure maps that pass Algorithm 3", f"{acceptance['structure_acceptance']:.0%}", "–"),
-            (
-                "registration: Dice of the structure maps of two modalities, lowest pair / mean of all",
-                pairs(made),
-                f"{pairs(train)} (training patients)",
+            *(
+                (
+                    f"registration: {_REGISTRATION.get(measure, measure)}, lowest pair / mean of all",
+                    pairs(measure, made),
+                    f"{pairs(measure, train)} (training patients)",
+                )
+                for measure in dict.fromkeys(row["measure"] for row in registration)
             ),
             (
-                "Fréchet distance to training slices (segmenter features)",
+                f"Fréchet distance to training slices ({_frechet_features(fidelity)})",
                 distance(made),
                 f"{distance(train)} (half of the training patients to the others)",
             ),
             (
-                "lesion where the label says: whole-tumour Dice per slice of the segmenters that the generator was "
-                "trained with (no filter)",
+                f"lesion where the label says: whole-tumour Dice per slice (no filter; by {_judge_of(lesions)})",
                 _each(lesion(made)),
                 f"{_each(lesion('real'))} (test patients)",
             ),
@@ -203,7 +209,7 @@ def translation() -> str:
         (
             "slices of the wanted modality",
             "PSNR inside the head, dB",
-            "whole-tumour Dice of its segmenter",
+            f"whole-tumour Dice by {_judge_of(rows)}",
             "pairs furthest below the U-Nets, dB",
         ),
         [
@@ -332,6 +338,24 @@ def _markdown(file: str) -> list[Row]:
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     header, _, *body = cells
     return [dict(zip(header, row, strict=True)) for row in body]
+
+
+def _judged(rows: Sequence[Row]) -> list[Row]:
+    """The rows of judges; all rows of records that are older than judges."""
+    return [row for row in rows if row.get("judge", "").startswith("judge")] or list(rows)
+
+
+def _judge_of(rows: Sequence[Row]) -> str:
+    """Which segmenters found the lesions; in records that are older than judges the segmentation stage's."""
+    judges = dict.fromkeys(row.get("judge") or "the segmenters that the generator was trained with" for row in rows)
+    return ", ".join(judges)
+
+
+def _frechet_features(fidelity: Sequence[Row]) -> str:
+    """What the features are of, from "frechet distance (segmenter)"."""
+    measures = dict.fromkeys(row["measure"] for row in fidelity if row["measure"].startswith("frechet"))
+    features = ", ".join(re.findall(r"distance \((.*)\)", " ".join(measures)))
+    return "features of the segmenters that the generator was trained with" if features == "segmenter" else features
 
 
 def _each(values: Sequence[float]) -> str:

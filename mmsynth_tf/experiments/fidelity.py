@@ -1,7 +1,8 @@
 """How close synthetic slices are to real ones, each measure beside its real-versus-real value (method §8).
 
 Fréchet distances, diversity, a classifier of modalities, agreement of modalities (registration), structure maps,
-intensities. Sets are real training slices, real unseen slices, and synthetic ones; at most 5,000 slices of each.
+intensities. Networks that measure were trained for that alone: generators have not seen them. Sets are real training
+slices, real unseen slices, and synthetic ones; at most 5,000 slices of each.
 """
 
 import logging
@@ -9,8 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from mmsynth_tf import commands, constants, prepared, run_records, training
-from mmsynth_tf.experiments import diversity, fidelity_tables, set_distances, slice_statistics
+from mmsynth_tf import commands, constants, prepared, run_records
+from mmsynth_tf.experiments import (
+    diversity,
+    fidelity_tables,
+    judges,
+    registration,
+    set_distances,
+    slice_statistics,
+)
 from mmsynth_tf.experiments.sources import Source, sources
 from mmsynth_tf.experiments.study import Request, Study, data_name
 from mmsynth_tf.measures import feature_extractors, metrics, modality_classifier, radiomics_distance
@@ -22,8 +30,8 @@ _SLICES_RADIOMICS = 100  # Half a second each, in each comparison.
 _CLASSIFIER_STEPS = 2_000
 
 SEGMENTER, INCEPTION, RADIOMICS = "segmenter", "inception", "frd"
-DIVERSITY, CLASSIFIER, STATISTICS = "diversity", "classifier", "statistics"
-MEASURES = (SEGMENTER, INCEPTION, RADIOMICS, DIVERSITY, CLASSIFIER, STATISTICS)
+DIVERSITY, CLASSIFIER, STATISTICS, REGISTRATION = "diversity", "classifier", "statistics", "registration"
+MEASURES = (SEGMENTER, INCEPTION, RADIOMICS, DIVERSITY, CLASSIFIER, STATISTICS, REGISTRATION)
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,6 +79,7 @@ class _Fidelity:
             DIVERSITY: self._diversity,
             CLASSIFIER: self._classifier,
             STATISTICS: self._statistics,
+            REGISTRATION: self._registration,
         }
 
     @property
@@ -88,21 +97,20 @@ class _Fidelity:
                 yield {"test_data": data_name(data), "split": "train", "metric": name, "value": generation[name]}
 
     def _segmenter_distance(self) -> list[Record]:
-        def extractor() -> feature_extractors.Extractor:
-            segmenter, _ = training.load(constants.SEGMENTATION, self.request.workdir)
-            return feature_extractors.SegmenterFeatures(segmenter)
-
-        return self._frechet(SEGMENTER, extractor)
+        judge = judges.Judge(self.request)
+        return self._frechet(
+            f"{SEGMENTER}_{judge.key}", judge.name, lambda: feature_extractors.SegmenterFeatures(judge.segmenter)
+        )
 
     def _inception_distance(self) -> list[Record]:
-        return self._frechet(INCEPTION, feature_extractors.InceptionFeatures)
+        return self._frechet(INCEPTION, INCEPTION, feature_extractors.InceptionFeatures)
 
-    def _frechet(self, name: str, extractor: Callable[[], feature_extractors.Extractor]) -> list[Record]:
+    def _frechet(self, part: str, name: str, extractor: Callable[[], feature_extractors.Extractor]) -> list[Record]:
         def measure() -> Iterator[Record]:
             compared = self._compared(extractor(), _SLICES)
             return self._distances(name, compared, set_distances.frechet_distances)
 
-        return self.study.part(name, measure)
+        return self.study.part(part, measure)
 
     def _radiomics_distance(self) -> list[Record]:
         def measure() -> Iterator[Record]:
@@ -132,6 +140,9 @@ class _Fidelity:
 
     def _statistics(self) -> list[Record]:
         return self._of_each_set(STATISTICS, lambda source: slice_statistics.statistics_records(source, self.settings))
+
+    def _registration(self) -> list[Record]:
+        return self._of_each_set(REGISTRATION, lambda source: registration.registration_records(source, self.settings))
 
     def _of_each_set(self, name: str, measure: Callable[[Source], Sequence[Record]]) -> list[Record]:
         rows = []

@@ -22,8 +22,8 @@ EXPERIMENTS = {
     ),
     "lesion_check": (
         "Lesion check (the paper's Table 1)",
-        "The same segmenters on real test slices and on synthetic slices that passed no lesion filter: is the lesion "
-        "where the label says?",
+        "Is the lesion of synthetic slices, which passed no lesion filter, where the label says? Judges were trained "
+        "for this alone; the segmentation stage, which the generator was trained with, and real slices stand beside.",
     ),
     "usability": (
         "Usability (the paper's Table 2)",

@@ -1,8 +1,12 @@
-"""Trained segmenters on real patients, and on unfiltered synthetic slices (the paper's Table 1)."""
+"""Segmenters on real patients, and lesions of unfiltered synthetic slices as judges find them (the paper's Table 1)."""
+
+import functools
 
 from mmsynth_tf import constants, prepared, run_records, training
-from mmsynth_tf.experiments import evaluation
+from mmsynth_tf.experiments import evaluation, judges
 from mmsynth_tf.experiments.study import Request, Study, data_name
+from mmsynth_tf.models.segmenter import Segmenter
+from mmsynth_tf.records import Record
 from mmsynth_tf.reports import report
 
 
@@ -13,33 +17,60 @@ def run(request: Request) -> dict[str, report.Table]:
       PreparedDataError: the data set does not fit the segmenters.
       LeakError: a test patient was used in training.
     """
-    return _score("segmentation", request, evaluation.VOLUME)
+    study = Study("segmentation", request, (constants.SEGMENTATION,))
+    segmenter, config = training.load(constants.SEGMENTATION, request.workdir)
+    _require_usable(request)
+    common = {"seed": config.runtime.seed}
+    rows = study.part(
+        data_name(request.real),
+        lambda: _scores(segmenter, request.real, request.split, evaluation.VOLUME, **common),
+    )
+    table = evaluation.summary_table(rows, ("test_data", "modality"), "dice", "Dice per volume, mean ± sd")
+    return study.finish(rows, {"table": table})
 
 
 def run_lesion_check(request: Request) -> dict[str, report.Table]:
     """Dice on real test slices beside that on synthetic ones: is the lesion where the label says?
 
+    One judge for each of `request.seeds`; and the segmentation stage, for comparison.
+
     Raises:
       PreparedDataError: a data set does not fit the segmenters.
       LeakError: a test patient was used in training.
+      UserError: there are no patients to train judges on.
     """
-    return _score("lesion_check", request, evaluation.SLICE)
-
-
-def _score(name: str, request: Request, unit: str) -> dict[str, report.Table]:
-    study = Study(name, request, (constants.SEGMENTATION,))
-    segmenter, config = training.load(constants.SEGMENTATION, request.workdir)
-    trained_on = run_records.trained_on(constants.SEGMENTATION, request.workdir)
+    study = Study("lesion_check", request, (constants.SEGMENTATION,))
+    stage, config = training.load(constants.SEGMENTATION, request.workdir)
+    _require_usable(request)
+    evaluation.refuse_leak([request.training.record], request.real, request.split)
+    known = judges.described(judges.STAGE, config)
     rows = []
     for data, split in [(request.real, request.split), *((data, "train") for data in request.synthetic)]:
-        prepared.require_same_geometry(data, config.data, f"the segmenters in {request.workdir}")
-        evaluation.refuse_leak(trained_on, data, split)
-
-        def measure(data=data, split=split):
-            cases = evaluation.segmented_cases(segmenter, data, split)
-            common = {"test_data": data_name(data), "seed": config.runtime.seed}
-            return evaluation.segmentation_records(cases, data, unit, **common)
-
-        rows += study.part(data_name(data), measure)
-    table = evaluation.summary_table(rows, ("test_data", "modality"), "dice", f"Dice per {unit}, mean ± sd")
+        score = functools.partial(_scores, data=data, split=split, unit=evaluation.SLICE)
+        for number in request.seeds:
+            judge = judges.Judge(request, number)
+            rows += study.part(
+                f"{data_name(data)}_judge_{judge.key}",
+                lambda score=score, judge=judge: score(judge.segmenter, judge=judge.name),
+            )
+        rows += study.part(f"{data_name(data)}_stage", lambda score=score: score(stage, judge=known))
+    rows.sort(key=lambda row: row["judge"].startswith(judges.STAGE))
+    table = evaluation.summary_table(
+        rows, ("judge", "test_data", "modality"), "dice", f"Dice per slice, mean ± sd. {judges.CAPTION}"
+    )
     return study.finish(rows, {"table": table})
+
+
+def _require_usable(request: Request) -> None:
+    config = run_records.read_config(request.workdir / constants.SEGMENTATION)
+    for data in (request.real, *request.synthetic):
+        prepared.require_same_geometry(data, config.data, f"the segmenters in {request.workdir}")
+    trained_on = run_records.trained_on(constants.SEGMENTATION, request.workdir)
+    evaluation.refuse_leak(trained_on, request.real, request.split)
+
+
+def _scores(
+    segmenter: Segmenter, data: prepared.PreparedData, split: str, unit: str, **common: str | int
+) -> list[Record]:
+    cases = evaluation.segmented_cases(segmenter, data, split)
+    return evaluation.segmentation_records(cases, data, unit, test_data=data_name(data), **common)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import commands, config_tree, configs, constants, prepared, records, run_records, training
-from mmsynth_tf.experiments import evaluation, paired_regressor
+from mmsynth_tf.experiments import evaluation, judges, paired_regressor
 from mmsynth_tf.experiments.study import Request, Study, data_name
 from mmsynth_tf.measures import metrics
 from mmsynth_tf.models import ensemble
@@ -68,15 +68,15 @@ def run(request: Request) -> dict[str, report.Table]:
     # As long as what it is compared with.
     steps = request.steps or settings.steps
     study, translate = Study("translation", request, _STAGES), gan_translator(gan, segmenter)
-    validate = not _patients_chose_weights(request)
+    validate, judge = not _patients_chose_weights(request), judges.Judge(request)
 
     def scored(part: str, name: str, make: Callable[[], tuple[Translator | None, Record]]) -> list[Record]:
         def measure() -> Iterator[Record]:
             translator, common = make()
-            common = {"test_data": data_name(request.real), "translator": name, **common}
-            return score(translator, segmenter, volumes(request.real, request.split), config.data, **common)
+            common = {"test_data": data_name(request.real), "judge": judge.name, "translator": name, **common}
+            return score(translator, judge.segmenter, volumes(request.real, request.split), config.data, **common)
 
-        return study.part(part, measure)
+        return study.part(f"{part}_judge_{judge.key}", measure)
 
     def paired(seed: int) -> tuple[Translator, Record]:
         changed = config_tree.override(config, {"runtime.seed": seed})
@@ -176,7 +176,7 @@ def score(
 
     Args:
       translate: a translator; None scores the segmenter of each modality on its real slices.
-      segmenter: trained on real slices.
+      segmenter: finds lesions in the translations; trained on real slices, and not known to the translator.
       cases: registered volumes.
       data: gives modalities and regions.
       **common: fields that every record gets.
@@ -230,16 +230,15 @@ def tables(rows: Sequence[Record]) -> dict[str, report.Table]:
     kept = sorted(lesions, key=lambda row: row[modality])
     by_pair = sorted(lesions, key=lambda row: (row[modality], row["source"]))
     caption = (
-        f"Dice of the real-trained segmenters on real and on translated slices of a modality. {_trainings(rows)} "
-        "Mean ± sd over "
+        f"Dice on real and on translated slices of a modality. {judges.CAPTION} {_trainings(rows)} Mean ± sd over "
     )
     return {
         **{metric: _quality_table(rows, metric) for metric in _QUALITY},
         "lesion": evaluation.summary_table(
-            kept, (modality, "translator", "steps"), metrics.DICE, caption + "patients, sources and seeds"
+            kept, ("judge", modality, "translator", "steps"), metrics.DICE, caption + "patients, sources and seeds"
         ),
         "lesion_by_source": evaluation.summary_table(
-            by_pair, (modality, "source", "translator", "steps"), metrics.DICE, caption + "patients and seeds"
+            by_pair, ("judge", modality, "source", "translator", "steps"), metrics.DICE, caption + "patients and seeds"
         ),
     }
 

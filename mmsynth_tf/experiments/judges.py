@@ -1,0 +1,77 @@
+"""Segmenters that are trained for judging alone.
+
+The segmentation stage is no judge of lesions: generators are trained with its segmenters, and the lesion filter keeps
+what these find. A judge learns from the same training slices with another seed and another design.
+"""
+
+import functools
+import pathlib
+
+from mmsynth_tf import config_tree, configs, constants, run_records, stages, training
+from mmsynth_tf.experiments.study import Request, Study
+from mmsynth_tf.models.segmenter import Segmenter
+from mmsynth_tf.reading import splits
+
+JUDGE, STAGE = "judge", "segmentation stage"  # How names of segmenters begin.
+CAPTION = (
+    "Judge: trained on the same real slices for judging alone, with another seed and design; no generator and no "
+    "filter knows it. Segmentation stage: generators are trained with its segmenters, and the lesion filter uses them."
+)
+
+# Added to the seed of the segmentation stage.
+_SEED = 1_000
+_DESIGNS = (constants.SHARED_ENCODER, constants.SEGMENTER_PER_MODALITY, constants.ONE_SEGMENTER)
+
+
+class Judge:
+    """A judge of a work directory; trained when its segmenter is first asked for, and kept.
+
+    Args:
+      request: names the work directory and the training slices.
+      number: judges with different numbers have different seeds.
+
+    Attributes:
+      name: for records and tables.
+      key: differs where settings or training slices do.
+
+    Raises:
+      UserError: there are no training patients.
+      WorkDirError: the work directory has no segmenters, whose size and training steps the judge has.
+    """
+
+    def __init__(self, request: Request, number: int = 0):
+        self._data = request.training
+        self._config = _config(request.workdir, number)
+        self.name = described(JUDGE, self._config)
+        learned_by = stages.STAGES[constants.SEGMENTATION].depends_on
+        fields = config_tree.fields(self._config).items()
+        leaves = {path: value for path, (value, _) in fields if path.startswith(learned_by)}
+        trained_on = Request(request.workdir, self._data, split=splits.TRAIN)
+        self._folder = Study("judges", trained_on, (), config=leaves).parts
+        self.key = self._folder.name
+
+    @functools.cached_property
+    def segmenter(self) -> Segmenter:
+        """Trained, from its newest checkpoint if there is one."""
+        training.train(constants.SEGMENTATION, self._config, [self._data], self._folder)
+        return training.load(constants.SEGMENTATION, self._folder)[0]
+
+
+def described(name: str, config: configs.Config) -> str:
+    """Names segmenters in tables."""
+    settings = config.segmentation
+    return f"{name} ({settings.design}, seed {config.runtime.seed}, {settings.steps} steps)"
+
+
+def _config(workdir: pathlib.Path, number: int) -> configs.Config:
+    """The settings of the segmentation stage with another seed, and a design that no stage has."""
+    config = run_records.read_config(workdir / constants.SEGMENTATION)
+    synthesis = config
+    if (workdir / constants.SYNTHESIS / run_records.CONFIG_FILE).is_file():
+        synthesis = run_records.read_config(workdir / constants.SYNTHESIS)
+    known = {config.segmentation.design, synthesis.synthesis.lesion_design}
+    changes = {
+        "runtime.seed": config.runtime.seed + _SEED + number,
+        "segmentation.design": next(design for design in _DESIGNS if design not in known),
+    }
+    return config_tree.override(config, changes)
