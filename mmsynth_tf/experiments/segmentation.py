@@ -43,12 +43,12 @@ def run_lesion_check(request: Request) -> dict[str, report.Table]:
     stage, config = training.load(constants.SEGMENTATION, request.workdir)
     _require_usable(request)
     evaluation.refuse_leak([request.training.record], request.real, request.split)
+    panel = [judges.Judge(request, number) for number in request.seeds]
     known = judges.described(judges.STAGE, config)
     rows = []
     for data, split in [(request.real, request.split), *((data, "train") for data in request.synthetic)]:
         score = functools.partial(_scores, data=data, split=split, unit=evaluation.SLICE)
-        for number in request.seeds:
-            judge = judges.Judge(request, number)
+        for judge in panel:
             rows += study.part(
                 f"{data_name(data)}_judge_{judge.key}",
                 lambda score=score, judge=judge: score(judge.segmenter, judge=judge.name),
