@@ -39,7 +39,7 @@ import pathlib
 
 from absl import app, flags
 
-from mmsynth_tf import commands, prepared
+from mmsynth_tf import commands, path_flags, prepared
 
 # What runs each experiment, and whether it takes --synthetic_data (None: it may be given).
 _EXPERIMENTS = {
@@ -53,16 +53,16 @@ _EXPERIMENTS = {
 }
 
 _EXPERIMENT = flags.DEFINE_enum("experiment", None, sorted(_EXPERIMENTS), "What to measure.", required=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Work directory with the trained stages.", required=True)
-_TEST_DATA = flags.DEFINE_string("test_data", None, "Prepared data set of real patients.", required=True)
-_TRAIN_DATA = flags.DEFINE_string(
+_WORKDIR = path_flags.define_path("workdir", None, "Work directory with the trained stages.", required=True)
+_TEST_DATA = path_flags.define_path("test_data", None, "Prepared data set of real patients.", required=True)
+_TRAIN_DATA = path_flags.define_path(
     "train_data",
     None,
     "Prepared data set whose train split the stages were trained on, and experiments train on and compare with; "
     "--test_data if not given.",
 )
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split of --test_data to score.")
-_SYNTHETIC_DATA = flags.DEFINE_list(
+_SYNTHETIC_DATA = path_flags.define_paths(
     "synthetic_data",
     [],
     "Prepared synthetic data sets; lesion_check: unfiltered ones (--config.generation.dice_threshold=0).",

@@ -14,13 +14,13 @@ import contextlib
 
 from absl import flags
 
-from mmsynth_tf import commands, constants, flags_config, prepared
+from mmsynth_tf import commands, constants, flags_config, path_flags, prepared
 
 _STAGE = flags.DEFINE_enum("stage", None, constants.STAGES, "What to train.", required=True)
-_DATA_DIR = flags.DEFINE_list(
+_DATA_DIR = path_flags.define_paths(
     "data_dir", None, "Prepared data sets, made by datasets/build.py; several are joined.", required=True
 )
-_WORKDIR = flags.DEFINE_string(
+_WORKDIR = path_flags.define_path(
     "workdir", None, "Folder for checkpoints and logs, one subfolder a stage.", required=True
 )
 _DETERMINISTIC = flags.DEFINE_bool(

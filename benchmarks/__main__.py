@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from mmsynth_tf import commands, config_tree
+from mmsynth_tf import commands, config_tree, path_flags
 
 if TYPE_CHECKING:
     from mmsynth_tf.configs import Config
@@ -27,7 +27,7 @@ _BENCHMARKS = ("steps", "growth", "waiting", "generation", "torch_unet")
 # On demand, for the others take ten minutes by themselves. The first two compare nothing; modes are for GPUs.
 _ON_DEMAND = ("start", "operations", "modes")
 
-_OUTPUT = flags.DEFINE_string("output", "bench_output", "Folder for records and tables.")
+_OUTPUT = path_flags.define_path("output", "bench_output", "Folder for records and tables.")
 _ONLY = flags.DEFINE_multi_enum("only", _BENCHMARKS, _BENCHMARKS + _ON_DEMAND, "Which to run.")
 _PRESET = flags.DEFINE_enum("preset", "cpu", ("cpu", "demo", "default", "paper"), "Sizes.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds of each comparison.", lower_bound=1)

@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from mmsynth_tf import commands, flags_config
+from mmsynth_tf import commands, flags_config, path_flags
 from mmsynth_tf.configs import DataConfig
 
 
@@ -96,7 +96,7 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("input", None, "Folder that holds the cases, at any depth.", required=True)
+    path_flags.define_path("input", None, "Folder that holds the cases, at any depth.", required=True)
     flags.DEFINE_integer("rounds", 3, "Rounds of reading and building.", lower_bound=1)
     flags_config.define_config_flags()
     commands.run(main)

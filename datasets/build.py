@@ -38,7 +38,7 @@ if not __package__:  # Run as a file: what is imported lies beside this folder, 
 
 from absl import flags
 
-from mmsynth_tf import commands, constants, flags_config
+from mmsynth_tf import commands, constants, flags_config, path_flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,9 +53,9 @@ _BRATS, _PHANTOM, _SYNTHETIC = "brats", "phantom", "synthetic"
 _SOURCE = flags.DEFINE_enum(
     "source", None, [_BRATS, _PHANTOM, _SYNTHETIC], "Where the slices come from.", required=True
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder of the prepared data set; must not exist yet.")
+_OUTPUT = path_flags.define_path("output", None, "Folder of the prepared data set; must not exist yet.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --output if it exists.")
-_INPUT = flags.DEFINE_string("input", None, "brats: folder that holds the cases, at any depth.")
+_INPUT = path_flags.define_path("input", None, "brats: folder that holds the cases, at any depth.")
 _RELEASE = flags.DEFINE_string(
     "release",
     None,
@@ -64,9 +64,11 @@ _RELEASE = flags.DEFINE_string(
 _ALLOW_INCOMPLETE = flags.DEFINE_bool("allow_incomplete", False, "brats: use cases that lack modalities or the label.")
 _CHECK = flags.DEFINE_bool("check", False, "brats: only read all cases and print a table of all problems.")
 _NUM_CASES = flags.DEFINE_integer("num_cases", 20, "phantom: number of patients.", lower_bound=1)
-_CASES_DIR = flags.DEFINE_string("cases_dir", None, "phantom: folder for the NIfTI files; <output>/cases if not given.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "synthetic: work directory of the trained stages.")
-_LABELS_FROM = flags.DEFINE_string("labels_from", None, "synthetic: prepared data set whose labels are used.")
+_CASES_DIR = path_flags.define_path(
+    "cases_dir", None, "phantom: folder for the NIfTI files; <output>/cases if not given."
+)
+_WORKDIR = path_flags.define_path("workdir", None, "synthetic: work directory of the trained stages.")
+_LABELS_FROM = path_flags.define_path("labels_from", None, "synthetic: prepared data set whose labels are used.")
 _COUNT = flags.DEFINE_integer("count", 1000, "synthetic: number of slices to make.", lower_bound=1)
 _BEAM_OPTIONS = flags.DEFINE_string(
     "beam_options",

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mmsynth_tf import commands
+from mmsynth_tf import commands, plain_paths
 
 FOLDER = "checkpoints"  # In the folder of a run.
 
@@ -54,12 +54,17 @@ def newest(run: Path) -> str | None:
 def _damage(path: str) -> str | None:
     """What is wrong with the files of a checkpoint; None if every value can be read and has its checksum."""
     try:
-        reader = tf.train.load_checkpoint(path)
+        reader = tf.train.load_checkpoint(_readable(path))
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
         return (str(error).splitlines() or [type(error).__name__])[0]
     return None
+
+
+def _readable(path: str) -> str:
+    """The path of a checkpoint for TensorFlow."""
+    return str(plain_paths.plain(Path(path).parent) / Path(path).name)
 
 
 class Checkpoints:
@@ -83,7 +88,7 @@ class Checkpoints:
         self._required = tf.train.Checkpoint(step=self._step, **state)
         self._optional = tf.train.Checkpoint(sums=self.sums)  # Version 0.1.0 saved at the ends of intervals alone.
         everything = tf.train.Checkpoint(step=self._step, **state, sums=self.sums)
-        self._manager = tf.train.CheckpointManager(everything, str(self._output), max_to_keep=keep)
+        self._manager = tf.train.CheckpointManager(everything, str(plain_paths.plain(self._output)), max_to_keep=keep)
 
     @property
     def step(self) -> int:
@@ -99,8 +104,8 @@ class Checkpoints:
         path = newest(self._run)
         if path:
             try:
-                self._required.read(path).assert_existing_objects_matched().expect_partial()
-                self._optional.read(path).expect_partial()
+                self._required.read(_readable(path)).assert_existing_objects_matched().expect_partial()
+                self._optional.read(_readable(path)).expect_partial()
             except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise WorkDirError(
@@ -112,6 +117,7 @@ class Checkpoints:
     def save(self, step: int) -> None:
         """Saves the state after `step` steps, and deletes what is no longer wanted."""
         self._step.assign(step)
+        self._output.mkdir(parents=True, exist_ok=True)  # TensorFlow does not make the target of a link.
         try:
             self._manager.save(checkpoint_number=step)
         finally:

@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import flags
 
-from mmsynth_tf import commands, constants
+from mmsynth_tf import commands, constants, path_flags
 
 _FLAGS = flags.FLAGS
 
@@ -136,16 +136,16 @@ def _for_each_case(models: Any, job: Callable) -> None:
 
 
 def _define_models() -> None:
-    flags.DEFINE_string("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
+    path_flags.define_path("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
 
 
 def _define_output(what: str) -> None:
-    flags.DEFINE_string("output", None, what, required=True)
+    path_flags.define_path("output", None, what, required=True)
     flags.DEFINE_bool("overwrite", False, "Replace what this job wrote before.")
 
 
 def _define_cases() -> None:
-    flags.DEFINE_string("input", None, "Folder with cases at any depth, or one image file.", required=True)
+    path_flags.define_path("input", None, "Folder with cases at any depth, or one image file.", required=True)
     flags.DEFINE_string("modality", None, "What a single file shows, if its name does not say so.")
     flags.DEFINE_string("release", None, "Release of the cases; found from file names if not given.")
     flags.DEFINE_bool("resume", False, "Leave out cases that --output has already.")
@@ -170,7 +170,7 @@ def _define_source() -> None:
 
 
 def _define_label(required: bool) -> None:
-    flags.DEFINE_string("label", None, "Label file, or folder with label files to draw from.", required=required)
+    path_flags.define_path("label", None, "Label file, or folder with label files to draw from.", required=required)
     flags.DEFINE_string("label_release", None, "Release whose values --label holds; found from its name if not given.")
     flags.DEFINE_integer("seed", 0, "Seed of everything random.")
 
@@ -220,7 +220,7 @@ def _define_sample() -> None:
 
 
 def _define_view() -> None:
-    flags.DEFINE_string("input", None, "Folder with cases at any depth, or one image file.", required=True)
+    path_flags.define_path("input", None, "Folder with cases at any depth, or one image file.", required=True)
     _define_output("HTML file to write.")
 
 

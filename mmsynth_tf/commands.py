@@ -14,6 +14,7 @@ import absl.logging
 from absl import app
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_OTHER_KERAS = ("TF_USE_LEGACY_KERAS", "KERAS_NNX_ENABLED", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 _X86 = ("x86_64", "AMD64")
 # What TensorFlow puts around its messages and only its developers understand.
 _NODE = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:\w+\]")
@@ -82,7 +83,14 @@ def run(main: Callable[[list[str]], None]) -> None:
 
 
 def prepare_tensorflow() -> None:
-    """Sets what TensorFlow reads from the environment when it is imported, unless the user has set it."""
+    """Sets what TensorFlow and Keras read from the environment when they are imported.
+
+    What the user has set counts for TensorFlow's messages and operations. Variables that choose another Keras, or cut
+    its training short, are meant for other projects: these programs run on TensorFlow's own Keras alone.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # It overrides keras.json, too.
+    for name in _OTHER_KERAS:
+        os.environ.pop(name, None)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if platform.machine() in _X86:
         # By itself TensorFlow takes oneDNN's convolutions only where AVX-512 has instructions for neural networks;

@@ -11,6 +11,11 @@ import tensorflow as tf
 
 KERAS_3 = hasattr(tf.keras, "ops")
 
+# The user's ~/.keras/keras.json, perhaps written for another project, must not change networks.
+tf.keras.backend.set_image_data_format("channels_last")
+tf.keras.backend.set_floatx("float32")
+tf.keras.backend.set_epsilon(1e-7)
+
 if KERAS_3:
     SpectralNormalization = tf.keras.layers.SpectralNormalization
 else:

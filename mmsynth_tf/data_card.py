@@ -7,12 +7,10 @@ Measurements of other data sets, or older than this one, are left out.
 
 import pathlib
 
-from absl import flags
+from mmsynth_tf import commands, path_flags
 
-from mmsynth_tf import commands
-
-_DATA = flags.DEFINE_string("data", None, "Prepared synthetic data set.", required=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Work directory that holds evaluation/ with the measurements.")
+_DATA = path_flags.define_path("data", None, "Prepared synthetic data set.", required=True)
+_WORKDIR = path_flags.define_path("workdir", None, "Work directory that holds evaluation/ with the measurements.")
 
 
 def main(argv: list[str]) -> None:

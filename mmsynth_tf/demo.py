@@ -10,9 +10,9 @@ import pathlib
 
 from absl import flags
 
-from mmsynth_tf import commands, constants, demo_steps
+from mmsynth_tf import commands, constants, demo_steps, path_flags
 
-_WORKDIR = flags.DEFINE_string("workdir", "demo_output", "Folder for everything that the demonstration makes.")
+_WORKDIR = path_flags.define_path("workdir", "demo_output", "Folder for everything that the demonstration makes.")
 _PRESET = flags.DEFINE_string("preset", "demo", "Settings of all steps.")
 _NUM_CASES = flags.DEFINE_integer("num_cases", 14, "Phantom patients.")
 _COUNT = flags.DEFINE_integer("count", 250, "Synthetic slices.")

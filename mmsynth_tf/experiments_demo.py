@@ -11,9 +11,9 @@ import pathlib
 
 from absl import flags
 
-from mmsynth_tf import commands, constants, demo_steps
+from mmsynth_tf import commands, constants, demo_steps, path_flags
 
-_WORKDIR = flags.DEFINE_string("workdir", "experiments_output", "Folder for everything that the experiments make.")
+_WORKDIR = path_flags.define_path("workdir", "experiments_output", "Folder for everything that the experiments make.")
 _PRESET = flags.DEFINE_string("preset", "demo", "Settings of all steps.")
 _NUM_CASES = flags.DEFINE_integer("num_cases", 14, "Phantom patients.")
 _ROWS = flags.DEFINE_list(

@@ -8,10 +8,10 @@ its metadata.json says what the signatures take and give.
 
 from absl import flags, logging
 
-from mmsynth_tf import commands
+from mmsynth_tf import commands, path_flags
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Work directory with at least one trained stage.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to make.", required=True)
+_WORKDIR = path_flags.define_path("workdir", None, "Work directory with at least one trained stage.", required=True)
+_OUTPUT = path_flags.define_path("output", None, "Folder to make.", required=True)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --output if it holds exported models.")
 
 

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,14 +74,15 @@ def new_folder(output: Path, marker: str, overwrite: bool = False) -> Iterator[P
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(output.parent, f".{output.name}.incomplete-")
-        scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.incomplete-", dir=output.parent))
+        # Python's mkdtemp would give it to its owner alone; permissions of results follow the umask.
+        scratch = output.with_name(f".{output.name}.incomplete-{secrets.token_hex(8)}")
+        scratch.mkdir()
     except OSError as error:
         raise UserError(
             f"Cannot write in {output.parent} ({error.strerror}). Choose another --output or change its permissions."
         ) from error
     try:
         with locks.holding(scratch):
-            scratch.chmod(0o755)
             yield scratch
             _replace_folder(scratch, output)
     finally:

@@ -10,13 +10,13 @@ import sys
 
 from absl import flags
 
-from mmsynth_tf import commands
+from mmsynth_tf import commands, path_flags
 
-_DATA = flags.DEFINE_string("data", None, "Prepared synthetic data set.", required=True)
+_DATA = path_flags.define_path("data", None, "Prepared synthetic data set.", required=True)
 _SAMPLE = flags.DEFINE_list("sample", None, "Case ids of the samples.", required=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of the stages that made it.", required=True)
-_LABELS_FROM = flags.DEFINE_string("labels_from", None, "Prepared data set its labels came from.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for what is made: <case>.npz and <case>.png.")
+_WORKDIR = path_flags.define_path("workdir", None, "Work directory of the stages that made it.", required=True)
+_LABELS_FROM = path_flags.define_path("labels_from", None, "Prepared data set its labels came from.", required=True)
+_OUTPUT = path_flags.define_path("output", None, "Folder for what is made: <case>.npz and <case>.png.")
 
 
 def main(argv: list[str]) -> None:

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.reading.file_search import content_key, list_files
+from mmsynth_tf.reading.file_search import as_given, content_key, list_files
 
 
 def test_each_folder_is_listed_once_in_order(tmp_path):
@@ -51,3 +51,19 @@ def test_key_follows_content_and_not_packing(tmp_path):
     assert keys["a"] == keys["a_repacked"]
     assert len(set(keys.values())) == len(keys) - 1
     assert content_key(tmp_path / "none") is None
+
+
+def test_a_folder_that_is_a_link_keeps_the_name_it_was_given(tmp_path):
+    (tmp_path / "jane_doe").mkdir()
+    (tmp_path / "jane_doe" / "x.nii").touch()
+    (tmp_path / "anonymous").symlink_to("jane_doe")
+    listing = list_files(tmp_path / "anonymous")
+    assert listing.files == ["anonymous/x.nii"]
+    assert (listing.parent / listing.files[0]).is_file()
+
+
+def test_the_parent_of_a_link_is_that_of_its_target(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a" / "b")
+    assert as_given(tmp_path / "link") == tmp_path / "link"
+    assert as_given(tmp_path / "link" / "..") == tmp_path / "a"

@@ -80,6 +80,15 @@ def test_the_library_never_imports_data_set_builders_or_tests(path):
     assert not packages & {"datasets", "tests"}
 
 
+@pytest.mark.parametrize("module", [name for name, path in PATHS.items() if "tf.keras.layers." in path.read_text()])
+def test_modules_with_layers_import_what_frees_them_from_the_users_keras_file(module):
+    reached, new = set(), {module}
+    while new:
+        reached |= new
+        new = set().union(*(IMPORTS[name] for name in new)) - reached
+    assert "compat" in reached
+
+
 def test_models_read_no_flags():
     for module in set().union(*METHOD):
         assert not {name for name in imported_names(PATHS[module]) if name.startswith("absl.flags")}, module

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.patients import batch, files, translate
+from mmsynth_tf.patients import batch, files, lesions, translate
 from tests import fake_slice_models
 
 MODELS = fake_slice_models.slice_models()
@@ -184,3 +184,31 @@ def test_grid_of_a_stack_is_that_of_its_volumes(tmp_path):
     grid = files.FileGrid.of(tmp_path / "stack.nii.gz")
     assert grid.shape == image.shape
     assert grid.image(lps_volume(), "x").shape == image.shape
+
+
+@pytest.mark.parametrize("name", ["anonymous_t1.nii.gz", "anonymous.nii.gz"])
+def test_a_file_that_is_a_link_keeps_the_name_it_was_given(tmp_path, name):
+    (tmp_path / "jane_doe_t1.nii.gz").touch()
+    (tmp_path / name).symlink_to("jane_doe_t1.nii.gz")
+    [case] = files.find(tmp_path / name, MODELS.data.modalities, "t1")
+    assert case.case_id == "anonymous"
+
+
+@pytest.mark.parametrize("name", ["Scan.NII.GZ", "Scan.Nii", "Scan.MHA", "Scan_T1.NII.GZ"])
+def test_capitals_in_the_name_of_a_single_file_are_taken(tmp_path, name):
+    (tmp_path / name).touch()
+    [case] = files.find(tmp_path / name, MODELS.data.modalities, "t1")
+    assert case.case_id == "Scan"
+    assert list(case.images) == ["t1"]
+
+
+def test_a_single_file_with_capitals_is_translated(tmp_path):
+    nibabel.save(oriented(lps_volume(), "RAS"), tmp_path / "scan.nii.gz")
+    (tmp_path / "scan.nii.gz").rename(tmp_path / "Scan.NII.GZ")
+    assert translate_file(tmp_path / "Scan.NII.GZ", tmp_path / "out").parent.name == "Scan"
+
+
+def test_the_release_of_a_label_that_is_a_link_follows_from_the_name_it_was_given(tmp_path):
+    (tmp_path / "jane_doe.nii.gz").touch()
+    (tmp_path / "anonymous_seg.nii.gz").symlink_to("jane_doe.nii.gz")
+    assert lesions.find(tmp_path / "anonymous_seg.nii.gz") == lesions.find(tmp_path)

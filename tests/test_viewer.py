@@ -283,3 +283,11 @@ def test_in_a_browser_the_crosshair_tells_place_values_and_label(seen):
 
 def test_in_a_browser_nothing_is_wider_than_a_phone(seen):
     assert seen["width"] <= 0
+
+
+def test_names_with_capitals_are_found(tmp_path):
+    for name in ("a_T1.NII.GZ", "a_Seg.Nii"):
+        (tmp_path / name).touch()
+    [case] = find_images(tmp_path)
+    assert (case.name, set(case.images), case.label) == ("a", {"T1"}, tmp_path / "a_Seg.Nii")
+    assert find_images(tmp_path / "a_T1.NII.GZ")[0].name == "a_T1"

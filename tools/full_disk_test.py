@@ -14,13 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from absl import flags
-
-from mmsynth_tf import commands
+from mmsynth_tf import commands, path_flags
 from tools import tiny
 
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file for the records.", required=True)
-_DISK = flags.DEFINE_string("disk", None, "Empty mount point of a small file system; one is made if not given.")
+_OUTPUT = path_flags.define_path("output", None, "JSON file for the records.", required=True)
+_DISK = path_flags.define_path("disk", None, "Empty mount point of a small file system; one is made if not given.")
 
 _MEGABYTES, _SPARE_BYTES = 16, 8_192
 _STEPS, _INTERVAL = 200, 5

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from absl import flags
 
-from mmsynth_tf import commands
+from mmsynth_tf import commands, path_flags
 from tools import tiny
 
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file for the records.", required=True)
+_OUTPUT = path_flags.define_path("output", None, "JSON file for the records.", required=True)
 _KILLS = flags.DEFINE_integer("kills", 20, "Kills in all.", lower_bound=3)
 _SEED = flags.DEFINE_integer("seed", 0, "Decides about the moments.")
 

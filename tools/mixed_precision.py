@@ -14,10 +14,10 @@ from pathlib import Path
 
 from absl import flags
 
-from mmsynth_tf import commands, constants
+from mmsynth_tf import commands, constants, path_flags
 
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared data to train on.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)
+_DATA_DIR = path_flags.define_path("data_dir", None, "Prepared data to train on.", required=True)
+_OUTPUT = path_flags.define_path("output", None, "CSV file to write.", required=True)
 _PRESET = flags.DEFINE_string("preset", "demo", "Settings, but for the number of steps.")
 # A CPU without float16 needs a minute for a step in it.
 _PRECISIONS = flags.DEFINE_multi_enum(

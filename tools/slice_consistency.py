@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from absl import flags
 
-from mmsynth_tf import commands
+from mmsynth_tf import commands, path_flags
 from mmsynth_tf.patients import consistency
 
 if TYPE_CHECKING:
     from mmsynth_tf.patients.patient import Patient
     from mmsynth_tf.patients.slice_models import SliceModels
 
-_MODELS = flags.DEFINE_string("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
-_INPUT = flags.DEFINE_string("input", None, "Folder with whole cases that were not trained on.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Markdown file to write.", required=True)
+_MODELS = path_flags.define_path("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
+_INPUT = path_flags.define_path("input", None, "Folder with whole cases that were not trained on.", required=True)
+_OUTPUT = path_flags.define_path("output", None, "Markdown file to write.", required=True)
 
 _LEVELS_MM, _BLURS_MM = (0, 8, 16), (0, 0.5, 0.75, 1, 2)
 

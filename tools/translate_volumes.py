@@ -15,18 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from absl import flags
 
-from mmsynth_tf import commands
+from mmsynth_tf import commands, path_flags
 
 if TYPE_CHECKING:
     from mmsynth_tf.patients.translate import Translate
     from mmsynth_tf.reading.releases import CaseFiles
     from mmsynth_tf.records import Record
 
-_MODELS = flags.DEFINE_string("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
-_INPUT = flags.DEFINE_string("input", None, "Folder with whole cases that were not trained on.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)
+_MODELS = path_flags.define_path("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
+_INPUT = path_flags.define_path("input", None, "Folder with whole cases that were not trained on.", required=True)
+_OUTPUT = path_flags.define_path("output", None, "CSV file to write.", required=True)
 
 
 def main(argv: list[str]) -> None:

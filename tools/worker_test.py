@@ -16,10 +16,10 @@ from pathlib import Path
 
 from absl import flags
 
-from mmsynth_tf import commands
+from mmsynth_tf import commands, path_flags
 from tools import tiny
 
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file for the records.", required=True)
+_OUTPUT = path_flags.define_path("output", None, "JSON file for the records.", required=True)
 _STAGES = flags.DEFINE_multi_enum("stage", tiny.STAGES, tiny.STAGES, "Which stages.")
 
 _STEPS, _INTERVAL = 4, 2

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmsynth_tf import commands, prepared, records
 from mmsynth_tf.generation import synthesis
-from mmsynth_tf.reading import splits
+from mmsynth_tf.reading import file_search, splits
 from mmsynth_tf.records import Record
 from mmsynth_tf.reports import report
 
@@ -130,4 +130,4 @@ def finished_tables(workdir: pathlib.Path, experiment: str) -> dict[str, report.
 
 def data_name(data: prepared.PreparedData) -> str:
     """A data set's name in records: its folder's, without the path, which says nothing on another machine."""
-    return data.path.resolve().name
+    return file_search.as_given(data.path).name

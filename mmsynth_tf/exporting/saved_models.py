@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mmsynth_tf import __version__, commands, configs, constants, prepared, records, run_records, training
+from mmsynth_tf import __version__, commands, configs, constants, plain_paths, prepared, records, run_records, training
 from mmsynth_tf.exporting import signatures
 from mmsynth_tf.generation import generators, synthesis
 from mmsynth_tf.models.stage import StageModel
@@ -99,7 +99,7 @@ def load_exported(path: str | pathlib.Path) -> ExportedModels:
     path = pathlib.Path(path)
     metadata = _read_metadata(path)
     try:
-        loaded = tf.saved_model.load(str(path))
+        loaded = tf.saved_model.load(str(plain_paths.plain(path)))
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise ExportError(
             f"{path} holds no SavedModel that can be loaded ({error}). Export the models again."

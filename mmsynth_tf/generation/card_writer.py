@@ -10,7 +10,7 @@ from typing import Any
 
 from mmsynth_tf import commands, constants, prepared, records
 from mmsynth_tf.experiments import study
-from mmsynth_tf.reading import splits
+from mmsynth_tf.reading import file_search, splits
 from mmsynth_tf.reports import lesion_requirement, report_sections
 from mmsynth_tf.reports.report import Table
 
@@ -58,7 +58,7 @@ def write(folder: Path, workdir: Path | None = None, name: str | None = None) ->
       PreparedDataError: the folder holds no prepared data set.
       UserError: the data set is not synthetic, or was made before statistics were recorded.
     """
-    data, name = prepared.open_prepared(folder), name or folder.resolve().name
+    data, name = prepared.open_prepared(folder), name or file_search.as_given(folder).name
     if data.record["source"] != "synthetic":
         raise commands.UserError(f"{folder} is no synthetic data set; cards are written for those.")
     if "statistics" not in data.record:

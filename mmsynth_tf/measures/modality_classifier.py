@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import configs
+from mmsynth_tf import compat, configs  # noqa: F401 (compat sets what layers are built with)
 from mmsynth_tf.models import contrast, fusion
 
 keras = tf.keras

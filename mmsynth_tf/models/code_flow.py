@@ -4,6 +4,8 @@ import math
 
 import tensorflow as tf
 
+from mmsynth_tf import compat  # noqa: F401 (it sets what layers are built with)
+
 _LARGEST_LOG_SCALE = 2.0
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from mmsynth_tf import compat  # noqa: F401 (it sets what layers are built with)
+
 
 class InstanceNormalization(tf.keras.layers.Layer):
     """Normalises each channel of each image to mean 0 and variance 1, then scales and shifts.

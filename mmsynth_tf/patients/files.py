@@ -10,7 +10,7 @@ import numpy as np
 
 from mmsynth_tf import __version__, constants
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.reading import releases, volumes
+from mmsynth_tf.reading import file_search, releases, volumes
 from mmsynth_tf.reading.release_table import RELEASES
 from mmsynth_tf.reading.releases import CaseFiles, Volume
 
@@ -44,10 +44,10 @@ def find(
 
 
 def _single_file(path: Path, modalities: Sequence[str], modality: str | None) -> CaseFiles:
-    ending = next((ending for ending in _ENDINGS if path.name.endswith(ending)), None)
+    ending = next((ending for ending in _ENDINGS if path.name.lower().endswith(ending)), None)
     if ending is None:
         raise UserError(f"{path} is neither NIfTI nor MetaImage by its name. Give a file that ends in .nii.gz or .mha.")
-    name = path.resolve().as_posix().removeprefix("/")
+    name = file_search.as_given(path).as_posix().removeprefix("/")
     for release in RELEASES.values():
         for candidate in modalities if modality is None else [modality]:
             source = release.source(candidate)
@@ -58,7 +58,7 @@ def _single_file(path: Path, modalities: Sequence[str], modality: str | None) ->
         raise UserError(
             f"The name of {path} does not say what it shows. Say it with --modality={'|'.join(modalities)}."
         )
-    case_id = path.name.removesuffix(ending)
+    case_id = path.name[: -len(ending)]
     return CaseFiles(case_id, case_id, RELEASES["custom"], {modality: Volume(path)}, None)
 
 

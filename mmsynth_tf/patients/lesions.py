@@ -51,7 +51,7 @@ def find(path: Path, release: str | None = None) -> list[tuple[Path, Release]]:
     """
     candidates = [RELEASES[release]] if release else list(RELEASES.values())
     if path.is_file():
-        return [(path, _release_of(path.resolve().as_posix(), candidates) or RELEASES[release or "custom"])]
+        return [(path, _release_of(file_search.as_given(path).as_posix(), candidates) or RELEASES[release or "custom"])]
     if not path.is_dir():
         raise UserError(f"There is no file or folder {path}. Check --label.")
     listing = file_search.list_files(path)

@@ -20,6 +20,15 @@ class Listing:
     folders: list[str]
 
 
+def as_given(path: Path) -> Path:
+    """The absolute path under the name it was given: where that is a link, the target's name may tell who a patient is.
+
+    A path with `..` is resolved, for after a link its text does not say where it leads.
+    """
+    absolute = path.absolute()
+    return absolute.resolve() if ".." in absolute.parts else absolute
+
+
 def list_files(folder: Path) -> Listing:
     """Lists the files and folders below a folder in a fixed order; hidden ones are left out.
 
@@ -29,13 +38,13 @@ def list_files(folder: Path) -> Listing:
     Raises:
       UserError: a folder cannot be read, or a name cannot be printed.
     """
-    top = folder.resolve()
+    top, place = as_given(folder), folder.resolve()
     listing = Listing(top.parent, [], [])
-    seen = {top}
+    seen = {place}
     for parent, folders, names in os.walk(top, followlinks=True, onerror=_refuse_folder):
         for name in (*folders, *names):
             _require_printable(parent, name)
-        folders[:] = sorted(name for name in folders if _is_new(Path(parent, name), top, seen))
+        folders[:] = sorted(name for name in folders if _is_new(Path(parent, name), place, seen))
         relative = Path(parent).relative_to(top.parent)
         listing.folders.extend((relative / name).as_posix() for name in folders)
         listing.files.extend((relative / name).as_posix() for name in sorted(names) if not name.startswith("."))
@@ -59,7 +68,7 @@ def _require_printable(parent: str, name: str) -> None:
 
 
 def _is_new(folder: Path, top: Path, seen: set[Path]) -> bool:
-    """Whether to go into a folder; notes that it is known from now on."""
+    """Whether to go into a folder; notes that it is known from now on. `top` and `seen` are resolved."""
     if folder.name.startswith("."):
         return False
     place = folder.resolve()

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mmsynth_tf.commands import UserError
-from mmsynth_tf.reading.file_search import Listing
+from mmsynth_tf.reading.file_search import Listing, as_given
 
 PATIENT_LIST = "patients.csv"
 _COLUMNS = ("case", "patient")
@@ -43,7 +43,7 @@ def misplaced_lists(folder: Path, listing: Listing) -> Iterator[tuple[Path, str]
     """
     below = [listing.parent / name for name in listing.files]
     try:
-        above = sorted(path for path in folder.resolve().parent.iterdir() if path.is_file())
+        above = sorted(path for path in as_given(folder).parent.iterdir() if path.is_file())
     except OSError:  # Not ours to read.
         above = []
     for path in (*above, *below):

@@ -14,7 +14,7 @@ from pathlib import Path
 from mmsynth_tf.commands import UserError
 from mmsynth_tf.reading import file_search
 
-_NIFTI = re.compile(r"(?P<stem>[^.].*?)\.nii(?:\.gz)?")
+_NIFTI = re.compile(r"(?P<stem>[^.].*?)\.nii(?:\.gz)?", re.IGNORECASE)
 _LABEL = re.compile(r"(?P<case>.+)[_-](?:seg|label|labels|mask)", re.IGNORECASE)
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<name>\d{4})")
 # Folders of nnU-Net and of the Medical Segmentation Decathlon, which keep images apart from labels.
@@ -57,7 +57,8 @@ def find_images(path: Path) -> list[CaseImages]:
                 images[key][name] = file
     if not images:
         raise UserError(f"No image in {path}. Expected files such as <case>_<modality>.nii.gz and <case>_seg.nii.gz.")
-    return [CaseImages(name, images[key], labels.get(key)) for key, name in _names(images, path.resolve()).items()]
+    names = _names(images, file_search.as_given(path))
+    return [CaseImages(name, images[key], labels.get(key)) for key, name in names.items()]
 
 
 def _files_by_folder(top: Path) -> Iterator[tuple[Path, list[Path]]]:
