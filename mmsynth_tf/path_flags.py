@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
+flags.disclaim_key_flags()  # The flags belong to the programs that define them here; --help lists a program's own.
+
 
 class _PathParser(flags.ArgumentParser):
     syntactic_help = "a path"
