@@ -7,8 +7,10 @@ what an undisturbed one sees.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import commands
@@ -16,6 +18,8 @@ from mmsynth_tf.configs import AugmentationConfig, Config
 from mmsynth_tf.models import contrast, fusion, pairs, passes, structure, structure_gan
 from mmsynth_tf.models.stage import Batch
 
+# Slices that wait to be drawn, of all sources together: beyond so many a pass is random within its neighbourhood alone.
+_BUFFER = 20_000
 # Independent random streams of a step.
 _TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _PAIRS, _NOISE, _CODE, _CONTRAST, _JUDGED = range(10)
 
@@ -23,8 +27,10 @@ _TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _PAIRS, _NOISE, _CODE
 class SliceSource:
     """Slices to draw from, each modality from those that have it.
 
+    Slices from several sources are drawn from each at its share of the whole, everywhere in a pass.
+
     Args:
-      slices: examples as `PreparedData.slices` yields them; only labelled ones are used.
+      slices: examples as `PreparedData.slices` yields them, all labelled, of one source or of several.
       num_modalities: n.
       cache: keep the decoded slices in memory.
       shared: features that go into the streams besides `image`; all modalities of a slice share them.
@@ -34,14 +40,17 @@ class SliceSource:
     """
 
     def __init__(
-        self, slices: tf.data.Dataset, num_modalities: int, cache: bool = True, shared: Sequence[str] = ("label",)
+        self,
+        slices: tf.data.Dataset | Sequence[tf.data.Dataset],
+        num_modalities: int,
+        cache: bool = True,
+        shared: Sequence[str] = ("label",),
     ):
-        self._base = slices.cache() if cache else slices
+        sources = [slices] if isinstance(slices, tf.data.Dataset) else slices
+        self._sources = [source.cache() if cache else source for source in sources]
         self.num_modalities, self.features = num_modalities, ("image", *shared)
-        counts = self._base.reduce(
-            tf.zeros([num_modalities], tf.int64), lambda total, x: total + tf.cast(x["available"], tf.int64)
-        )
-        self.counts = [int(count) for count in counts]
+        self._counts = [_slices_per_modality(source, num_modalities) for source in self._sources]
+        self.counts = [sum(counts) for counts in zip(*self._counts, strict=True)]
         if not all(self.counts):
             raise commands.UserError(
                 f"A modality has no labelled slice to train on: slices per modality {self.counts}."
@@ -49,19 +58,38 @@ class SliceSource:
 
     def modality(self, index: int, seed: int, start: int) -> tf.data.Dataset:
         """An endless shuffled stream of one modality's slices, from its `start`-th element on."""
-        count = self.counts[index]
-        own = self._base.filter(lambda x: x["available"][index])
+        count, counts = self.counts[index], [own[index] for own in self._counts]
+        own = [source.filter(lambda x: x["available"][index]) for source in self._sources]
+        # The source of each of a pass's slices, before these are put in random order.
+        numbers = np.repeat(np.arange(len(own)), counts)
 
         def one_pass(number: tf.Tensor) -> tf.data.Dataset:
             # Local to this function's graph: with a global seed, shuffle does not take a tensor for its own.
             tf.random.set_seed(None)
             order = _stream_seed(seed, number, index, tf.int64)
-            shuffled = own.shuffle(min(count, 20_000), seed=order, reshuffle_each_iteration=False)
+            shuffled = [
+                source.shuffle(
+                    max(1, math.ceil(own_count * min(1.0, _BUFFER / count))),
+                    seed=order + position,
+                    reshuffle_each_iteration=False,
+                )
+                for position, (source, own_count) in enumerate(zip(own, counts, strict=True))
+            ]
+            if len(shuffled) > 1:
+                turns = tf.random.experimental.stateless_shuffle(numbers, seed=tf.stack([order, len(shuffled)]))
+                drawn = tf.data.Dataset.choose_from_datasets(shuffled, tf.data.Dataset.from_tensor_slices(turns))
+            else:
+                (drawn,) = shuffled
             # Selecting after the shuffle lets the streams of all modalities hold the same slices in memory.
-            return shuffled.map(lambda x: {name: x[name] for name in self.features} | {"image": x["image"][index]})
+            return drawn.map(lambda x: {name: x[name] for name in self.features} | {"image": x["image"][index]})
 
         endless = tf.data.Dataset.counter(start=start // count).flat_map(one_pass)
         return endless.skip(start % count)
+
+
+def _slices_per_modality(slices: tf.data.Dataset, num_modalities: int) -> list[int]:
+    start = tf.zeros([num_modalities], tf.int64)
+    return slices.reduce(start, lambda total, x: total + tf.cast(x["available"], tf.int64)).numpy().tolist()
 
 
 def training_features(slices: tf.data.Dataset, *further: str) -> tf.data.Dataset:

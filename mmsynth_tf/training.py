@@ -102,8 +102,7 @@ def train(
 
 def _batches_of_all(stage: str, config: configs.Config, data: Sequence[prepared.PreparedData]) -> Batches:
     """The stage's batches, drawn from all training slices of all data sets."""
-    parts = [input_pipeline.training_features(d.slices("train")) for d in data]
-    slices = functools.reduce(lambda a, b: a.concatenate(b), parts)
+    slices = [input_pipeline.training_features(d.slices("train")) for d in data]
     source = input_pipeline.SliceSource(slices, config.data.num_modalities, config.runtime.cache)
     return functools.partial(stages.STAGES[stage].batches, source, config)
 

@@ -101,6 +101,41 @@ def test_a_stream_starts_anywhere(start):
     )
 
 
+@pytest.fixture
+def two_sources(monkeypatch) -> SliceSource:
+    """10 slices of the first source and 30 of the second, of which few are in memory at a time."""
+    monkeypatch.setattr(input_pipeline, "_BUFFER", 4)
+    slices = numbered_slices([[True, True]] * 40)
+    return SliceSource([slices.take(10), slices.skip(10)], 2)
+
+
+def test_sources_are_drawn_at_their_shares_however_few_slices_are_in_memory(two_sources):
+    # 30 of 120 draws in each quarter of 12 passes: the sd of a sample is 4.7 at most.
+    passes = np.array(draw(two_sources.modality(0, seed=0, start=0), 480)).reshape(12, 4, 10)
+    assert np.all(np.abs(np.sum(passes < 10, axis=(0, 2)) - 30) < 15)
+    assert all(sorted(one.ravel()) == list(range(40)) for one in passes)
+    assert len({tuple((one < 10).ravel()) for one in passes}) == 12
+
+
+@pytest.mark.parametrize("start", [1, 40, 57])
+def test_a_stream_of_several_sources_starts_anywhere(two_sources, start):
+    whole = draw(two_sources.modality(1, seed=3, start=0), start + 6)
+    assert draw(two_sources.modality(1, seed=3, start=start), 6) == whole[start:]
+
+
+def test_one_source_is_drawn_in_the_order_that_it_always_had():
+    # Drawn by the version that knew only one source.
+    source = SliceSource(numbered_slices([[True]] * 8), 1)
+    assert draw(source.modality(0, seed=0, start=0), 16) == [3, 1, 0, 2, 6, 7, 4, 5, 7, 5, 2, 6, 3, 4, 0, 1]
+
+
+def test_sources_may_lack_a_modality_that_others_have():
+    sources = [numbered_slices([[True, False]] * 2), numbered_slices([[True, True]] * 3)]
+    source = SliceSource(sources, 2)
+    assert source.counts == [5, 3]
+    assert sorted(draw(source.modality(1, seed=0, start=0), 3)) == [0, 1, 2]
+
+
 def test_a_modality_without_slices_is_refused_with_the_counts():
     with pytest.raises(ValueError, match=r"no labelled slice.*\[2, 0\]"):
         SliceSource(numbered_slices([[True, False]] * 2), 2)

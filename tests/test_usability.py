@@ -147,6 +147,21 @@ def test_slices_augmented_twice_are_there_twice(pool):
     assert list(np.bincount(chosen)) == [2] * REAL_SLICES
 
 
+def test_mixtures_hold_their_shares_all_along_however_few_slices_are_in_memory(pool, monkeypatch):
+    monkeypatch.setattr(input_pipeline, "_BUFFER", 4)
+    # 12 real slices and 24 synthetic ones: 12 of 36 draws are real in each third of three passes, sd at most 2.9.
+    batches = pool._source(BY_NAME["real_1_synthetic_2"], (REAL, SYNTHETIC), seed=0).modality(0, seed=0, start=0)
+    real = np.array([float(x["image"][0, 0, 0]) == 0 for x in batches.take(108).as_numpy_iterator()])
+    assert np.all(np.abs(real.reshape(3, 3, 12).sum(axis=(0, 2)) - 12) < 9)
+
+
+def test_several_synthetic_sets_are_numbered_through(prepared_data, synthetic_data):
+    pool = mixtures.Pool(prepared_data, [synthetic_data, synthetic_data], cache=True)
+    assert pool.num_synthetic == 2 * SYNTHETIC_SLICES
+    numbers = np.array([0, SYNTHETIC_SLICES, SYNTHETIC_SLICES, SYNTHETIC_SLICES + 3])
+    assert [len(list(part)) for part in pool._taken(SYNTHETIC, numbers)] == [1, 3]
+
+
 def test_too_few_synthetic_slices_are_refused_with_what_is_missing(pool):
     pool.require(BY_NAME["synthetic_2"])
     with pytest.raises(commands.UserError, match="synthetic_3 needs 36 synthetic slices, 12 more than the 24"):

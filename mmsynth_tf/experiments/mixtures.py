@@ -97,7 +97,7 @@ class Pool:
 
     Args:
       real: data set of real patients.
-      synthetic: synthetic data sets, joined.
+      synthetic: synthetic data sets; their slices are numbered through.
       cache: keep the decoded slices in memory.
 
     Attributes:
@@ -107,13 +107,16 @@ class Pool:
 
     def __init__(self, real: prepared.PreparedData, synthetic: Sequence[prepared.PreparedData], cache: bool):
         self._num_modalities = real.config.num_modalities
-        self._slices = {REAL: _labelled([real], cache)}
-        if synthetic:
-            self._slices[SYNTHETIC] = _labelled(synthetic, cache)
+        data = {REAL: [real], SYNTHETIC: synthetic}
+        self._slices = {kind: [_labelled(d, cache) for d in sets] for kind, sets in data.items()}
         # Going through all of a data set also fills its cache.
-        patients = {kind: [x["patient_id"] for x in d.as_numpy_iterator()] for kind, d in self._slices.items()}
-        self._patients = np.array(patients[REAL])
-        self.num_real, self.num_synthetic = len(self._patients), len(patients.get(SYNTHETIC, ()))
+        patients = {
+            kind: [[x["patient_id"] for x in slices.as_numpy_iterator()] for slices in sets]
+            for kind, sets in self._slices.items()
+        }
+        self._sizes = {kind: [len(names) for names in sets] for kind, sets in patients.items()}
+        self._patients = np.array(patients[REAL][0])
+        self.num_real, self.num_synthetic = (sum(self._sizes[kind]) for kind in (REAL, SYNTHETIC))
 
     def require(self, mixture: Mixture) -> None:
         """Refuses a mixture that needs more synthetic slices than there are.
@@ -161,23 +164,34 @@ class Pool:
 
     def _source(self, mixture: Mixture, kinds: Sequence[str], seed: int) -> input_pipeline.SliceSource:
         chosen = self.chosen(mixture, seed)
-        parts = [self._taken(kind, chosen[kind]) for kind in kinds if len(chosen[kind])]
-        slices = functools.reduce(lambda a, b: a.concatenate(b), parts)
-        return input_pipeline.SliceSource(slices, self._num_modalities, cache=False, shared=("label", AUGMENTED))
+        parts = [part for kind in kinds for part in self._taken(kind, chosen[kind])]
+        return input_pipeline.SliceSource(parts, self._num_modalities, cache=False, shared=("label", AUGMENTED))
 
-    def _taken(self, kind: str, numbers: np.ndarray) -> tf.data.Dataset:
-        """The slices with these numbers, each as often as its number is there."""
-        copies = tf.constant(np.bincount(numbers, minlength=max(self.num_real, self.num_synthetic)), tf.int64)
+    def _taken(self, kind: str, numbers: np.ndarray) -> list[tf.data.Dataset]:
+        """The slices with these numbers, each as often as its number is there, apart by the set they come from."""
+        origin = REAL if kind == AUGMENTED else kind
+        sizes = self._sizes[origin]
+        # Numbers go on from each data set to the next.
+        copies = np.split(np.bincount(numbers, minlength=sum(sizes)), np.cumsum(sizes)[:-1])
+        return [
+            _repeated(slices, own, kind == AUGMENTED)
+            for slices, own in zip(self._slices[origin], copies, strict=False)
+            if own.any()
+        ]
 
-        def copied(number: tf.Tensor, example: dict) -> tf.data.Dataset:
-            return tf.data.Dataset.from_tensors({**example, AUGMENTED: kind == AUGMENTED}).repeat(copies[number])
 
-        return self._slices[REAL if kind == AUGMENTED else kind].enumerate().flat_map(copied)
+def _repeated(slices: tf.data.Dataset, copies: np.ndarray, augmented: bool) -> tf.data.Dataset:
+    """Slices, number i `copies[i]` times, each marked as to be augmented or not."""
+    copies = tf.constant(copies, tf.int64)
+
+    def copied(number: tf.Tensor, example: dict) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensors({**example, AUGMENTED: augmented}).repeat(copies[number])
+
+    return slices.enumerate().flat_map(copied)
 
 
-def _labelled(data: Sequence[prepared.PreparedData], cache: bool) -> tf.data.Dataset:
-    parts = [input_pipeline.training_features(d.slices("train"), "patient_id") for d in data]
-    slices = functools.reduce(lambda a, b: a.concatenate(b), parts)
+def _labelled(data: prepared.PreparedData, cache: bool) -> tf.data.Dataset:
+    slices = input_pipeline.training_features(data.slices("train"), "patient_id")
     return slices.cache() if cache else slices
 
 
