@@ -92,7 +92,11 @@ class StructureMapConfig:
     median: int = setting(0, "Window of a median filter of the binary map, pixels (odd); 0 is none.")
     mask_outside: bool = setting(False, "Multiply the map by 1 - background.")
     background_threshold: float = setting(0.0, "Algorithm 2's threshold t on x.")
-    background_expand: int = setting(5, "Algorithm 2's p: the head grows by about p/2 pixels a side; authors 5.")
+    background_expand: int = setting(
+        5,
+        "Algorithm 2's p, for slices of 240 pixels: the head grows by about p/2 a side; on other slices by the same "
+        "share of their size, at least 1 pixel in all; 0 is none. Authors 5.",
+    )
     temperature: float = setting(0.02, "Temperature of the differentiable threshold.")
 
 

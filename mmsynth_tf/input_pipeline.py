@@ -243,8 +243,7 @@ def _draw_modality(size: int, config: Config, step: tf.Tensor) -> tf.Tensor:
 
 
 def _background(image: tf.Tensor, config: Config) -> tf.Tensor:
-    settings = config.structure_map
-    return structure.background_mask(image, settings.background_threshold, settings.background_expand)
+    return structure.background_of(image, config.structure_map)
 
 
 def _seed(config: Config, step: tf.Tensor, stream: int) -> tf.Tensor:

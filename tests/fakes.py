@@ -25,7 +25,7 @@ _TINY = {
     **oracle.SETTINGS,
     "data.height": SIZE,
     "data.width": SIZE,
-    "structure_map.background_expand": 2,
+    "structure_map.background_expand": 30,  # 2 pixels.
     "structure.batch_size": 2,
     "structure.latent_dim": 4,
     "structure.base_filters": 2,

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import config_tree, configs
-from mmsynth_tf.models import structure
+from mmsynth_tf.models import fusion, structure
 
 CONFIG = configs.StructureMapConfig()
 
@@ -165,16 +165,52 @@ def test_a_hole_that_touches_outside_only_at_a_corner_stays_inside():
 def test_the_head_grows_by_about_half_of_p_on_each_side(size, expand):
     # The resize magnifies about the centre by (size + p) / size: a head of nearly full size grows by p/2 a side.
     margin = expand // 2 + 1
-    head = 1.0 - structure.background_mask(square(size, margin, size - margin), expand=expand)[0, :, :, 0].numpy()
+    head = (
+        1.0
+        - structure.background_mask(square(size, margin, size - margin), expand=(expand, expand))[0, :, :, 0].numpy()
+    )
     rows, columns = np.nonzero(head)
     for positions in (rows, columns):
         assert margin - expand // 2 - 1 <= positions.min() <= margin - expand // 2 + 1
         assert positions.min() == size - 1 - positions.max()
 
 
+@pytest.mark.parametrize(
+    ("size", "p", "expected"),
+    [
+        ((240, 240), 5, (5, 5)),
+        ((184, 144), 5, (4, 3)),  # 3.83 and 3.
+        ((64, 64), 5, (1, 1)),  # 1.33.
+        ((16, 16), 5, (1, 1)),  # 0.33, but no rim is narrower.
+        ((480, 240), 5, (10, 5)),
+        ((64, 64), 0, (0, 0)),
+    ],
+)
+def test_p_is_that_of_slices_of_240_pixels_and_follows_their_size(size, p, expected):
+    assert structure.expansion(size, config(background_expand=p)) == expected
+
+
+@pytest.mark.parametrize(("scale", "grown"), [(1, 1), (2, 2), (4, 5)])
+def test_the_head_of_a_slice_grows_by_the_same_share_at_every_size(scale, grown):
+    # p is 1, 2 and 5 at 60, 120 and 240 pixels: 54 x 61/60 = 54.9, 108 x 122/120 = 109.8, 216 x 245/240 = 220.5.
+    image = square(60 * scale, 3 * scale, 57 * scale)
+    before, after = (
+        int(np.sum(structure.background_of(image, config(background_expand=p))[0, 30 * scale] < 0.5)) for p in (0, 5)
+    )
+    assert after - before == grown
+
+
+def test_labels_of_a_small_slice_hardly_reach_out_of_its_head():
+    # At 64 pixels a rim of 5 pixels let a lesion lie two or three pixels outside of the head on each side.
+    head = square(64, 8, 56)
+    background = structure.background_of(head, CONFIG)
+    outside = np.concatenate([square(64, 6, 20), square(64, 9, 20), square(64, 45, 58)]).astype(np.uint8)
+    assert fusion.fits(background, outside).numpy().tolist() == [[False, True, False]]
+
+
 def test_expansion_keeps_the_size_and_stays_binary(rng):
     image = rng.uniform(size=(2, 12, 20, 1)).astype(np.float32)
-    mask = structure.background_mask(image, threshold=0.5, expand=5).numpy()
+    mask = structure.background_mask(image, threshold=0.5, expand=(5, 3)).numpy()
     assert mask.shape == image.shape and set(np.unique(mask)) <= {0.0, 1.0}
 
 

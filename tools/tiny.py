@@ -22,7 +22,6 @@ _DATA = {
 }
 _SETTINGS = {
     **{f"data.{name}": value for name, value in _DATA.items()},
-    "structure_map.background_expand": 2,
     "structure.latent_dim": 4,
     "structure.base_filters": 4,
     "structure.max_filters": 8,

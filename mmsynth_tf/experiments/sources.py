@@ -1,6 +1,7 @@
 """Sets of registered slices that are compared with each other: a split of a prepared data set, read in batches."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -99,7 +100,7 @@ def maps_of(batch: Mapping[str, np.ndarray], settings: configs.StructureMapConfi
 
 @tf.function(autograph=False, reduce_retracing=True)
 def _backgrounds(images: tf.Tensor, settings: configs.StructureMapConfig) -> tf.Tensor:
-    return structure.background_mask(images, settings.background_threshold, settings.background_expand)
+    return structure.background_of(images, settings)
 
 
 @tf.function(autograph=False, reduce_retracing=True)
@@ -107,5 +108,6 @@ def _maps(images: tf.Tensor, background: tf.Tensor, settings: configs.StructureM
     edges = structure.structure_map(images, settings, background) > 0
     head = background < 0.5
     # Synthetic slices are not black in the rim.
-    near = tf.nn.max_pool2d(background, 1 + 2 * (settings.background_expand // 2), strides=1, padding="SAME")
+    rows, columns = (1 + 2 * math.ceil(p / 2) for p in structure.expansion(images.shape[1:3], settings))
+    near = tf.nn.max_pool2d(background, (rows, columns), strides=1, padding="SAME")
     return edges & head, head, near < 0.5

@@ -104,7 +104,7 @@ def _real_maps(data: prepared.PreparedData, config: StructureMapConfig) -> tuple
 
     @tf.function(autograph=False)
     def extract(image: tf.Tensor) -> tf.Tensor:
-        background = structure.background_mask(image, config.background_threshold, config.background_expand)
+        background = structure.background_of(image, config)
         return tf.cast(structure.structure_map(image, config, background)[..., 0], tf.uint8)
 
     maps, patients, first = [], [], 0

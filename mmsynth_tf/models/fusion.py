@@ -74,7 +74,7 @@ def own_map(image: tf.Tensor, label: tf.Tensor, config: StructureMapConfig) -> t
       structure: float32 [B, H, W, 1], binary, without the edges of the lesion.
       background: float32 [B, H, W, 1], binary, 1 outside the head.
     """
-    background = structure.background_mask(image, config.background_threshold, config.background_expand)
+    background = structure.background_of(image, config)
     # Annotations may reach beyond the head; no label does.
     label = tf.where(background > 0, tf.zeros_like(label), label)
     return label, remove_lesion_edges(structure.structure_map(image, config, background), label), background

@@ -4,9 +4,14 @@ All functions treat every image of a batch by itself: a batch gives what its
 images give alone. Background masks are 1 OUTSIDE the head, 0 inside.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from mmsynth_tf.configs import StructureMapConfig
+
+# Pixels on a side of the paper's slices, for which p is given.
+_PAPER_SIZE = 240
 
 
 def structure_map(image: tf.Tensor, config: StructureMapConfig, background: tf.Tensor | None = None) -> tf.Tensor:
@@ -45,13 +50,32 @@ def soft_structure_map(image: tf.Tensor, config: StructureMapConfig, background:
     return edges * (1.0 - background) if config.mask_outside else edges
 
 
-def background_mask(image: tf.Tensor, threshold: float = 0.0, expand: int = 0, fill_holes: bool = True) -> tf.Tensor:
+def expansion(image_size: Sequence[int], config: StructureMapConfig) -> tuple[int, int]:
+    """By how many pixels Algorithm 2 enlarges slices of (H, W) pixels before it crops them: (p_H, p_W).
+
+    The head grows by the same share at every size. It grows by one pixel where the share is less, for that is the
+    narrowest rim a grid can have, and a p above 0 asks for a rim.
+    """
+    if not config.background_expand:
+        return 0, 0
+    height, width = (max(1, round(config.background_expand * pixels / _PAPER_SIZE)) for pixels in image_size)
+    return height, width
+
+
+def background_of(image: tf.Tensor, config: StructureMapConfig) -> tf.Tensor:
+    """The background mask of each image [B, H, W, 1] as the settings have it: float32, 1 outside the head, 0 inside."""
+    return background_mask(image, config.background_threshold, expansion(image.shape[1:3], config))
+
+
+def background_mask(
+    image: tf.Tensor, threshold: float = 0.0, expand: tuple[int, int] = (0, 0), fill_holes: bool = True
+) -> tf.Tensor:
     """Computes the background mask of each image (Algorithm 2).
 
     Args:
       image: [B, H, W, 1], any real dtype.
       threshold: pixels at or below it are background.
-      expand: p; the foreground grows by about p/2 pixels on each side.
+      expand: p of rows and of columns, pixels; the foreground grows by about p/2 pixels on each side.
       fill_holes: whether dark regions enclosed by the head belong to the head.
 
     Returns:
@@ -60,10 +84,10 @@ def background_mask(image: tf.Tensor, threshold: float = 0.0, expand: int = 0, f
     background = tf.cast(tf.cast(image, tf.float32) <= threshold, tf.float32)
     if fill_holes:
         background = _connected_to_border(background)
-    if expand:
-        height, width = image.shape[1:3]
-        background = tf.image.resize(background, (height + expand, width + expand), method="nearest")
-        background = tf.image.crop_to_bounding_box(background, expand // 2, expand // 2, height, width)
+    if any(expand):
+        (height, width), (rows, columns) = image.shape[1:3], expand
+        background = tf.image.resize(background, (height + rows, width + columns), method="nearest")
+        background = tf.image.crop_to_bounding_box(background, rows // 2, columns // 2, height, width)
     return background
 
 

@@ -134,7 +134,7 @@ class Insert:
           float32 [z, H, W] by modality.
         """
         slices, config = tf.constant(one.slices(source)[..., None]), self.models.structure_map
-        background = structure.background_mask(slices, config.background_threshold, config.background_expand)
+        background = structure.background_of(slices, config)
         edges = structure.structure_map(slices, config, background)
         if removed is not None:
             own = one.view.label_slices(removed)
