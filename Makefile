@@ -41,7 +41,7 @@ demo: $(INSTALLED)
 	$(VENV)/bin/python -m mmsynth_tf.demo --workdir=$(DEMO_OUTPUT)
 
 experiments: $(INSTALLED)
-	$(VENV)/bin/python -m mmsynth_tf.experiments_demo --workdir=$(EXPERIMENTS_OUTPUT)
+	$(VENV)/bin/python -m mmsynth_tf.demo.experiments --workdir=$(EXPERIMENTS_OUTPUT)
 
 bench: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks --output=$(BENCH_OUTPUT)

@@ -39,17 +39,18 @@ import pathlib
 
 from absl import app, flags
 
-from mmsynth_tf import commands, path_flags, prepared
+from mmsynth_tf import prepared, program
+from mmsynth_tf.configs import path_flags
 
 # What runs each experiment, and whether it takes --synthetic_data (None: it may be given).
 _EXPERIMENTS = {
     "segmentation": ("segmentation:run", False),
     "lesion_check": ("segmentation:run_lesion_check", True),
-    "usability": ("usability:run", True),
-    "fidelity": ("fidelity:run", True),
-    "memorisation": ("memorisation:run", True),
-    "translation": ("translation:run", False),
-    "report": ("report_page:run", None),
+    "usability": ("usability.usability:run", True),
+    "fidelity": ("fidelity.fidelity:run", True),
+    "memorisation": ("memorisation.memorisation:run", True),
+    "translation": ("translation.translation:run", False),
+    "report": ("report.report:run", None),
 }
 
 _EXPERIMENT = flags.DEFINE_enum("experiment", None, sorted(_EXPERIMENTS), "What to measure.", required=True)
@@ -79,7 +80,7 @@ _STEPS = flags.DEFINE_integer(
 
 
 def main(argv: list[str]) -> None:
-    commands.refuse_arguments(argv)
+    program.refuse_arguments(argv)
     target, takes_synthetic = _EXPERIMENTS[_EXPERIMENT.value]
     if takes_synthetic is not None and bool(_SYNTHETIC_DATA.value) != takes_synthetic:
         verb = "needs" if takes_synthetic else "does not take"
@@ -87,8 +88,10 @@ def main(argv: list[str]) -> None:
     real, synthetic = prepared.open_prepared(_TEST_DATA.value), map(prepared.open_prepared, _SYNTHETIC_DATA.value)
     train_data = prepared.open_prepared(_TRAIN_DATA.value) if _TRAIN_DATA.value else None
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
-    from mmsynth_tf import constants, run_records
-    from mmsynth_tf.experiments import evaluation, study
+    from mmsynth_tf import constants
+    from mmsynth_tf.errors import WorkDirError
+    from mmsynth_tf.experiments import leaks, study
+    from mmsynth_tf.training import run_folder
 
     request = study.Request(
         workdir=pathlib.Path(_WORKDIR.value),
@@ -101,9 +104,9 @@ def main(argv: list[str]) -> None:
         trained_on=train_data,
     )
     # What a work directory lacks is said by the experiments that need it.
-    with contextlib.suppress(run_records.WorkDirError):
-        trained_on = run_records.trained_on(constants.SEGMENTATION, request.workdir)
-        evaluation.warn_of_other_training_patients(trained_on, request.trained_on or request.real)
+    with contextlib.suppress(WorkDirError):
+        trained_on = run_folder.trained_on(constants.SEGMENTATION, request.workdir)
+        leaks.warn_of_other_training_patients(trained_on, request.trained_on or request.real)
     module, function = target.split(":")
     run = getattr(importlib.import_module(f"mmsynth_tf.experiments.{module}"), function)
     for name, table in run(request).items():
@@ -118,4 +121,4 @@ def _seeds() -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    program.run(main)

@@ -14,7 +14,9 @@ import contextlib
 
 from absl import flags
 
-from mmsynth_tf import commands, constants, flags_config, path_flags, prepared
+from mmsynth_tf import constants, prepared, program
+from mmsynth_tf.configs import flags as configs_flags
+from mmsynth_tf.configs import path_flags
 
 _STAGE = flags.DEFINE_enum("stage", None, constants.STAGES, "What to train.", required=True)
 _DATA_DIR = path_flags.define_paths(
@@ -29,23 +31,23 @@ _DETERMINISTIC = flags.DEFINE_bool(
 _DETECT_ANOMALY = flags.DEFINE_bool(
     "detect_anomaly", False, "Check every tensor and name the operation that first makes NaN or infinity; slow."
 )
-flags_config.define_config_flags()
+configs_flags.define_config_flags()
 
 
 def main(argv: list[str]) -> None:
-    commands.refuse_arguments(argv)
-    config = flags_config.config_from_flags()
+    program.refuse_arguments(argv)
+    config = configs_flags.config_from_flags()
     data = [prepared.open_prepared(path) for path in _DATA_DIR.value]
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     import tensorflow as tf
 
-    from mmsynth_tf import anomaly, training
+    from mmsynth_tf.training import anomaly, runs
 
     if _DETERMINISTIC.value:
         tf.config.experimental.enable_op_determinism()
     with anomaly.detected() if _DETECT_ANOMALY.value else contextlib.nullcontext():
-        training.train(_STAGE.value, config, data, _WORKDIR.value)
+        runs.train(_STAGE.value, config, data, _WORKDIR.value)
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    program.run(main)

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from mmsynth_tf import commands, config_tree, path_flags
+from mmsynth_tf import program
+from mmsynth_tf.configs import path_flags, tree
 
 if TYPE_CHECKING:
     from mmsynth_tf.configs import Config
-    from mmsynth_tf.records import Record
+    from mmsynth_tf.storage.records import Record
 
 _BENCHMARKS = ("steps", "growth", "waiting", "generation", "torch_unet")
 # On demand, for the others take ten minutes by themselves. The first two compare nothing; modes are for GPUs.
@@ -34,14 +35,15 @@ _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds of each comparison.", lower_
 
 
 def main(argv: list[str]) -> None:
-    commands.refuse_arguments(argv)
+    program.refuse_arguments(argv)
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     import tensorflow as tf
 
     from benchmarks import table
-    from mmsynth_tf import presets, records
+    from mmsynth_tf import configs
+    from mmsynth_tf.storage import atomic, records
 
-    config, output, sections = presets.preset(_PRESET.value), Path(_OUTPUT.value), {}
+    config, output, sections = configs.preset(_PRESET.value), Path(_OUTPUT.value), {}
     machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), TensorFlow {tf.__version__}, preset {_PRESET.value}"
     for name in dict.fromkeys(_ONLY.value):
         began, sections[name] = time.monotonic(), []
@@ -49,7 +51,7 @@ def main(argv: list[str]) -> None:
             sections[name].append(record)
             # At once: what is measured is not lost when the rest is stopped.
             records.write_json(output / f"{name}.json", sections[name])
-            records.write_text(output / "benchmarks.md", table.page(sections, machine))
+            atomic.write_text(output / "benchmarks.md", table.page(sections, machine))
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
     print((output / "benchmarks.md").read_text(encoding="utf-8"))
 
@@ -57,10 +59,10 @@ def main(argv: list[str]) -> None:
 def _records(name: str, config: "Config") -> Iterable["Record"]:
     """What one benchmark measures."""
     from benchmarks import generation, growth, modes, operations, start, steps, torch_unet, waiting
-    from mmsynth_tf import presets
+    from mmsynth_tf import configs
 
-    rounds, larger = _ROUNDS.value, {name: presets.preset(name) for name in ("default", "paper")}
-    unet = config_tree.override(config, {"data.height": 96, "data.width": 96, "segmentation.batch_size": 8})
+    rounds, larger = _ROUNDS.value, {name: configs.preset(name) for name in ("default", "paper")}
+    unet = tree.override(config, {"data.height": 96, "data.width": 96, "segmentation.batch_size": 8})
     benchmarks: dict[str, Callable[[], Iterable[Record]]] = {
         "start": start.run,
         "steps": lambda: steps.run(config, rounds),
@@ -75,4 +77,4 @@ def _records(name: str, config: "Config") -> Iterable["Record"]:
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    program.run(main)

@@ -15,8 +15,9 @@ from typing import Any
 
 from absl import flags
 
-from mmsynth_tf import commands, flags_config, path_flags
-from mmsynth_tf.configs import DataConfig
+from mmsynth_tf import program
+from mmsynth_tf.configs import DataConfig, path_flags
+from mmsynth_tf.configs import flags as configs_flags
 
 
 def run(data: DataConfig, cases_dir: str | Path, rounds: int = 3, copies: tuple[int, ...] = (1, 4)) -> Iterator[dict]:
@@ -90,13 +91,13 @@ def _build_copies(cases: Sequence, data: DataConfig, copies: int) -> float:
 
 
 def main(argv: list[str]) -> None:
-    commands.refuse_arguments(argv)
-    for record in run(flags_config.config_from_flags().data, flags.FLAGS.input, flags.FLAGS.rounds):
+    program.refuse_arguments(argv)
+    for record in run(configs_flags.config_from_flags().data, flags.FLAGS.input, flags.FLAGS.rounds):
         print(json.dumps(record), flush=True)
 
 
 if __name__ == "__main__":
     path_flags.define_path("input", None, "Folder that holds the cases, at any depth.", required=True)
     flags.DEFINE_integer("rounds", 3, "Rounds of reading and building.", lower_bound=1)
-    flags_config.define_config_flags()
-    commands.run(main)
+    configs_flags.define_config_flags()
+    program.run(main)

@@ -11,12 +11,12 @@ import tensorflow as tf
 
 from benchmarks import operations, stage_step, timing
 from mmsynth_tf import constants
+from mmsynth_tf.algorithms import contour_filter
 from mmsynth_tf.configs import Config
-from mmsynth_tf.exporting import saved_models, signatures
-from mmsynth_tf.generation import contour_filter
-from mmsynth_tf.measures import metrics
+from mmsynth_tf.export import saved_models, signatures
+from mmsynth_tf.metrics import segmentation
 from mmsynth_tf.parallel import map_in_order
-from mmsynth_tf.records import Record
+from mmsynth_tf.storage.records import Record
 
 Rows = dict[str, np.ndarray]
 
@@ -108,7 +108,7 @@ class Maker:
         probabilities = self.functions[f"segment_{modality}"](image=images)["probabilities"]
         # Where the networks are: a number a class and pixel takes longer to copy, and NumPy longer to compare.
         found = tf.argmax(probabilities, axis=-1).numpy()
-        return [metrics.dice(own[..., 0] > 0, other > 0) for own, other in zip(label, found, strict=True)]
+        return [segmentation.dice(own[..., 0] > 0, other > 0) for own, other in zip(label, found, strict=True)]
 
 
 def makers(config: Config, folder: Path) -> tuple[Maker, Maker]:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from benchmarks import stage_step, timing
-from mmsynth_tf import config_tree, constants
-from mmsynth_tf.configs import Config
-from mmsynth_tf.records import Record
+from mmsynth_tf import constants
+from mmsynth_tf.configs import Config, tree
+from mmsynth_tf.storage.records import Record
 
 # Settings that differ from the base's, by their path.
 Changes = tuple[tuple[str, Any], ...]
@@ -15,11 +15,11 @@ Changes = tuple[tuple[str, Any], ...]
 
 def run(config: Config, rounds: int) -> Iterator[Record]:
     """Times steps along each axis."""
-    base = config_tree.override(config, {"synthesis.triples_per_slice": 1})
+    base = tree.override(config, {"synthesis.triples_per_slice": 1})
 
     @functools.cache  # The base is on every axis.
     def step(*changes: tuple[str, Any]) -> stage_step.Step:
-        changed = config_tree.override(base, dict(changes))
+        changed = tree.override(base, dict(changes))
         batch = stage_step.one_batch(constants.SYNTHESIS, changed)
         return stage_step.Step(stage_step.model(constants.SYNTHESIS, changed), batch)
 

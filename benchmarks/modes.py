@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
 from benchmarks import stage_step, timing
-from mmsynth_tf import config_tree, constants
-from mmsynth_tf.configs import Config
-from mmsynth_tf.records import Record
+from mmsynth_tf import constants
+from mmsynth_tf.configs import Config, tree
+from mmsynth_tf.storage.records import Record
 
 
 @dataclasses.dataclass(frozen=True)
 class Mode:
-    """How a step is computed: a name of `stages.precision`, and whether XLA compiles it."""
+    """How a step is computed: a name of `precision.policy`, and whether XLA compiles it."""
 
     precision: str
     xla: bool
@@ -31,7 +31,7 @@ def prepare(stage: str, config: Config) -> dict[Mode, stage_step.Step]:
     """The step of a stage in each mode, compiled by a first call."""
     steps = {}
     for mode in MODES:
-        own = config_tree.override(config, {"runtime.precision": mode.precision})
+        own = tree.override(config, {"runtime.precision": mode.precision})
         batch = stage_step.one_batch(stage, own)
         steps[mode] = stage_step.Step(stage_step.model(stage, own), batch, jit_compile=mode.xla)
         steps[mode]()

@@ -14,7 +14,7 @@ from benchmarks import stage_step
 from mmsynth_tf import constants
 from mmsynth_tf.configs import Config
 from mmsynth_tf.models.stage import StageModel
-from mmsynth_tf.records import Record
+from mmsynth_tf.storage.records import Record
 
 # NVIDIA's data sheet of the H100 SXM: TF32 on tensor cores without sparsity, and memory.
 _H100_FLOPS, _H100_BYTES = 494.7e12, 3.35e12  # A second.

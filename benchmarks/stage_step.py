@@ -4,33 +4,40 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from mmsynth_tf import constants, stages
+from mmsynth_tf import constants
 from mmsynth_tf.configs import Config
 from mmsynth_tf.models.stage import Batch, StageModel
-from tests import fakes, oracle
+from mmsynth_tf.stages import catalogue
+from mmsynth_tf.training import precision
+from tests import literal_method
+from tests.fakes import fakes
 
 
 def model(stage: str, config: Config) -> StageModel:
     """A stage's untrained model with its optimizers; equal configurations give equal weights."""
     tf.keras.utils.set_random_seed(config.runtime.seed)
-    with stages.precision(config.runtime.precision):
-        built = stages.STAGES[stage].build(config)
-        built.compile(stages.optimizers(stage, config))
+    with precision.policy(config.runtime.precision):
+        built = catalogue.STAGES[stage].build(config)
+        built.compile(catalogue.optimizers(stage, config))
     return built
 
 
 def literal_model(stage: str, config: Config, batch: Batch) -> StageModel:
-    """The same model with losses and layers as `tests.oracle` spells them out, modality by modality, pair by pair."""
+    """The same model with losses and layers as `tests.literal_method` spells them out, pair by pair."""
     literal = model(stage, config)
-    pairs = oracle.drawn_pairs(batch) if stage == constants.SYNTHESIS and config.synthesis.triples_per_slice else None
+    pairs = (
+        literal_method.drawn_pairs(batch)
+        if stage == constants.SYNTHESIS and config.synthesis.triples_per_slice
+        else None
+    )
     terms: dict[str, Callable[[Batch], dict[str, tf.Tensor]]] = {
-        constants.STRUCTURE: lambda rows: oracle.structure_terms(literal, rows, training=True),
-        constants.SEGMENTATION: lambda rows: oracle.segmentation_terms(literal, rows),
-        constants.SYNTHESIS: lambda rows: oracle.ModalityOracle(literal, rows, pairs, training=True).terms(),
+        constants.STRUCTURE: lambda rows: literal_method.structure_terms(literal, rows, training=True),
+        constants.SEGMENTATION: lambda rows: literal_method.segmentation_terms(literal, rows),
+        constants.SYNTHESIS: lambda rows: literal_method.ModalityOracle(literal, rows, pairs, training=True).terms(),
     }
 
     def loss_terms(rows: Batch, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        with oracle.plain_layers():
+        with literal_method.plain_layers():
             return terms[stage](rows)
 
     literal.forward = lambda rows, training: {}
@@ -40,7 +47,7 @@ def literal_model(stage: str, config: Config, batch: Batch) -> StageModel:
 
 def batches(stage: str, config: Config) -> tf.data.Dataset:
     """The stage's batches of made-up slices, by its own input pipeline."""
-    return stages.STAGES[stage].batches(fakes.slice_source(config), config)
+    return catalogue.STAGES[stage].batches(fakes.slice_source(config), config)
 
 
 def one_batch(stage: str, config: Config) -> Batch:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import waiting
-from mmsynth_tf import constants, presets
-from mmsynth_tf.records import Record
+from mmsynth_tf import configs, constants
+from mmsynth_tf.storage.records import Record
 
 _TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 _PRESET = "demo"
@@ -19,7 +19,7 @@ _PRESET = "demo"
 def run() -> Iterator[Record]:
     """A record for each stage, trained for a step on made-up data in one work directory."""
     with tempfile.TemporaryDirectory() as folder:
-        data = waiting.made_up_data(Path(folder) / "data", presets.preset(_PRESET).data)
+        data = waiting.made_up_data(Path(folder) / "data", configs.preset(_PRESET).data)
         for stage in constants.STAGES:
             seconds = first_step(stage, data.path, Path(folder) / "models")
             yield {"stage": stage, "preset": _PRESET, "seconds_to_first_step": seconds}

@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from benchmarks import operations, stage_step, timing
 from benchmarks.operations import Convolution
-from mmsynth_tf import config_tree, constants
-from mmsynth_tf.configs import Config
+from mmsynth_tf import constants
+from mmsynth_tf.configs import Config, tree
 from mmsynth_tf.models.stage import StageModel
-from mmsynth_tf.records import Record
-from tests import oracle
+from mmsynth_tf.storage.records import Record
+from tests import literal_method
 
 # So many different convolutions are tried, those with most of the operations first.
 _CONVOLUTIONS = 4
@@ -45,8 +45,8 @@ class Contest:
 
 def run(config: Config, rounds: int) -> Iterator[Record]:
     """Times the steps of all stages: of the synthesis stage with exact sums, with sampled pairs and as configured."""
-    method = config_tree.override(config, oracle.SETTINGS)
-    exact, sampled = (config_tree.override(method, {"synthesis.triples_per_slice": count}) for count in (0, 1))
+    method = tree.override(config, literal_method.SETTINGS)
+    exact, sampled = (tree.override(method, {"synthesis.triples_per_slice": count}) for count in (0, 1))
     yield from times([prepare(constants.STRUCTURE, "", method)], rounds)
     yield from times([prepare(constants.SEGMENTATION, "", method)], rounds)
     batch, model = stage_step.one_batch(constants.SYNTHESIS, config), stage_step.model(constants.SYNTHESIS, config)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from mmsynth_tf.records import Record, Value
+from mmsynth_tf.storage.records import Record, Value
 
 
 def page(sections: Mapping[str, Sequence[Record]], machine: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmsynth_tf.stage_configs import SegmentationConfig
+from mmsynth_tf.configs import SegmentationConfig
 
 NAMES = ("PyTorch, eager", "PyTorch, torch.compile")
 

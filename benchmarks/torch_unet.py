@@ -8,9 +8,9 @@ import multiprocessing
 from collections.abc import Iterator
 
 from benchmarks import stage_step, timing
-from mmsynth_tf import config_tree, constants
-from mmsynth_tf.configs import Config
-from mmsynth_tf.records import Record
+from mmsynth_tf import constants
+from mmsynth_tf.configs import Config, tree
+from mmsynth_tf.storage.records import Record
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def run(config: Config, rounds: int) -> Iterator[Record]:
         return
     from benchmarks import torch_steps
 
-    config = config_tree.override(config, {"data.modalities": ("t1",), "segmentation.cosine_decay": False})
+    config = tree.override(config, {"data.modalities": ("t1",), "segmentation.cosine_decay": False})
     batch = stage_step.one_batch(constants.SEGMENTATION, config)
     image, label = (batch[name].numpy()[:, 0, ..., 0] for name in ("image", "label"))
     steps = {"mmsynth_tf": stage_step.Step(stage_step.model(constants.SEGMENTATION, config), batch)}

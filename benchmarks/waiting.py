@@ -11,12 +11,13 @@ import tensorflow as tf
 
 from benchmarks import stage_step
 from datasets import brats
-from mmsynth_tf import constants, input_pipeline, prepared, stages
+from mmsynth_tf import constants, input_pipeline, prepared
 from mmsynth_tf.configs import Config, DataConfig
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.reading import releases
-from mmsynth_tf.records import Record
-from tests import fakes, fakes_cases
+from mmsynth_tf.stages import catalogue
+from mmsynth_tf.storage.records import Record
+from tests.fakes import fakes, fakes_cases
 
 _CASES, _SLICES = 4, 8
 # Stands for steps that take longer than this where there is no GPU: a longer sleep would hide more waiting.
@@ -105,7 +106,7 @@ def _volumes(seed: int, data: DataConfig) -> dict[str, np.ndarray]:
 def _batches(data: prepared.PreparedData, stage: str, config: Config) -> tf.data.Dataset:
     slices = input_pipeline.training_features(data.slices("train"))
     source = input_pipeline.SliceSource(slices, config.data.num_modalities, config.runtime.cache)
-    return stages.STAGES[stage].batches(source, config)
+    return catalogue.STAGES[stage].batches(source, config)
 
 
 def _real_step(stage: str, config: Config) -> Callable[[Batch], object]:

@@ -33,19 +33,22 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if not __package__:  # Run as a file: what is imported lies beside this folder, not in it.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from absl import flags
 
-from mmsynth_tf import commands, constants, flags_config, path_flags
+from mmsynth_tf import constants, program
+from mmsynth_tf.configs import flags as configs_flags
+from mmsynth_tf.configs import path_flags
+from mmsynth_tf.errors import UserError
+
+if not __package__:  # Run as a file: what is imported lies beside this folder, not in it.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from mmsynth_tf.generation import synthesis
+    from mmsynth_tf.generation import sampling
     from mmsynth_tf.reading.releases import CaseFiles
 
 _BRATS, _PHANTOM, _SYNTHETIC = "brats", "phantom", "synthetic"
@@ -79,14 +82,14 @@ _BEAM_OPTIONS = flags.DEFINE_string(
 _WORKER = flags.DEFINE_integer("worker", None, "synthetic: make this worker's share only, from 0.", lower_bound=0)
 _NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "synthetic: workers that share the work.", lower_bound=1)
 
-flags_config.define_config_flags()
+configs_flags.define_config_flags()
 
 
 def main(argv: list[str]) -> None:
-    commands.refuse_arguments(argv)
+    program.refuse_arguments(argv)
     if _CHECK.value:
         sys.exit(_check())
-    from mmsynth_tf.records import new_folder
+    from mmsynth_tf.storage.atomic import new_folder
 
     builds = {_BRATS: _build_brats, _PHANTOM: _build_phantom, _SYNTHETIC: _build_synthetic}
     output = Path(_required(_OUTPUT))
@@ -109,11 +112,11 @@ def main(argv: list[str]) -> None:
 def _check() -> int:
     """Prints the table of problems; returns the exit status."""
     if _SOURCE.value != _BRATS:
-        raise commands.UserError(f"--check reads case files; it has no meaning with --source={_SOURCE.value}.")
+        raise UserError(f"--check reads case files; it has no meaning with --source={_SOURCE.value}.")
     from datasets import check
     from mmsynth_tf.reading.releases import search_cases
 
-    data = flags_config.config_from_flags().data
+    data = configs_flags.config_from_flags().data
     found = search_cases(_required(_INPUT), data.modalities, _RELEASE.value)
     problems = check.check_cases(found, data, _ALLOW_INCOMPLETE.value)
     if problems:
@@ -131,7 +134,7 @@ def _build_brats(folder: Path) -> None:
     from datasets import brats
     from mmsynth_tf.reading.releases import find_cases
 
-    data = flags_config.config_from_flags().data
+    data = configs_flags.config_from_flags().data
     cases = find_cases(_required(_INPUT), data.modalities, _RELEASE.value)
     releases = "+".join(sorted({case.release.name for case in cases}))
     print(f"{_counted(cases)}, release {releases}")
@@ -145,7 +148,7 @@ def _build_phantom(folder: Path) -> None:
     from datasets import brats, phantom
     from mmsynth_tf.reading.releases import find_cases
 
-    config = flags_config.config_from_flags()
+    config = configs_flags.config_from_flags()
     cases_dir = Path(_CASES_DIR.value) if _CASES_DIR.value else folder / "cases"
     phantom.write_cases(cases_dir, _NUM_CASES.value, seed=config.runtime.seed)
     cases = find_cases(cases_dir, config.data.modalities)
@@ -156,7 +159,7 @@ def _build_synthetic(folder: Path) -> None:
     from datasets import synthetic
 
     if _NUM_WORKERS.value > 1:
-        raise commands.UserError("--num_workers needs --worker; without both, the data set is finished.")
+        raise UserError("--num_workers needs --worker; without both, the data set is finished.")
     make_generation, output = _make_generation(), Path(_OUTPUT.value)
     if _BEAM_OPTIONS.value:
         synthetic.make_blocks_on_beam(make_generation, _COUNT.value, output, _beam_options())
@@ -166,18 +169,18 @@ def _build_synthetic(folder: Path) -> None:
 def _make_share(output: Path) -> None:
     """Makes one worker's share of the samples of a synthetic data set."""
     if _SOURCE.value != _SYNTHETIC or _WORKER.value >= _NUM_WORKERS.value:
-        raise commands.UserError("--worker is for --source=synthetic and goes from 0 to --num_workers - 1.")
+        raise UserError("--worker is for --source=synthetic and goes from 0 to --num_workers - 1.")
     from datasets import synthetic
 
     synthetic.make_blocks(_make_generation()(), _COUNT.value, output, _WORKER.value, _NUM_WORKERS.value)
     print(f"Worker {_WORKER.value} of {_NUM_WORKERS.value} is done. Finish with the same command without --worker.")
 
 
-def _make_generation() -> "Callable[[], synthesis.Generation]":
-    from mmsynth_tf.generation import synthesis
+def _make_generation() -> "Callable[[], sampling.Generation]":
+    from mmsynth_tf.generation import sampling
 
     return functools.partial(
-        synthesis.repeatable_generation, _required(_WORKDIR), _required(_LABELS_FROM), flags_config.config_from_flags()
+        sampling.repeatable_generation, _required(_WORKDIR), _required(_LABELS_FROM), configs_flags.config_from_flags()
     )
 
 
@@ -191,9 +194,9 @@ def _beam_options() -> "PipelineOptions | None":
 
 def _required(flag: flags.FlagHolder) -> str:
     if not flag.value:
-        raise commands.UserError(f"--source={_SOURCE.value} needs --{flag.name}.")
+        raise UserError(f"--source={_SOURCE.value} needs --{flag.name}.")
     return flag.value
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    program.run(main)

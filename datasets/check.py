@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.parallel import map_in_order
 from mmsynth_tf.reading.cases import inspect_case
 from mmsynth_tf.reading.problems import Problem

@@ -3,7 +3,7 @@
 import shlex
 from typing import TYPE_CHECKING
 
-from mmsynth_tf.commands import UserError
+from mmsynth_tf.errors import UserError
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions

@@ -54,7 +54,7 @@ def write_data_set(
 
     Args:
       make_builder: makes the builder that writes below the data directory it is given.
-      folder: receives the files of the data set; use `records.new_folder`.
+      folder: receives the files of the data set; use `atomic.new_folder`.
       record: gives the content of data_set.json; called after the data has been written.
       beam_options: for builders that run on Apache Beam.
 

@@ -6,22 +6,21 @@ stateless operations from (seed, step), so a run that is resumed at a step sees
 what an undisturbed one sees.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import commands
+from mmsynth_tf.algorithms import warping
 from mmsynth_tf.configs import AugmentationConfig, Config
-from mmsynth_tf.models import contrast, fusion, pairs, passes, structure, structure_gan
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.models.stage import Batch
 
 # Slices that wait to be drawn, of all sources together: beyond so many a pass is random within its neighbourhood alone.
 _BUFFER = 20_000
 # Independent random streams of a step.
-_TRANSFORM, _INTENSITY, _SOURCE, _LABEL, _LABEL_TRANSFORM, _PAIRS, _NOISE, _CODE, _CONTRAST, _JUDGED = range(10)
+TRANSFORM, INTENSITY, SOURCE, LABEL, LABEL_TRANSFORM, PAIRS, NOISE, CODE, CONTRAST, JUDGED = range(10)
 
 
 class SliceSource:
@@ -52,9 +51,7 @@ class SliceSource:
         self._counts = [_slices_per_modality(source, num_modalities) for source in self._sources]
         self.counts = [sum(counts) for counts in zip(*self._counts, strict=True)]
         if not all(self.counts):
-            raise commands.UserError(
-                f"A modality has no labelled slice to train on: slices per modality {self.counts}."
-            )
+            raise UserError(f"A modality has no labelled slice to train on: slices per modality {self.counts}.")
 
     def modality(self, index: int, seed: int, start: int) -> tf.data.Dataset:
         """An endless shuffled stream of one modality's slices, from its `start`-th element on."""
@@ -98,90 +95,6 @@ def training_features(slices: tf.data.Dataset, *further: str) -> tf.data.Dataset
     return labelled.map(lambda x: {name: x[name] for name in ("image", "label", "available", *further)})
 
 
-def segmentation_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
-    """Batches for `Segmenter` from step `start_step` on."""
-    return _batches(source, config, config.segmentation.batch_size, start_step, lambda batch, step: batch)
-
-
-def mixed_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
-    """Batches for `Segmenter` from a source whose slices say in `augmented` (bool) whether they are to be transformed.
-
-    A transform is drawn for each draw of such a slice, so every pass over the source shows it in another way.
-    """
-
-    def finish(batch: Batch, step: tf.Tensor) -> Batch:
-        seeds = (_seed(config, step, stream) for stream in (_TRANSFORM, _INTENSITY))
-        plain = {name: batch[name] for name in ("image", "label")}
-        chosen = batch["augmented"][..., None, None, None]
-        moved = augment(plain, config.augmentation, *seeds)
-        return {name: tf.where(chosen, moved[name], plain[name]) for name in plain}
-
-    return _batches(source, config, config.segmentation.batch_size, start_step, finish)
-
-
-def structure_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
-    """Batches for `StructureGAN` from step `start_step` on."""
-    size, code_dim = config.structure.batch_size, structure_gan.code_dim(config.data.image_size, config.structure)
-    if config.structure.upright:
-        config = dataclasses.replace(config, augmentation=config.augmentation.times(0.0))
-
-    def finish(batch: Batch, step: tf.Tensor) -> Batch:
-        image = tf.gather(batch["image"], _draw_modality(size, config, step), batch_dims=1)
-        background = _background(image, config)
-        codes = tf.random.stateless_normal([2, size, code_dim], _seed(config, step, _CODE))
-        return {
-            "structure": structure.structure_map(image, config.structure_map, background),
-            "background": background,
-            "noise": codes[0],
-            "code": codes[1],
-        }
-
-    return _batches(source, config, size, start_step, finish)
-
-
-def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
-    """Batches for `ModalityGAN` from step `start_step` on."""
-    size, n, triples = config.synthesis.batch_size, config.data.num_modalities, config.synthesis.triples_per_slice
-
-    def finish(batch: Batch, step: tf.Tensor) -> Batch:
-        image, label = (passes.merge(batch[name]) for name in ("image", "label"))
-        label, *own_map = fusion.own_map(image, label, config.structure_map)
-        own = dict(zip(("label", "own_structure", "own_background"), (label, *own_map), strict=True))
-        own = {name: tf.reshape(value, [size, n, *value.shape[1:]]) for name, value in own.items()}
-
-        source = _draw_modality(size, config, step)
-        own_label, structure_map, background = (tf.gather(value, source, batch_dims=1) for value in own.values())
-        transforms = fusion.random_transforms(
-            size * n, config.data.image_size, config.augmentation, _seed(config, step, _LABEL_TRANSFORM)
-        )
-        candidates = fusion.transform(label, transforms, "NEAREST")
-        chosen, _ = fusion.choose_labels(background, candidates, own_label, _seed(config, step, _LABEL))
-        if triples:
-            pair_source, pair_target = pairs.sampled_pairs(size, n, triples, _seed(config, step, _PAIRS))
-        else:
-            pair_source, pair_target = pairs.exact_pairs(size, n)
-        if config.synthesis.erase_under_label:
-            structure_map = fusion.remove_lesion_edges(structure_map, chosen)
-        return {
-            **batch,
-            **own,
-            "structure": structure_map,
-            "background": background,
-            "fusion_label": chosen,
-            "pair_source": pair_source,
-            "pair_target": pair_target,
-            "noise": tf.random.stateless_uniform(background.shape, _seed(config, step, _NOISE)),
-            "judged_contrast": tf.random.stateless_uniform(
-                [size, 3 * n + pair_source.shape[1], 2], _seed(config, step, _JUDGED)
-            ),
-            "contrast": contrast.draw(
-                [size, n, contrast.size(config.data.num_classes)], _seed(config, step, _CONTRAST)
-            ),
-        }
-
-    return _batches(source, config, size, start_step, finish)
-
-
 def registered_batches(slices: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
     """All examples in order, modalities together, for evaluation; images as float32."""
     batches = slices.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
@@ -191,7 +104,7 @@ def registered_batches(slices: tf.data.Dataset, batch_size: int) -> tf.data.Data
 
 # Nothing in the maps needs autograph, which would take seconds before the first step.
 @tf.autograph.experimental.do_not_convert
-def _batches(
+def batches(
     source: SliceSource,
     config: Config,
     batch_size: int,
@@ -210,7 +123,7 @@ def _batches(
         batch = {**batch, "image": tf.cast(batch["image"], tf.float32)}
         if config.runtime.augment:
             batch = augment(
-                batch, config.augmentation, _seed(config, step, _TRANSFORM), _seed(config, step, _INTENSITY)
+                batch, config.augmentation, step_seed(config, step, TRANSFORM), step_seed(config, step, INTENSITY)
             )
         return finish(batch, step)
 
@@ -228,25 +141,21 @@ def augment(batch: Batch, config: AugmentationConfig, transform_seed: tf.Tensor,
     """
     shape = batch["image"].shape
     count, size = shape[0] * shape[1], tuple(shape[2:4])
-    transforms = fusion.random_transforms(count, size, config, transform_seed)
-    image = fusion.transform(tf.reshape(batch["image"], [count, *shape[2:]]), transforms, "BILINEAR")
-    label = fusion.transform(tf.reshape(batch["label"], [count, *shape[2:]]), transforms, "NEAREST")
+    transforms = warping.random_transforms(count, size, config, transform_seed)
+    image = warping.transform(tf.reshape(batch["image"], [count, *shape[2:]]), transforms, "BILINEAR")
+    label = warping.transform(tf.reshape(batch["label"], [count, *shape[2:]]), transforms, "NEAREST")
     if config.intensity:
         gamma = tf.random.stateless_uniform([count, 1, 1, 1], intensity_seed, -1.0, 1.0) * config.intensity
         image = image ** tf.exp(gamma)
     return {**batch, "image": tf.reshape(image, shape), "label": tf.reshape(label, shape)}
 
 
-def _draw_modality(size: int, config: Config, step: tf.Tensor) -> tf.Tensor:
+def draw_modality(size: int, config: Config, step: tf.Tensor) -> tf.Tensor:
     """The modality that gives each row's map: int32 [B]."""
-    return tf.random.stateless_uniform([size], _seed(config, step, _SOURCE), 0, config.data.num_modalities, tf.int32)
+    return tf.random.stateless_uniform([size], step_seed(config, step, SOURCE), 0, config.data.num_modalities, tf.int32)
 
 
-def _background(image: tf.Tensor, config: Config) -> tf.Tensor:
-    return structure.background_of(image, config.structure_map)
-
-
-def _seed(config: Config, step: tf.Tensor, stream: int) -> tf.Tensor:
+def step_seed(config: Config, step: tf.Tensor, stream: int) -> tf.Tensor:
     return _stream_seed(config.runtime.seed, step, stream, tf.int32)
 
 

@@ -9,13 +9,15 @@ import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mmsynth_tf import commands, config_tree, configs, constants
+from mmsynth_tf import configs, constants
+from mmsynth_tf.configs import tree
+from mmsynth_tf.errors import UserError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
-class PreparedDataError(commands.UserError):
+class PreparedDataError(UserError):
     """A folder is not a whole prepared data set, or not one that fits."""
 
 
@@ -79,7 +81,7 @@ def open_prepared(path: str | pathlib.Path) -> PreparedData:
         )
     try:
         record = json.loads(record_path.read_text(encoding="utf-8"))
-        config = config_tree.override(configs.DataConfig(), record["data"])
+        config = tree.override(configs.DataConfig(), record["data"])
     except (ValueError, KeyError, TypeError) as error:
         raise PreparedDataError(f"{record_path} cannot be read ({error}); build the data set again.") from error
     return PreparedData(path, config, record)

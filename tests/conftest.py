@@ -54,7 +54,7 @@ def prepared_data(tmp_path_factory):
     from datasets import brats
     from mmsynth_tf import prepared
     from mmsynth_tf.reading import releases
-    from tests import fakes, fakes_cases
+    from tests.fakes import fakes, fakes_cases
 
     cases, folder = tmp_path_factory.mktemp("cases"), tmp_path_factory.mktemp("prepared")
     for number in range(6):

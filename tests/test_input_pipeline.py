@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import config_tree, configs, input_pipeline
+from mmsynth_tf import configs, input_pipeline
+from mmsynth_tf.algorithms import structure_maps
+from mmsynth_tf.configs import tree
 from mmsynth_tf.input_pipeline import SliceSource
-from mmsynth_tf.models import structure
-from tests import fakes
+from mmsynth_tf.stages.segmentation.stage import segmentation_batches
+from mmsynth_tf.stages.structure.stage import _background, structure_batches
+from mmsynth_tf.stages.synthesis.stage import synthesis_batches
+from tests.fakes import fakes
 
 CONFIG = fakes.tiny_config(3)
 STAGES = {
-    "structure": input_pipeline.structure_batches,
-    "segmentation": input_pipeline.segmentation_batches,
-    "synthesis": input_pipeline.synthesis_batches,
+    "structure": structure_batches,
+    "segmentation": segmentation_batches,
+    "synthesis": synthesis_batches,
 }
 
 
@@ -66,7 +70,7 @@ def test_a_resumed_run_sees_the_batches_of_an_undisturbed_one(source, stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_another_seed_and_another_step_give_other_batches(source, stage):
-    other = config_tree.override(CONFIG, {"runtime.seed": 1})
+    other = tree.override(CONFIG, {"runtime.seed": 1})
     batches = [*take(STAGES[stage](source, CONFIG), 2), *take(STAGES[stage](source, other), 1)]
     for first, second in itertools.combinations(batches, 2):
         assert any(not np.array_equal(first[name], second[name]) for name in first)
@@ -149,12 +153,12 @@ def test_unlabelled_slices_are_not_trained_on():
 
 
 def test_segmentation_batches_hold_slices_with_their_labels():
-    config = config_tree.override(CONFIG, {"runtime.augment": False})
+    config = tree.override(CONFIG, {"runtime.augment": False})
     slices = fakes.slices(5, config)
     known = {
         (i, example["image"][i].tobytes()): example["label"] for example in slices.as_numpy_iterator() for i in range(3)
     }
-    for batch in take(input_pipeline.segmentation_batches(SliceSource(slices, 3), config), 3):
+    for batch in take(segmentation_batches(SliceSource(slices, 3), config), 3):
         assert batch["image"].shape == (2, 3, fakes.SIZE, fakes.SIZE, 1) and batch["image"].dtype == np.float32
         for row, i in itertools.product(range(2), range(3)):
             image = batch["image"][row, i].astype(np.float16)
@@ -162,7 +166,7 @@ def test_segmentation_batches_hold_slices_with_their_labels():
 
 
 def test_structure_batches_hold_maps_masks_and_normal_codes(source):
-    batches = take(input_pipeline.structure_batches(source, CONFIG), 40)
+    batches = take(structure_batches(source, CONFIG), 40)
     for name in ("structure", "background"):
         values = np.stack([b[name] for b in batches])
         assert values.shape == (40, 2, fakes.SIZE, fakes.SIZE, 1) and set(np.unique(values)) == {0.0, 1.0}
@@ -177,13 +181,13 @@ def test_structure_batches_hold_maps_masks_and_normal_codes(source):
 
 @pytest.mark.parametrize("triples", [0, 1])
 def test_synthesis_batches_are_consistent(triples):
-    config = config_tree.override(CONFIG, {"synthesis.triples_per_slice": triples})
+    config = tree.override(CONFIG, {"synthesis.triples_per_slice": triples})
     sources = []
-    for batch in take(input_pipeline.synthesis_batches(fakes.slice_source(config), config), 12):
+    for batch in take(synthesis_batches(fakes.slice_source(config), config), 12):
         for row in range(2):
             images, labels = batch["image"][row], batch["label"][row]
-            background = structure.background_mask(images, expand=(2, 2))
-            edges = structure.structure_map(tf.constant(images), config.structure_map).numpy() * (labels == 0)
+            background = structure_maps.background_mask(images, expand=(2, 2))
+            edges = structure_maps.structure_map(tf.constant(images), config.structure_map).numpy() * (labels == 0)
             np.testing.assert_array_equal(batch["own_background"][row], background)
             np.testing.assert_array_equal(batch["own_structure"][row], edges)
             chosen = batch["fusion_label"][row]
@@ -206,25 +210,21 @@ def test_augmentation_moves_image_and_label_together_and_can_be_left_out(rng):
 
 
 def test_upright_maps_are_those_of_mirrored_slices_whatever_is_augmented(source):
-    wild = config_tree.override(CONFIG, {"augmentation.rotation": 90.0, "structure.upright": True})
-    upright = {
-        x.tobytes() for batch in take(input_pipeline.structure_batches(source, wild), 6) for x in batch["structure"]
-    }
+    wild = tree.override(CONFIG, {"augmentation.rotation": 90.0, "structure.upright": True})
+    upright = {x.tobytes() for batch in take(structure_batches(source, wild), 6) for x in batch["structure"]}
     images = np.concatenate([batch["image"] for batch in take(STAGES["segmentation"](source, still(CONFIG)), 20)])
     images = images.reshape(-1, *images.shape[2:])
     both = np.concatenate([images, images[:, :, ::-1]])
-    background = input_pipeline._background(both, CONFIG)
-    known = {x.tobytes() for x in structure.structure_map(both, CONFIG.structure_map, background).numpy()}
+    background = _background(both, CONFIG)
+    known = {x.tobytes() for x in structure_maps.structure_map(both, CONFIG.structure_map, background).numpy()}
     assert upright <= known
-    turned = config_tree.override(wild, {"structure.upright": False})
-    others = {
-        x.tobytes() for batch in take(input_pipeline.structure_batches(source, turned), 6) for x in batch["structure"]
-    }
+    turned = tree.override(wild, {"structure.upright": False})
+    others = {x.tobytes() for batch in take(structure_batches(source, turned), 6) for x in batch["structure"]}
     assert not others <= known
 
 
 def still(config):
-    return config_tree.override(config, {"runtime.augment": False})
+    return tree.override(config, {"runtime.augment": False})
 
 
 def test_intensity_changes_contrast_but_not_the_background(rng):

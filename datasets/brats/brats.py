@@ -123,7 +123,7 @@ def build(
     Args:
       cases: their files.
       data: slice geometry, modalities, classes and split.
-      folder: receives the data set; use `records.new_folder`.
+      folder: receives the data set; use `atomic.new_folder`.
       allow_incomplete: accept cases that lack modalities or the label.
       release: what the cases are, for the record.
       beam_options: read the cases on Apache Beam, whose workers need to see them and the folder. The slices and their

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from datasets.phantom.fields import smooth_field
-from mmsynth_tf.commands import UserError
+from mmsynth_tf.errors import UserError
 
 FIELD_OF_VIEW = (240.0, 240.0, 155.0)  # Of BraTS.
 _BRAIN_CENTRE = np.array([119.0, 128.0, 70.0])  # Where the brain lies in that field of view.

@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.phantom import anatomy, appearance, tumour
-from mmsynth_tf.commands import UserError
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.parallel import map_in_order
 
 

@@ -15,10 +15,10 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from datasets.features import serialize, synthetic_features
-from mmsynth_tf import records
-from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig, GenerationConfig
-from mmsynth_tf.generation import synthesis
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.generation import sampling
+from mmsynth_tf.storage import atomic
 
 _IDENTITY_FILE = "generation.json"
 # What may change when a build goes on: it decides when to give up, not what is made.
@@ -26,7 +26,7 @@ _IRRELEVANT = "settings.max_tries"
 
 
 class Generation(Protocol):
-    """A run of the generators, see `mmsynth_tf.generation.synthesis.Generation`."""
+    """A run of the generators, see `mmsynth_tf.generation.sampling.Generation`."""
 
     data: DataConfig
     settings: GenerationConfig
@@ -87,7 +87,7 @@ class Blocks:
                 if sum(finished[n]["kept"] for n in finished if n < number) >= count:
                     return
                 if number not in finished:
-                    synthesis.require_progress(_total(finished.values()), self._generation.settings)
+                    sampling.require_progress(_total(finished.values()), self._generation.settings)
                     self.make_block(number)
 
     def expected(self, count: int) -> list[int]:
@@ -100,7 +100,7 @@ class Blocks:
             return []
         finished = self._finished()
         total = _total(finished.values())
-        synthesis.require_progress(total, self._generation.settings)
+        sampling.require_progress(total, self._generation.settings)
         per_block = total["kept"] / len(finished) if total["kept"] else self._generation.draws_per_block
         needed = max(math.ceil(count / per_block), 1 + max(finished, default=-1))
         missing = [number for number in range(needed) if number not in finished]
@@ -122,14 +122,14 @@ class Blocks:
     def make_block(self, number: int) -> None:
         """Makes one block, whether or not it is finished."""
         counts, samples = collections.Counter(kept=0), []
-        with records.atomic_path(self._path(number, "tfrecord")) as path, tf.io.TFRecordWriter(str(path)) as writer:
+        with atomic.atomic_path(self._path(number, "tfrecord")) as path, tf.io.TFRecordWriter(str(path)) as writer:
             for example in self._generation.block(number, counts):
                 record = serialize(self._features, example)
                 writer.write(record)
                 samples.append(self._describe(example, len(record)))
         text = json.dumps({"counts": counts, "samples": samples})
         # Last: it says that the block is whole.
-        records.write_text(self._path(number, "json"), text)
+        atomic.write_text(self._path(number, "json"), text)
 
     def _describe(self, example: Mapping[str, Any], num_bytes: int) -> dict[str, Any]:
         pixels = np.bincount(example["label"].ravel(), minlength=self._generation.data.num_classes).tolist()
@@ -151,7 +151,7 @@ class Blocks:
         """Writes down whose blocks these are, or checks that those which lie here are of the same making."""
         identity, path = json.loads(json.dumps(self._generation.identity)), self.folder / _IDENTITY_FILE
         if not path.is_file():
-            records.write_text(path, json.dumps(identity, indent=1))
+            atomic.write_text(path, json.dumps(identity, indent=1))
             return
         there, here = _leaves(json.loads(path.read_text(encoding="utf-8"))), _leaves(identity)
         differing = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))

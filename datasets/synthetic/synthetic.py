@@ -16,10 +16,11 @@ from datasets.prepare import data_set_record, require_space
 from datasets.synthetic import beam_blocks
 from datasets.synthetic.blocks import Block, Blocks, Generation
 from datasets.synthetic.statistics import LabelStatistics, LesionAgreement
-from mmsynth_tf import constants, records
+from mmsynth_tf import constants
 from mmsynth_tf.configs import DataConfig
-from mmsynth_tf.generation import card_writer, synthesis
+from mmsynth_tf.generation import data_card, sampling
 from mmsynth_tf.reading.splits import TEST, TRAIN, VALIDATION
+from mmsynth_tf.storage import atomic
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -88,7 +89,7 @@ def build(generation: Generation, count: int, output: Path, folder: Path) -> Non
       generation: the generators.
       count: number of samples.
       output: folder that `folder` will become.
-      folder: receives the data set; use `records.new_folder`.
+      folder: receives the data set; use `atomic.new_folder`.
 
     Raises:
       as `make_blocks`.
@@ -97,8 +98,8 @@ def build(generation: Generation, count: int, output: Path, folder: Path) -> Non
     lengths = blocks.first(count)
     _write_shards(blocks, lengths, generation.data, folder)
     record = _record(blocks, lengths, generation)
-    records.write_text(folder / constants.DATA_SET_RECORD, json.dumps(record, indent=2))
-    card_writer.write(folder, name=output.name)
+    atomic.write_text(folder / constants.DATA_SET_RECORD, json.dumps(record, indent=2))
+    data_card.write(folder, name=output.name)
 
 
 def _write_shards(blocks: Blocks, lengths: Sequence[int], data: DataConfig, folder: Path) -> None:
@@ -140,7 +141,7 @@ def _record(blocks: Blocks, lengths: Sequence[int], generation: Generation) -> d
         release="synthetic",
         split={TRAIN: case_ids, VALIDATION: [], TEST: []},
         patients={},
-        generation={**generation.identity, **synthesis.acceptance(counts)},
+        generation={**generation.identity, **sampling.acceptance(counts)},
         statistics={**statistics.summary(), "lesion_agreement": agreement.summary()},
     )
 

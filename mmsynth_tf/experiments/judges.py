@@ -7,10 +7,13 @@ what these find. A judge learns from the same training slices with another seed 
 import functools
 import pathlib
 
-from mmsynth_tf import config_tree, configs, constants, run_records, stages, training
+from mmsynth_tf import configs, constants
+from mmsynth_tf.configs import tree
 from mmsynth_tf.experiments.study import Request, Study
-from mmsynth_tf.models.segmenter import Segmenter
 from mmsynth_tf.reading import splits
+from mmsynth_tf.stages import catalogue
+from mmsynth_tf.stages.segmentation.segmenter import Segmenter
+from mmsynth_tf.training import run_folder, runs
 
 JUDGE, STAGE = "judge", "segmentation stage"  # How names of segmenters begin.
 CAPTION = (
@@ -43,8 +46,8 @@ class Judge:
         self._data = request.training
         self._config = _config(request.workdir, number)
         self.name = described(JUDGE, self._config)
-        learned_by = stages.STAGES[constants.SEGMENTATION].depends_on
-        fields = config_tree.fields(self._config).items()
+        learned_by = catalogue.STAGES[constants.SEGMENTATION].depends_on
+        fields = tree.fields(self._config).items()
         leaves = {path: value for path, (value, _) in fields if path.startswith(learned_by)}
         trained_on = Request(request.workdir, self._data, split=splits.TRAIN)
         self._folder = Study("judges", trained_on, (), config=leaves).parts
@@ -53,8 +56,8 @@ class Judge:
     @functools.cached_property
     def segmenter(self) -> Segmenter:
         """Trained, from its newest checkpoint if there is one."""
-        training.train(constants.SEGMENTATION, self._config, [self._data], self._folder)
-        return training.load(constants.SEGMENTATION, self._folder)[0]
+        runs.train(constants.SEGMENTATION, self._config, [self._data], self._folder)
+        return runs.load(constants.SEGMENTATION, self._folder)[0]
 
 
 def described(name: str, config: configs.Config) -> str:
@@ -65,13 +68,13 @@ def described(name: str, config: configs.Config) -> str:
 
 def _config(workdir: pathlib.Path, number: int) -> configs.Config:
     """The settings of the segmentation stage with another seed, and a design that no stage has."""
-    config = run_records.read_config(workdir / constants.SEGMENTATION)
+    config = run_folder.read_config(workdir / constants.SEGMENTATION)
     synthesis = config
-    if (workdir / constants.SYNTHESIS / run_records.CONFIG_FILE).is_file():
-        synthesis = run_records.read_config(workdir / constants.SYNTHESIS)
+    if (workdir / constants.SYNTHESIS / run_folder.CONFIG_FILE).is_file():
+        synthesis = run_folder.read_config(workdir / constants.SYNTHESIS)
     known = {config.segmentation.design, synthesis.synthesis.lesion_design}
     changes = {
         "runtime.seed": config.runtime.seed + _SEED + number,
         "segmentation.design": next(design for design in _DESIGNS if design not in known),
     }
-    return config_tree.override(config, changes)
+    return tree.override(config, changes)

@@ -2,12 +2,13 @@
 
 import functools
 
-from mmsynth_tf import constants, prepared, run_records, training
-from mmsynth_tf.experiments import evaluation, judges
+from mmsynth_tf import constants, prepared
+from mmsynth_tf.experiments import judges, leaks, scoring
 from mmsynth_tf.experiments.study import Request, Study, data_name
-from mmsynth_tf.models.segmenter import Segmenter
-from mmsynth_tf.records import Record
 from mmsynth_tf.reports import report
+from mmsynth_tf.stages.segmentation.segmenter import Segmenter
+from mmsynth_tf.storage.records import Record
+from mmsynth_tf.training import run_folder, runs
 
 
 def run(request: Request) -> dict[str, report.Table]:
@@ -18,14 +19,14 @@ def run(request: Request) -> dict[str, report.Table]:
       LeakError: a test patient was used in training.
     """
     study = Study("segmentation", request, (constants.SEGMENTATION,))
-    segmenter, config = training.load(constants.SEGMENTATION, request.workdir)
+    segmenter, config = runs.load(constants.SEGMENTATION, request.workdir)
     _require_usable(request)
     common = {"seed": config.runtime.seed}
     rows = study.part(
         data_name(request.real),
-        lambda: _scores(segmenter, request.real, request.split, evaluation.VOLUME, **common),
+        lambda: _scores(segmenter, request.real, request.split, scoring.VOLUME, **common),
     )
-    table = evaluation.summary_table(rows, ("test_data", "modality"), "dice", "Dice per volume, mean ± sd")
+    table = scoring.summary_table(rows, ("test_data", "modality"), "dice", "Dice per volume, mean ± sd")
     return study.finish(rows, {"table": table})
 
 
@@ -40,14 +41,14 @@ def run_lesion_check(request: Request) -> dict[str, report.Table]:
       UserError: there are no patients to train judges on.
     """
     study = Study("lesion_check", request, (constants.SEGMENTATION,))
-    stage, config = training.load(constants.SEGMENTATION, request.workdir)
+    stage, config = runs.load(constants.SEGMENTATION, request.workdir)
     _require_usable(request)
-    evaluation.refuse_leak([request.training.record], request.real, request.split)
+    leaks.refuse_leak([request.training.record], request.real, request.split)
     panel = [judges.Judge(request, number) for number in request.seeds]
     known = judges.described(judges.STAGE, config)
     rows = []
     for data, split in [(request.real, request.split), *((data, "train") for data in request.synthetic)]:
-        score = functools.partial(_scores, data=data, split=split, unit=evaluation.SLICE)
+        score = functools.partial(_scores, data=data, split=split, unit=scoring.SLICE)
         for judge in panel:
             rows += study.part(
                 f"{data_name(data)}_judge_{judge.key}",
@@ -55,22 +56,22 @@ def run_lesion_check(request: Request) -> dict[str, report.Table]:
             )
         rows += study.part(f"{data_name(data)}_stage", lambda score=score: score(stage, judge=known))
     rows.sort(key=lambda row: row["judge"].startswith(judges.STAGE))
-    table = evaluation.summary_table(
+    table = scoring.summary_table(
         rows, ("judge", "test_data", "modality"), "dice", f"Dice per slice, mean ± sd. {judges.CAPTION}"
     )
     return study.finish(rows, {"table": table})
 
 
 def _require_usable(request: Request) -> None:
-    config = run_records.read_config(request.workdir / constants.SEGMENTATION)
+    config = run_folder.read_config(request.workdir / constants.SEGMENTATION)
     for data in (request.real, *request.synthetic):
         prepared.require_same_geometry(data, config.data, f"the segmenters in {request.workdir}")
-    trained_on = run_records.trained_on(constants.SEGMENTATION, request.workdir)
-    evaluation.refuse_leak(trained_on, request.real, request.split)
+    trained_on = run_folder.trained_on(constants.SEGMENTATION, request.workdir)
+    leaks.refuse_leak(trained_on, request.real, request.split)
 
 
 def _scores(
     segmenter: Segmenter, data: prepared.PreparedData, split: str, unit: str, **common: str | int
 ) -> list[Record]:
-    cases = evaluation.segmented_cases(segmenter, data, split)
-    return evaluation.segmentation_records(cases, data, unit, test_data=data_name(data), **common)
+    cases = scoring.segmented_cases(segmenter, data, split)
+    return scoring.segmentation_records(cases, data, unit, test_data=data_name(data), **common)

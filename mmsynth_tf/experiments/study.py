@@ -7,15 +7,14 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from mmsynth_tf import commands, prepared, records
-from mmsynth_tf.generation import synthesis
+from mmsynth_tf import prepared
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading import file_search, splits
-from mmsynth_tf.records import Record
 from mmsynth_tf.reports import report
-
-EVALUATION = "evaluation"  # Folder in the work directory.
-RECORDS_FILE = "records.json"
-_TABLES_FILE = "tables.json"
+from mmsynth_tf.reports.finished import EVALUATION, RECORDS_FILE, TABLES_FILE
+from mmsynth_tf.storage import atomic, records
+from mmsynth_tf.storage.records import Record
+from mmsynth_tf.training import checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Request:
     def __post_init__(self):
         names = [data_name(data) for data in self.data_sets]
         if len(set(names)) < len(names):
-            raise commands.UserError(f"Data sets are told apart by the names of their folders; rename one of {names}.")
+            raise UserError(f"Data sets are told apart by the names of their folders; rename one of {names}.")
         if self.trained_on:
             prepared.require_same_geometry(self.trained_on, self.real.config, str(self.real.path))
 
@@ -64,7 +63,7 @@ class Request:
         """
         data = self.trained_on or self.real
         if not data.cases.get(splits.TRAIN):
-            raise commands.UserError(
+            raise UserError(
                 f"{data.path} has no training patients. Name the data set that the models were trained on with "
                 "--train_data."
             )
@@ -91,7 +90,7 @@ class Study:
         inputs = {
             "data": [data.record for data in request.data_sets],
             "split": request.split,
-            "checkpoints": synthesis.checkpoint_hashes(request.workdir, stages),
+            "checkpoints": checkpoints.checkpoint_hashes(request.workdir, stages),
             "settings": settings,
         }
         # Parts that were measured on other data, models or settings lie elsewhere, and so are never taken for these.
@@ -110,22 +109,13 @@ class Study:
         records.write_json(self.folder / RECORDS_FILE, rows)
         records.write_csv(self.folder / "records.csv", rows)
         for name, table in tables.items():
-            records.write_text(self.folder / f"{name}.md", table.markdown())
-            records.write_text(self.folder / f"{name}.tex", table.latex())
+            atomic.write_text(self.folder / f"{name}.md", table.markdown())
+            atomic.write_text(self.folder / f"{name}.tex", table.latex())
             cells = [dict(zip(table.header, line, strict=True)) for line in table.texts()]
             records.write_csv(self.folder / f"{name}.csv", cells)
         whole = {name: dataclasses.asdict(table) for name, table in tables.items()}
-        records.write_text(self.folder / _TABLES_FILE, json.dumps(whole, indent=1))
+        atomic.write_text(self.folder / TABLES_FILE, json.dumps(whole, indent=1))
         return dict(tables)
-
-
-def finished_tables(workdir: pathlib.Path, experiment: str) -> dict[str, report.Table]:
-    """The tables that an experiment left in a work directory; none where it was not run to its end."""
-    path = pathlib.Path(workdir) / EVALUATION / experiment / _TABLES_FILE
-    if not path.is_file():
-        return {}
-    whole = json.loads(path.read_text(encoding="utf-8"))
-    return {name: report.Table(**table) for name, table in whole.items()}
 
 
 def data_name(data: prepared.PreparedData) -> str:

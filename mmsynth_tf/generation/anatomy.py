@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import blending, configs, prepared
-from mmsynth_tf.generation import contour_filter, generators
+from mmsynth_tf import configs, prepared
+from mmsynth_tf.algorithms import blending, contour_filter, fusion, warping
 from mmsynth_tf.generation.map_filter import MapFilter
-from mmsynth_tf.models import fusion
-from mmsynth_tf.models.structure_gan import StructureGAN
+from mmsynth_tf.stages.structure.gan import StructureGAN, binary_maps, sample_maps
 
 Row = dict[str, np.ndarray]
 
@@ -74,14 +73,14 @@ class MadeAnatomy:
         code_dim = self._structure_gan.code_dim
         codes = of_each(lambda d: tf.random.stateless_normal([code_dim], [self._seed + _CODE, d]), numbers)
         threshold = self._settings.structure_threshold
-        return generators.binary_maps(*generators.sample_maps(self._structure_gan, codes, threshold), threshold)
+        return binary_maps(*sample_maps(self._structure_gan, codes, threshold), threshold)
 
     @tf.function(autograph=False)
     def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         """Transforms maps [B, H, W, C] at random; outside of what they show they are 0."""
         ranges = self._augmentation.times(self._settings.transform_maps)
         transforms = _random_transforms(numbers, self._image_size, ranges, self._seed)
-        return fusion.transform(maps, transforms, "NEAREST")
+        return warping.transform(maps, transforms, "NEAREST")
 
 
 class RealAnatomy:
@@ -154,8 +153,8 @@ class RealAnatomy:
         transforms = _random_transforms(numbers, tuple(size), self._augmentation, self._seed)
         image = tf.cast(image, tf.float32)
         flat = tf.reshape(image, [-1, *size, 1])
-        image = tf.reshape(fusion.transform(flat, tf.repeat(transforms, n, axis=0), "BILINEAR"), tf.shape(image))
-        label = fusion.transform(label, transforms, "NEAREST")
+        image = tf.reshape(warping.transform(flat, tf.repeat(transforms, n, axis=0), "BILINEAR"), tf.shape(image))
+        label = warping.transform(label, transforms, "NEAREST")
         shown = tf.gather(image, self._choose(numbers, _MODALITY, n), batch_dims=1)
         return image, *fusion.own_map(shown, label, self._structure_map)
 
@@ -194,5 +193,5 @@ def of_each(drawn: Callable[[tf.Tensor], tf.Tensor], numbers: tf.Tensor) -> tf.T
 def _random_transforms(
     numbers: tf.Tensor, size: tuple[int, int], ranges: configs.AugmentationConfig, seed: int
 ) -> tf.Tensor:
-    """A transform for each draw: float32 [B, 8], see `fusion.random_transforms`."""
-    return of_each(lambda d: fusion.random_transforms(1, size, ranges, tf.stack([seed + _TRANSFORM, d]))[0], numbers)
+    """A transform for each draw: float32 [B, 8], see `warping.random_transforms`."""
+    return of_each(lambda d: warping.random_transforms(1, size, ranges, tf.stack([seed + _TRANSFORM, d]))[0], numbers)

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import commands, prepared
+from mmsynth_tf import prepared
+from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs import GenerationConfig, StructureMapConfig
-from mmsynth_tf.models import structure
+from mmsynth_tf.errors import UserError
 
 # Of more real maps than this, as many at equal distances; of larger maps, shrunken ones.
 _MOST_MAPS = 2_048
@@ -64,7 +65,7 @@ class MapFilter:
         """
         patients = np.asarray(patients)
         if len(np.unique(patients)) < 2:
-            raise commands.UserError(
+            raise UserError(
                 "--config.generation.map_quantile compares maps with those of other patients, and there are training "
                 "slices of one patient alone; give those of more, or 0 to leave this filter out."
             )
@@ -104,8 +105,8 @@ def _real_maps(data: prepared.PreparedData, config: StructureMapConfig) -> tuple
 
     @tf.function(autograph=False)
     def extract(image: tf.Tensor) -> tf.Tensor:
-        background = structure.background_of(image, config)
-        return tf.cast(structure.structure_map(image, config, background)[..., 0], tf.uint8)
+        background = structure_maps.background_of(image, config)
+        return tf.cast(structure_maps.structure_map(image, config, background)[..., 0], tf.uint8)
 
     maps, patients, first = [], [], 0
     for batch in slices.batch(_BATCH).as_numpy_iterator():

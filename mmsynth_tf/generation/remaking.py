@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mmsynth_tf import commands, config_tree, configs, prepared, records
-from mmsynth_tf.generation import synthesis
+from mmsynth_tf import configs, prepared
+from mmsynth_tf.configs import tree
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.generation import sampling
 from mmsynth_tf.reports import figures
+from mmsynth_tf.storage import atomic
+from mmsynth_tf.training import checkpoints
 
 
-class RemakeError(commands.UserError):
+class RemakeError(UserError):
     """A sample cannot be made again from what was given."""
 
 
@@ -57,10 +61,10 @@ class Remaker:
             raise RemakeError(f"{data.path} was made by an earlier version, which recorded too little to remake it.")
         self._data = data
         _refuse_other_weights(recorded, data.path, workdir)
-        self._generation = synthesis.Generation(workdir, labels_from, _recorded_config(recorded))
+        self._generation = sampling.Generation(workdir, labels_from, _recorded_config(recorded))
         self._refuse_other("label_pool", f"The labels in {labels_from} are not those")
         self._refuse_other("draws_per_block", "This version of mmsynth_tf does not make blocks as the one")
-        self.changes = _changes(recorded["made_with"], synthesis.made_with())
+        self.changes = _changes(recorded["made_with"], sampling.made_with())
 
     def remake(self, case_id: str) -> Remade:
         """Makes a sample and compares it with the stored one, bit by bit.
@@ -80,7 +84,7 @@ class Remaker:
         """Writes <case>.npz with all features, and a picture beside it; returns the former."""
         path = folder / f"{remade.case_id}.npz"
         folder.mkdir(parents=True, exist_ok=True)
-        with records.atomic_path(path) as temporary, open(temporary, "wb") as file:
+        with atomic.atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, **{name.replace("/", "_"): value for name, value in remade.example.items()})
         names, example = self._data.config.modalities, remade.example
         picture = figures.quadruples(
@@ -91,7 +95,7 @@ class Remaker:
             structures=example["structure"][None, ..., 0],
             backgrounds=example["background"][None, ..., 0],
         )
-        with records.atomic_path(path.with_suffix(".png")) as temporary:
+        with atomic.atomic_path(path.with_suffix(".png")) as temporary:
             temporary.write_bytes(picture)
         return path
 
@@ -113,7 +117,7 @@ class Remaker:
 
 
 def _refuse_other_weights(recorded: Mapping[str, Any], path: pathlib.Path, workdir: str | pathlib.Path) -> None:
-    here = synthesis.checkpoint_hashes(workdir)
+    here = checkpoints.checkpoint_hashes(workdir)
     for stage in recorded["trained_on"]:
         if recorded["checkpoints"][stage] != here.get(stage):
             raise RemakeError(
@@ -127,7 +131,7 @@ def _recorded_config(recorded: Mapping[str, Any]) -> configs.Config:
     values = {f"{part}.{name}": value for part, settings in parts.items() for name, value in settings.items()}
     # Earlier versions had no such filter, and say nothing of it.
     earlier = {"generation.map_quantile": 0.0}
-    return config_tree.override(configs.Config(), {**earlier, **values, "runtime.seed": recorded["seed"]})
+    return tree.override(configs.Config(), {**earlier, **values, "runtime.seed": recorded["seed"]})
 
 
 def _changes(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:

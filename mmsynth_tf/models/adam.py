@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mmsynth_tf import compat
+from mmsynth_tf import compat, configs
 
 
 class Adam(tf.keras.optimizers.Adam):
@@ -63,3 +63,8 @@ class Adam(tf.keras.optimizers.Adam):
             yield
         finally:
             self._rate = None
+
+
+def stage_adam(rate, beta_1: float, config: configs.Config) -> tf.keras.optimizers.Optimizer:
+    adam = Adam(rate, beta_1=beta_1)
+    return compat.LossScaleOptimizer(adam) if config.runtime.precision == "mixed_float16" else adam

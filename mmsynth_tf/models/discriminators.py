@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from mmsynth_tf import commands, compat, constants
+from mmsynth_tf import compat, constants
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.models.layers import InstanceNormalization, LeakyReLU, float32_output
 
 keras = tf.keras
@@ -88,7 +89,7 @@ def _discriminator_conv(normalization: str, init_stddev: float):
     """A constructor of the discriminators' convolutions: (filters, kernel size, strides) to layer."""
     choices = constants.DISCRIMINATOR_NORMALIZATIONS
     if normalization not in choices:
-        raise commands.UserError(f"Discriminator normalisation {normalization!r}: choose {', '.join(choices)}.")
+        raise UserError(f"Discriminator normalisation {normalization!r}: choose {', '.join(choices)}.")
 
     def conv(filters: int, size: int, strides: int) -> keras.layers.Layer:
         initializer = _discriminator_initializer(init_stddev)

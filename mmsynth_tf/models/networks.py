@@ -6,7 +6,7 @@ dimension. Probabilities and images leave in float32.
 
 import tensorflow as tf
 
-from mmsynth_tf import commands
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.models.layers import (
     AppendCondition,
     ConditionalInstanceNormalization,
@@ -293,9 +293,7 @@ def _pyramid(image_size: tuple[int, int], base_filters: int, max_filters: int) -
     """Filters of each halving, until the shorter side is at most 8 pixels or no halving is exact."""
     halvings = _halvings(image_size)
     if not halvings:
-        raise commands.UserError(
-            f"Image size {image_size} cannot be halved; choose height and width divisible by 8 or more."
-        )
+        raise UserError(f"Image size {image_size} cannot be halved; choose height and width divisible by 8 or more.")
     return [min(base_filters << (level + 1), max_filters) for level in range(halvings)]
 
 
@@ -309,4 +307,4 @@ def _halvings(image_size: tuple[int, int]) -> int:
 
 def _require_multiple(image_size: tuple[int, int], divisor: int, name: str) -> None:
     if any(extent % divisor for extent in image_size):
-        raise commands.UserError(f"{name}: height and width {image_size} must be divisible by {divisor}.")
+        raise UserError(f"{name}: height and width {image_size} must be divisible by {divisor}.")

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf.models import guided_filter
+from mmsynth_tf.algorithms import guided_filter
 from mmsynth_tf.patients.field_of_view import FieldOfView
 from mmsynth_tf.reading.scaling import FOREGROUND_MIN
 

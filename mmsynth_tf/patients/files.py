@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 
 from mmsynth_tf import __version__, constants
-from mmsynth_tf.commands import UserError
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading import file_search, releases, volumes
 from mmsynth_tf.reading.release_table import RELEASES
 from mmsynth_tf.reading.releases import CaseFiles, Volume

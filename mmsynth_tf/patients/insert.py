@@ -9,10 +9,10 @@ import nibabel
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import blending, constants
-from mmsynth_tf.commands import UserError
-from mmsynth_tf.models import fusion, structure
-from mmsynth_tf.patients import batch, consistency, files, lesions, patient, segment
+from mmsynth_tf import constants
+from mmsynth_tf.algorithms import blending, fusion, structure_maps
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.patients import consistency, files, jobs, lesions, patient, segment
 from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
 from mmsynth_tf.reading.release_table import Release
@@ -24,7 +24,7 @@ _LARGEST_SHARE_OUTSIDE = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Insert:
-    """The job for one case; call it with the case's files and a folder (see `batch.for_each`).
+    """The job for one case; call it with the case's files and a folder (see `jobs.for_each`).
 
     Attributes:
       models: with a synthesis stage.
@@ -59,7 +59,7 @@ class Insert:
         self.models.require("synthesize")
         files.label_codes(self.release, self.models.data.labels)
 
-    def __call__(self, case: CaseFiles, folder: Path) -> batch.Record:
+    def __call__(self, case: CaseFiles, folder: Path) -> jobs.Record:
         rng = np.random.default_rng([self.seed, *case.case_id.encode()])
         one = patient.read(case, self.models.data, with_label=self.remove_lesion or not self.redraw)
         source = one.choose(self.source)
@@ -134,8 +134,8 @@ class Insert:
           float32 [z, H, W] by modality.
         """
         slices, config = tf.constant(one.slices(source)[..., None]), self.models.structure_map
-        background = structure.background_of(slices, config)
-        edges = structure.structure_map(slices, config, background)
+        background = structure_maps.background_of(slices, config)
+        edges = structure_maps.structure_map(slices, config, background)
         if removed is not None:
             own = one.view.label_slices(removed)
             edges = fusion.remove_lesion_edges(edges, own[..., None])

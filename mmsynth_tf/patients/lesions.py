@@ -10,7 +10,7 @@ import numpy as np
 import scipy.ndimage
 
 from mmsynth_tf import constants
-from mmsynth_tf.commands import UserError
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading import file_search, volumes
 from mmsynth_tf.reading.release_table import RELEASES, Release
 

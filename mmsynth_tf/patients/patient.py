@@ -6,8 +6,8 @@ import logging
 import nibabel
 import numpy as np
 
-from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.patients import field_of_view
 from mmsynth_tf.patients.field_of_view import FieldOfView
 from mmsynth_tf.patients.files import FileGrid

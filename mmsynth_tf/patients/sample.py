@@ -13,7 +13,7 @@ import numpy as np
 import scipy.ndimage
 
 from mmsynth_tf import constants
-from mmsynth_tf.generation import contour_filter
+from mmsynth_tf.algorithms import contour_filter
 from mmsynth_tf.patients import consistency, field_of_view, lesions
 from mmsynth_tf.patients.files import FileGrid
 from mmsynth_tf.patients.slice_models import SliceModels

@@ -8,14 +8,15 @@ from typing import Any
 
 import tqdm
 
-from mmsynth_tf import constants, records
-from mmsynth_tf.commands import UserError
+from mmsynth_tf import constants
 from mmsynth_tf.configs import DataConfig
-from mmsynth_tf.patients import batch, files
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.patients import files, jobs
 from mmsynth_tf.patients.files import FileGrid
 from mmsynth_tf.patients.sample import Sample, Sampler
 from mmsynth_tf.reading.release_table import RELEASES
 from mmsynth_tf.reports import figures
+from mmsynth_tf.storage import atomic, records
 
 MANIFEST_FILE = "manifest.json"
 BRATS, NNUNET = "brats", "nnunet"
@@ -54,13 +55,13 @@ def write(
         "models": sampler.models.hashes,
     }
     parts, made = output.with_name(f"{output.name}.parts"), []
-    with records.new_folder(output, MANIFEST_FILE, overwrite) as folder:
+    with atomic.new_folder(output, MANIFEST_FILE, overwrite) as folder:
         _claim(parts, settings | {"labels": [str(path) for path, _ in sampler.labels]})
         for index in tqdm.trange(count, unit="case", disable=None):
             case_id = f"synthetic_{index:05d}"
             part = parts / case_id
             if not part.exists():
-                with records.new_folder(part, _PART_FILE) as scratch:
+                with atomic.new_folder(part, _PART_FILE) as scratch:
                     sample = sampler(index)
                     write_case(scratch, case_id, sample, sampler.grid, data.labels, largest)
                     _write_preview(scratch, case_id, sample, data)
@@ -69,7 +70,7 @@ def write(
             made += json.loads((part / _PART_FILE).read_text(encoding="utf-8"))
         if layout == NNUNET:
             _write_nnunet_description(folder, data.modalities, data.labels, count)
-        batch.write_record(folder / MANIFEST_FILE, {**settings, "cases": made})
+        jobs.write_record(folder / MANIFEST_FILE, {**settings, "cases": made})
     shutil.rmtree(parts)
 
 
@@ -81,7 +82,7 @@ def _claim(parts: Path, settings: Mapping[str, Any]) -> None:
     """
     path, text = parts / _SETTINGS_FILE, json.dumps(settings, indent=1)
     if not path.is_file():
-        records.write_text(path, text)
+        atomic.write_text(path, text)
     elif path.read_text(encoding="utf-8") != text:
         raise UserError(
             f"{parts} holds cases of a job that was stopped and had other settings or models. Give the command that "
@@ -127,4 +128,4 @@ def _write_nnunet_description(folder: Path, modalities: Sequence[str], labels: S
         "numTraining": count,
         "file_ending": ".nii.gz",
     }
-    records.write_text(folder / "dataset.json", json.dumps(description, indent=1) + "\n")
+    atomic.write_text(folder / "dataset.json", json.dumps(description, indent=1) + "\n")

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mmsynth_tf.models import ensemble
-from mmsynth_tf.patients import batch, files, patient
+from mmsynth_tf.patients import files, jobs, patient
 from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
 from mmsynth_tf.reading.releases import CaseFiles
+from mmsynth_tf.stages.segmentation import ensemble
 
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """The job for one case; call it with the case's files and a folder (see `batch.for_each`).
+    """The job for one case; call it with the case's files and a folder (see `jobs.for_each`).
 
     `<case>_seg.nii.gz` is what the modalities show together, `by_modality/` what each shows by itself.
 
@@ -34,7 +34,7 @@ class Segment:
         self.models.require(*(f"segment_{name}" for name in self.models.data.modalities))
         files.label_codes(self.release, self.models.data.labels)
 
-    def __call__(self, case: CaseFiles, folder: Path) -> batch.Record:
+    def __call__(self, case: CaseFiles, folder: Path) -> jobs.Record:
         one = patient.read(case, self.models.data)
         found = {modality: find_classes(one, self.models, modality) for modality in one.case.images}
         name, codes = files.label_name(case), files.label_codes(self.release, self.models.data.labels)

@@ -7,9 +7,10 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from mmsynth_tf import config_tree, configs, constants
-from mmsynth_tf.commands import UserError
-from mmsynth_tf.exporting import saved_models
+from mmsynth_tf import configs, constants
+from mmsynth_tf.configs import tree
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.export import saved_models
 
 _BATCH_SIZE = 32
 
@@ -33,7 +34,7 @@ class SliceModels:
     def __init__(self, exported: saved_models.ExportedModels, path: str | Path):
         self._functions, self._metadata, self._path = exported.signatures, exported.metadata, path
         stages = self._metadata["stages"]
-        self.data = config_tree.override(configs.DataConfig(), next(iter(stages.values()))["config"]["data"])
+        self.data = tree.override(configs.DataConfig(), next(iter(stages.values()))["config"]["data"])
         self.latent_dim: int | None = self._metadata["latent_dim"]
         self.structure_threshold: float = self._metadata["thresholds"]["structure"]
         self.background_threshold: float = self._metadata["thresholds"]["background"]
@@ -46,7 +47,7 @@ class SliceModels:
     @property
     def structure_map(self) -> configs.StructureMapConfig:
         """How the structure maps that the synthesis stage knows are extracted."""
-        return config_tree.override(configs.StructureMapConfig(), self._synthesis_config["structure_map"])
+        return tree.override(configs.StructureMapConfig(), self._synthesis_config["structure_map"])
 
     @property
     def translation_background_weight(self) -> float:

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from mmsynth_tf import constants
-from mmsynth_tf.commands import UserError
-from mmsynth_tf.patients import batch, consistency, detail, files, patient, segment
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.patients import consistency, detail, files, jobs, patient, segment
 from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
 from mmsynth_tf.reading.releases import CaseFiles
@@ -20,7 +20,7 @@ from mmsynth_tf.reading.releases import CaseFiles
 
 @dataclasses.dataclass(frozen=True)
 class Translate:
-    """The job for one case; call it with the case's files and a folder (see `batch.for_each`).
+    """The job for one case; call it with the case's files and a folder (see `jobs.for_each`).
 
     Attributes:
       models: with a synthesis stage.
@@ -44,7 +44,7 @@ class Translate:
     def __post_init__(self):
         self.models.require("translate")
 
-    def __call__(self, case: CaseFiles, folder: Path) -> batch.Record:
+    def __call__(self, case: CaseFiles, folder: Path) -> jobs.Record:
         targets = self._choose_targets(case)
         one = patient.read(case, self.models.data, with_label=self.models.translate_labels)
         source = one.choose(self.source)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading import scaling
 from mmsynth_tf.reading.grids import ALIGNED, MISALIGNED, Grid, commonest_grid
 from mmsynth_tf.reading.problems import Problem

@@ -5,7 +5,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from mmsynth_tf.commands import UserError
+from mmsynth_tf.errors import UserError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _SAMPLE_BYTES = 2**16

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from mmsynth_tf.commands import UserError
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading.file_search import Listing, as_given
 
 PATIENT_LIST = "patients.csv"

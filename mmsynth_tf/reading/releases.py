@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from mmsynth_tf.commands import UserError
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading import file_search, patient_list, patient_names
 from mmsynth_tf.reading.problems import Problem
 from mmsynth_tf.reading.release_table import RELEASES, Release

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mmsynth_tf.commands import UserError
 from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.errors import UserError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 

@@ -6,7 +6,8 @@ import html
 import os
 from collections.abc import Sequence
 
-from mmsynth_tf import constants, records
+from mmsynth_tf import constants
+from mmsynth_tf.storage import atomic
 
 Cell = str | int | float
 
@@ -132,7 +133,7 @@ def write_report(path: str | os.PathLike, title: str, sections: Sequence[Section
       sections: the parts, in order.
       subtitle: one line below the title, such as the date and the version.
     """
-    records.write_text(path, render(title, sections, subtitle))
+    atomic.write_text(path, render(title, sections, subtitle))
 
 
 def render(title: str, sections: Sequence[Section], subtitle: str = "") -> str:

@@ -1,0 +1,1 @@
+"""The program `mmsynth`: one job for each thing that is done with patients and samples."""

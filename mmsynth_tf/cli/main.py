@@ -1,0 +1,272 @@
+"""The console script `mmsynth`: jobs on patients' files. `mmsynth <job> --help` says what a job takes."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from mmsynth_tf import constants
+from mmsynth_tf import program as mmsynth_tf_program
+from mmsynth_tf.configs import path_flags
+from mmsynth_tf.errors import UserError
+
+_FLAGS = flags.FLAGS
+
+
+def _translate() -> None:
+    """Translates one modality of a patient to the others, whole volumes that lie on the input.
+
+    mmsynth translate --models=models/a --input=scans/ --output=out/
+    mmsynth translate --models=models/a --input=scan.nii.gz --modality=t1 --output=out/
+
+    --input is a folder with cases in any release's layout, or one file. What a
+    case lacks is made and written to <output>/<case>/.
+    """
+    from mmsynth_tf.patients import translate
+
+    models = _load_models()
+    job = translate.Translate(
+        models,
+        source=_FLAGS.source or _FLAGS.modality,
+        targets=_FLAGS.targets,
+        smooth=_FLAGS.smooth,
+        blur=_FLAGS.blur,
+        largest=_FLAGS.largest,
+    )
+    _for_each_case(models, job)
+
+
+def _insert() -> None:
+    """Inserts a lesion into patients: into the images that they have; other modalities are made, with the lesion.
+
+    mmsynth insert --models=models/a --input=scans/ --label=labels/ --output=out/
+    mmsynth insert --models=models/a --input=scans/case_1 --label=case_1_seg.nii.gz --output=out/
+
+    --label is a folder to draw from at random; the label is then moved, turned
+    and scaled to a place where it fits. Or it is one file, which stays where
+    its header says unless --move_label is given.
+    """
+    from mmsynth_tf.patients import insert, lesions
+
+    models = _load_models()
+    path = Path(_FLAGS.label)
+    job = insert.Insert(
+        models,
+        lesions.find(path, _FLAGS.label_release),
+        move=path.is_dir() if _FLAGS.move_label is None else _FLAGS.move_label,
+        source=_FLAGS.source or _FLAGS.modality,
+        remove_lesion=_FLAGS.remove_lesion,
+        redraw=_FLAGS.redraw,
+        seed=_FLAGS.seed,
+        smooth=_FLAGS.smooth,
+        blur=_FLAGS.blur,
+        largest=_FLAGS.largest,
+        release=_FLAGS.label_values,
+    )
+    _for_each_case(models, job)
+
+
+def _segment() -> None:
+    """Segments the lesions of patients: a label from each modality, and one from all.
+
+    mmsynth segment --models=models/a --input=scans/ --output=out/ --label_values=brats2017-2021
+    """
+    from mmsynth_tf.patients import segment
+
+    models = _load_models()
+    _for_each_case(models, segment.Segment(models, release=_FLAGS.label_values))
+
+
+def _sample() -> None:
+    """Makes patients who do not exist, from noise: volumes of all modalities with the lesion's label.
+
+    mmsynth sample --models=models/a --count=10 --output=made_up/
+    mmsynth sample --models=models/a --count=10 --output=made_up/ --label=labels/ --layout=nnunet
+
+    Neighbouring slices are alike, but the stack has no anatomy from feet to
+    head. Without --label lesions are made up too. A job that was stopped goes
+    on when the same command is given again.
+    """
+    from mmsynth_tf.patients import lesions, sample, sample_layouts
+
+    sampler = sample.Sampler(
+        _load_models(),
+        labels=lesions.find(Path(_FLAGS.label), _FLAGS.label_release) if _FLAGS.label else (),
+        seed=_FLAGS.seed,
+        correlation=_FLAGS.correlation,
+        smooth=_FLAGS.smooth,
+        blur=_FLAGS.blur,
+    )
+    sample_layouts.write(
+        sampler,
+        _FLAGS.count,
+        Path(_FLAGS.output),
+        layout=_FLAGS.layout,
+        largest=_FLAGS.largest,
+        overwrite=_FLAGS.overwrite,
+    )
+    print(f"{_FLAGS.count} cases in {_FLAGS.output}. {constants.DISCLAIMER}")
+
+
+def _view() -> None:
+    """Writes a page to look through cases, which any browser opens without a server.
+
+    mmsynth view --input=out/ --output=view.html
+    """
+    from mmsynth_tf.patients import viewer
+
+    output = Path(_FLAGS.output)
+    if output.exists() and not _FLAGS.overwrite:
+        raise UserError(f"{output} exists. Choose another --output, or replace it with --overwrite.")
+    viewer.write_page(_FLAGS.input, output)
+    print(f"Open {output} in a browser.")
+
+
+def _load_models() -> Any:
+    from mmsynth_tf.patients.slice_models import SliceModels
+
+    return SliceModels.load(_FLAGS.models)
+
+
+def _for_each_case(models: Any, job: Callable) -> None:
+    from mmsynth_tf.patients import files, jobs
+
+    cases = files.find(Path(_FLAGS.input), models.data.modalities, _FLAGS.modality, _FLAGS.release)
+    jobs.for_each(cases, Path(_FLAGS.output), job, _FLAGS.overwrite, _FLAGS.resume)
+    print(f"{len(cases)} cases in {_FLAGS.output}. {constants.DISCLAIMER}")
+
+
+def _define_models() -> None:
+    path_flags.define_path("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
+
+
+def _define_output(what: str) -> None:
+    path_flags.define_path("output", None, what, required=True)
+    flags.DEFINE_bool("overwrite", False, "Replace what this job wrote before.")
+
+
+def _define_cases() -> None:
+    path_flags.define_path("input", None, "Folder with cases at any depth, or one image file.", required=True)
+    flags.DEFINE_string("modality", None, "What a single file shows, if its name does not say so.")
+    flags.DEFINE_string("release", None, "Release of the cases; found from file names if not given.")
+    flags.DEFINE_bool("resume", False, "Leave out cases that --output has already.")
+    _define_models()
+    _define_output("Folder that gets a folder a case.")
+
+
+def _define_images(blur: float) -> None:
+    flags.DEFINE_bool("smooth", True, "Make neighbouring slices agree, in brightness and, with --blur, in detail.")
+    flags.DEFINE_float("blur", blur, "With --smooth: Gaussian across slices, mm; 0 is none.", lower_bound=0.0)
+    flags.DEFINE_integer(
+        "largest",
+        1,
+        "Value of the brightest voxel: 1 writes float32 from 0 to 1, more (such as 4095) int16.",
+        lower_bound=1,
+        upper_bound=32767,
+    )
+
+
+def _define_source() -> None:
+    flags.DEFINE_string("source", None, "Modality to start from; the first that a case has if not given.")
+
+
+def _define_label(required: bool) -> None:
+    path_flags.define_path("label", None, "Label file, or folder with label files to draw from.", required=required)
+    flags.DEFINE_string("label_release", None, "Release whose values --label holds; found from its name if not given.")
+    flags.DEFINE_integer("seed", 0, "Seed of everything random.")
+
+
+def _define_label_values() -> None:
+    flags.DEFINE_enum(
+        "label_values",
+        "canonical",
+        ["canonical", "brats2015", "brats2017-2021", "brats2023", "decathlon"],
+        "Release whose label values are written; canonical: the models' classes.",
+    )
+
+
+def _define_translate() -> None:
+    _define_cases()
+    _define_source()
+    flags.DEFINE_list("targets", [], "Modalities to make; those that a case lacks if not given.")
+    _define_images(constants.TRANSLATED_BLUR)
+
+
+def _define_insert() -> None:
+    _define_cases()
+    _define_source()
+    _define_label(required=True)
+    flags.DEFINE_bool("move_label", None, "Move the label to a random place; so by default if --label is a folder.")
+    flags.DEFINE_bool(
+        "remove_lesion", False, "Erase the case's own lesion, as its label says or as the models find it."
+    )
+    flags.DEFINE_bool("redraw", False, "Make the whole patient anew, not the lesion alone.")
+    _define_label_values()
+    _define_images(constants.SYNTHESISED_BLUR)
+
+
+def _define_segment() -> None:
+    _define_cases()
+    _define_label_values()
+
+
+def _define_sample() -> None:
+    _define_models()
+    _define_output("Folder to make.")
+    flags.DEFINE_integer("count", 1, "Number of cases.", lower_bound=1)
+    flags.DEFINE_enum("layout", "brats", ["brats", "nnunet"], "Names like BraTS 2018's, or nnU-Net's raw layout.")
+    flags.DEFINE_float("correlation", 12.0, "Over how many slices anatomy changes.", lower_bound=0.0)
+    _define_label(required=False)
+    _define_images(constants.SYNTHESISED_BLUR)
+
+
+def _define_view() -> None:
+    path_flags.define_path("input", None, "Folder with cases at any depth, or one image file.", required=True)
+    _define_output("HTML file to write.")
+
+
+# Job to what does it and what defines its flags.
+_JOBS = {
+    "translate": (_translate, _define_translate),
+    "insert": (_insert, _define_insert),
+    "sample": (_sample, _define_sample),
+    "segment": (_segment, _define_segment),
+    "view": (_view, _define_view),
+}
+
+
+def main() -> None:
+    """Does the job that the first argument names."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in _JOBS:
+        asked = name in ("--help", "-h", "help")
+        print(_usage(name if not asked else ""), file=sys.stdout if asked else sys.stderr)
+        sys.exit(0 if asked else 1)
+    job, define_flags = _JOBS[name]
+    others = set(_FLAGS)
+    define_flags()
+    # Absl takes the text of --help and the flags in it from the program's own module.
+    program = f"{Path(sys.argv[0]).name} {name}"
+    sys.argv[:2] = [program]
+    sys.modules["__main__"].__doc__ = job.__doc__.replace("\n    ", "\n")
+    for flag in set(_FLAGS) - others:
+        _FLAGS.register_key_flag_for_module(program, _FLAGS[flag])
+
+    def run(argv: list[str]) -> None:
+        mmsynth_tf_program.refuse_arguments(argv)
+        job()
+
+    mmsynth_tf_program.run(run)
+
+
+def _usage(unknown: str) -> str:
+    lines = [f"There is no job {unknown!r}."] if unknown else []
+    lines.append("Usage: mmsynth <job> --flag=value ...   (mmsynth <job> --help lists the flags)")
+    lines += [f"  {name:10} {job.__doc__.splitlines()[0]}" for name, (job, _) in _JOBS.items()]
+    return "\n".join([*lines, constants.DISCLAIMER])
+
+
+if __name__ == "__main__":
+    main()

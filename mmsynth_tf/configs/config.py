@@ -1,0 +1,42 @@
+"""Configuration: one tree of frozen dataclasses. No TensorFlow here.
+
+Every field can be set on the command line as ``--config.<path>=<value>``, for
+example ``--config.synthesis.steps=2000``. Settings of the training stages are
+those of `stage_configs`.
+"""
+
+import dataclasses
+
+from mmsynth_tf.configs.data import AugmentationConfig, DataConfig, StructureMapConfig
+from mmsynth_tf.configs.generation import GenerationConfig
+from mmsynth_tf.configs.segmentation import SegmentationConfig
+from mmsynth_tf.configs.structure import StructureConfig
+from mmsynth_tf.configs.synthesis import SynthesisConfig
+from mmsynth_tf.configs.tree import setting
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeConfig:
+    """How a training run is executed. Does not change what is learned, apart from the seed and precision."""
+
+    seed: int = setting(0, "Seed of weights and random streams.")
+    precision: str = setting("float32", "float32, mixed_bfloat16 or mixed_float16.")
+    jit_compile: bool = setting(False, "Compile training steps with XLA; for one device.")
+    ema_decay: float = setting(0.999, "Decay of the moving average of generator weights that sampling uses; 0 is none.")
+    cache: bool = setting(True, "Keep decoded slices in memory.")
+    augment: bool = setting(True, "Augment training slices.")
+    keep_checkpoints: int = setting(2, "Checkpoints kept.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything a run depends on."""
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    structure_map: StructureMapConfig = dataclasses.field(default_factory=StructureMapConfig)
+    structure: StructureConfig = dataclasses.field(default_factory=StructureConfig)
+    segmentation: SegmentationConfig = dataclasses.field(default_factory=SegmentationConfig)
+    synthesis: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
+    generation: GenerationConfig = dataclasses.field(default_factory=GenerationConfig)
+    augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
+    runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)

@@ -1,0 +1,111 @@
+"""Settings of the prepared data, of structure maps and of augmentation. No TensorFlow here."""
+
+import dataclasses
+
+from mmsynth_tf import constants
+from mmsynth_tf.configs.tree import setting
+from mmsynth_tf.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What a prepared data set looks like. Stored with the data set; models take it from there."""
+
+    modalities: tuple[str, ...] = setting(constants.BRATS_MODALITIES, "Names of the modalities, in channel order.")
+    labels: tuple[str, ...] = setting(constants.BRATS_LABELS, "Names of the label classes; the first is background.")
+    regions: dict[str, tuple[int, ...]] = setting(constants.BRATS_REGIONS, "Evaluation regions: name to label values.")
+    slice_start: int = setting(50, "First axial slice (index from the feet, inclusive).")
+    slice_stop: int = setting(105, "Last axial slice (exclusive).")
+    slice_step: int = setting(1, "Take every n-th slice.")
+    crop_rows: tuple[int, int] = setting((0, 240), "Rows (anterior to posterior) kept, start and stop, voxels.")
+    crop_columns: tuple[int, int] = setting((0, 240), "Columns (right to left) kept, start and stop, voxels.")
+    height: int = setting(240, "Slice height after resizing, pixels.")
+    width: int = setting(240, "Slice width after resizing, pixels.")
+    voxel_mm: tuple[float, float, float] = setting(
+        (1.0, 1.0, 1.0), "Size of a voxel of the volumes: between slices, rows and columns, mm."
+    )
+    percentile_low: float = setting(0.5, "Percentile of the head's voxels that maps to the bottom of the range.")
+    percentile_high: float = setting(99.5, "Percentile of the head's voxels that maps to 1.")
+    median: float = setting(
+        0.0,
+        "What the median of the head's voxels maps to, by a power (gamma), between 0 and 1; 0 keeps the scale linear.",
+    )
+    test_fraction: float = setting(0.1, "Share of the patients kept for testing.")
+    validation_fraction: float = setting(0.0, "Share of the patients kept for validation.")
+    split_seed: int = setting(0, "Seed of the split by patient.")
+
+    def __post_init__(self):
+        for names, what in ((self.modalities, "modalities"), (self.labels, "labels")):
+            if len(set(names)) < len(names):
+                raise UserError(f"data.{what} names one twice: {', '.join(names)}.")
+        reserved = sorted(set(self.modalities) & set(constants.RESERVED_NAMES))
+        if reserved:
+            raise UserError(
+                f"A modality must not be called {', '.join(reserved)}: other values go by that name. "
+                "Rename it in data.modalities, and its files."
+            )
+        if len(self.voxel_mm) != 3 or min(self.voxel_mm) <= 0:
+            raise UserError(f"data.voxel_mm is {self.voxel_mm}; give three sizes in mm, such as 1,1,1.")
+        if not 0 <= self.median < 1:
+            raise UserError(f"data.median is {self.median}; give a value between 0 and 1, or 0 for none.")
+        for region, values in self.regions.items():
+            unknown = sorted(set(values) - set(range(len(self.labels))))
+            if unknown:
+                raise UserError(
+                    f"Region {region!r} in data.regions holds label {unknown[0]}, but data.labels names "
+                    f"{len(self.labels)} labels, 0 to {len(self.labels) - 1}. Set data.regions to fit data.labels."
+                )
+
+    @property
+    def num_modalities(self) -> int:
+        return len(self.modalities)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.labels)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distances between the prepared slices, their rows and their columns, mm."""
+        between, row, column = self.voxel_mm
+        (top, bottom), (right, left) = self.crop_rows, self.crop_columns
+        return between * self.slice_step, row * (bottom - top) / self.height, column * (left - right) / self.width
+
+
+@dataclasses.dataclass(frozen=True)
+class StructureMapConfig:
+    """Algorithms 1 and 2: structure map and background mask (method §1, §2)."""
+
+    beta: float = setting(0.07, "Algorithm 1's threshold on the scaled Sobel maps; authors 0.07, later 0.12 and 0.035.")
+    blur_before: float = setting(0.0, "Sigma of a Gaussian blur before the threshold, pixels; 0 is none.")
+    blur_after: float = setting(0.0, "Sigma of a Gaussian blur of the binary map, pixels; 0 is none.")
+    blur_after_threshold: float = setting(0.05, "Threshold that makes the blurred map binary again.")
+    median: int = setting(0, "Window of a median filter of the binary map, pixels (odd); 0 is none.")
+    mask_outside: bool = setting(False, "Multiply the map by 1 - background.")
+    background_threshold: float = setting(0.0, "Algorithm 2's threshold t on x.")
+    background_expand: int = setting(
+        5,
+        "Algorithm 2's p, for slices of 240 pixels: the head grows by about p/2 a side; on other slices by the same "
+        "share of their size, at least 1 pixel in all; 0 is none. Authors 5.",
+    )
+    temperature: float = setting(0.02, "Temperature of the differentiable threshold.")
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentationConfig:
+    """Random transforms: of labels (method §5), and of slices when classical augmentation is asked for."""
+
+    scale: float = setting(0.1, "Largest relative change of size.")
+    rotation: float = setting(15.0, "Largest rotation, degrees.")
+    translation: float = setting(0.04, "Largest shift, share of the image size.")
+    flip: bool = setting(True, "Mirror left to right at random.")
+    intensity: float = setting(0.0, "Change of contrast (slices only): gamma between exp(-v) and exp(v).")
+
+    def times(self, factor: float) -> "AugmentationConfig":
+        """The same with so many times the scaling, rotation and translation; mirroring stays."""
+        parts = {name: factor * getattr(self, name) for name in ("scale", "rotation", "translation")}
+        return dataclasses.replace(self, **parts)

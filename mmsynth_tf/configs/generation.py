@@ -1,0 +1,50 @@
+"""Settings of the synthetic data set and its filters (method §4, §7). No TensorFlow here."""
+
+import dataclasses
+
+from mmsynth_tf.configs.tree import setting
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerationConfig:
+    """The synthetic data set and its filters (method §4, §7)."""
+
+    batch_size: int = setting(32, "Samples made at a time.")
+    mask_error: float = setting(0.05, "Algorithm 3 accepts a map when mean|m'-m| is at most this; 1 accepts all.")
+    max_tries: int = setting(50, "Draws per wanted sample before giving up with an error.")
+    filter_blur: float = setting(0.8, "Sigma of Algorithm 3's 3 x 3 Gaussian blur, pixels; at least 0.3 closes gaps.")
+    map_quantile: float = setting(
+        0.1,
+        "A generated map is dropped if its correlation with the most similar real map is below this quantile of the "
+        "correlations of real maps with the most similar one of another patient; 0 keeps all. Paper: none.",
+    )
+    map_blur: float = setting(3.0, "Sigma of the Gaussian blur before these maps are compared, pixels; 0 is none.")
+    structure_threshold: float = setting(0.5, "Probability from which a generated pixel is an edge.")
+    real_anatomy: bool = setting(
+        False,
+        "Put lesions into real training slices, transformed as `augmentation` says, which stay as they are otherwise, "
+        "in place of making whole slices from noise. Such a set holds patients' images. Paper: no.",
+    )
+    transform_maps: float = setting(
+        0.0,
+        "Scale, turn and shift generated maps at random, by up to this share of `augmentation`, for structure stages "
+        "that learn upright ones; 0 does not. Paper: none.",
+    )
+    move_labels: float = setting(
+        1.0,
+        "Labels are scaled, turned and shifted by up to so many times the ranges of `augmentation`, and tried again "
+        "where they do not fit into the head. Paper 1.",
+    )
+    warp_labels: float = setting(
+        0.0,
+        "Labels are warped at random before they are moved: standard deviation of the displacements, share of the "
+        "image size. Paper 0.",
+    )
+    dice_threshold: float = setting(
+        0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
+    )
+    keep_without_lesion: float = setting(
+        1.0,
+        "Share of the labels without a lesion that are used; the Dice filter drops samples with one alone, so that "
+        "their share shrinks otherwise. Paper 1.",
+    )

@@ -1,0 +1,44 @@
+"""The whole pipeline on made-up patients, ending with a report (``make demo``).
+
+Phantom cases -> prepared data -> three stages -> synthetic data set ->
+segmenters trained on real, synthetic and both -> scores on phantom test
+patients -> one HTML page. Each step is one of the commands of the README, and
+is printed before it runs. A step that is done is not done again.
+"""
+
+import pathlib
+
+from absl import flags
+
+from mmsynth_tf import constants, program
+from mmsynth_tf.configs import path_flags
+from mmsynth_tf.demo.steps import SYNTHETIC, Steps, run
+
+_WORKDIR = path_flags.define_path("workdir", "demo_output", "Folder for everything that the demonstration makes.")
+_PRESET = flags.DEFINE_string("preset", "demo", "Settings of all steps.")
+_NUM_CASES = flags.DEFINE_integer("num_cases", 14, "Phantom patients.")
+_COUNT = flags.DEFINE_integer("count", 250, "Synthetic slices.")
+
+# What the segmenters are trained on: name to data sets.
+MIXTURES = {"real": ("real",), "synthetic": ("synthetic",), "both": ("real", "synthetic")}
+
+
+def main(argv: list[str]) -> None:
+    program.refuse_arguments(argv)
+    folder, steps = pathlib.Path(_WORKDIR.value), Steps(_PRESET.value)
+    real, models = steps.real_and_models(folder, _NUM_CASES.value)
+    steps.synthetic(folder / SYNTHETIC, models, real, count=_COUNT.value)
+    for name, parts in MIXTURES.items():
+        workdir = models if name == "real" else folder / f"trained_on_{name}"
+        if name != "real":
+            steps.train(constants.SEGMENTATION, workdir, *(folder / part for part in parts))
+        run("evaluate.py", experiment="segmentation", workdir=workdir, test_data=real)
+
+    from mmsynth_tf.demo import report
+
+    page = report.write(folder, MIXTURES)
+    print(f"Done. Open {page.resolve()}")
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,98 @@
+"""All experiments, small, on made-up patients, ending with a report (``make experiments``).
+
+Phantom cases -> prepared data -> three stages -> synthetic data sets with and
+without the lesion filter -> every experiment -> one HTML page. Each step is one
+of the commands of the README, and is printed before it runs. A step that is
+done is not done again, nor is one that `mmsynth_tf.demo` did in the same folder.
+"""
+
+import os
+import pathlib
+
+from absl import flags
+
+from mmsynth_tf import constants, program
+from mmsynth_tf.configs import path_flags
+from mmsynth_tf.demo.steps import Steps, run
+
+_WORKDIR = path_flags.define_path("workdir", "experiments_output", "Folder for everything that the experiments make.")
+_PRESET = flags.DEFINE_string("preset", "demo", "Settings of all steps.")
+_NUM_CASES = flags.DEFINE_integer("num_cases", 14, "Phantom patients.")
+_ROWS = flags.DEFINE_list(
+    "rows",
+    [
+        "real_1",
+        "real_0.5",
+        "synthetic_1",
+        "real_0.1_synthetic_1",
+        "real_1_synthetic_0.5",
+        "real_1_augmented_0.5",
+    ],
+    "Rows of the usability experiment.",
+)
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1"], "Seeds of the usability experiment.")
+_STEPS = flags.DEFINE_integer("steps", 80, "Training steps of each segmenter in the usability experiment.")
+_DESIGNS = flags.DEFINE_multi_enum(
+    "designs",
+    [constants.SEGMENTER_PER_MODALITY],
+    constants.LESION_DESIGNS,
+    "Lesion designs in the lesion check; each further one trains the segmentation and synthesis stages once more.",
+)
+
+_FILTERED, _UNFILTERED = "filtered", "unfiltered"
+
+
+def main(argv: list[str]) -> None:
+    program.refuse_arguments(argv)
+    folder, steps = pathlib.Path(_WORKDIR.value), Steps(_PRESET.value)
+    real, models = steps.real_and_models(folder, _NUM_CASES.value)
+    count = _training_slices(real)
+    filtered = folder / _FILTERED
+    steps.synthetic(filtered, models, real, count=count)
+    unfiltered = []
+    for design in _DESIGNS.value:
+        unfiltered.append(folder / f"{_UNFILTERED}_{design}")
+        workdir = _models_of(design, steps, real, models)
+        steps.synthetic(unfiltered[-1], workdir, real, count=count, **{"config.generation.dice_threshold": 0})
+
+    every_set = ",".join(map(str, [filtered, *unfiltered]))
+    rows, seeds = ",".join(_ROWS.value), ",".join(_SEEDS.value)
+    for experiment, arguments in {
+        "segmentation": {},
+        "lesion_check": {"synthetic_data": ",".join(map(str, unfiltered))},
+        "usability": {"synthetic_data": filtered, "rows": rows, "seeds": seeds, "steps": _STEPS.value},
+        "fidelity": {"synthetic_data": every_set},
+        "memorisation": {"synthetic_data": filtered},
+        "translation": {},
+        "report": {"synthetic_data": every_set},
+    }.items():
+        run("evaluate.py", experiment=experiment, workdir=models, test_data=real, **arguments)
+
+
+def _training_slices(real: pathlib.Path) -> int:
+    """Slices of the training patients: as many synthetic ones are what the usability experiment calls 1."""
+    from mmsynth_tf import prepared
+
+    data = prepared.open_prepared(real)
+    slices = range(data.config.slice_start, data.config.slice_stop, data.config.slice_step)
+    return len(data.cases["train"]) * len(slices)
+
+
+def _models_of(design: str, steps: Steps, real: pathlib.Path, models: pathlib.Path) -> pathlib.Path:
+    """A work directory whose synthesis stage has lesion processors of this design."""
+    if design == constants.SEGMENTER_PER_MODALITY:
+        return models
+    workdir = models.with_name(f"{models.name}_{design}")
+    workdir.mkdir(exist_ok=True)
+    shared = workdir / constants.STRUCTURE
+    if not shared.is_symlink():
+        # The structure stage has no lesion processors.
+        shared.symlink_to(os.path.relpath(models / constants.STRUCTURE, workdir), target_is_directory=True)
+    steps.train(constants.SEGMENTATION, workdir, real, **{"config.segmentation.design": design})
+    both = {"config.segmentation.design": design, "config.synthesis.lesion_design": design}
+    steps.train(constants.SYNTHESIS, workdir, real, **both)
+    return workdir
+
+
+if __name__ == "__main__":
+    program.run(main)

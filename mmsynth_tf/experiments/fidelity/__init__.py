@@ -1,0 +1,1 @@
+"""How close synthetic slices are to real ones."""

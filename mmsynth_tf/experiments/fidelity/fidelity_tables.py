@@ -1,0 +1,143 @@
+"""Tables of what `fidelity` measured."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from mmsynth_tf.experiments.fidelity import diversity, registration, set_distances, slice_statistics
+from mmsynth_tf.experiments.slice_sets import STRUCTURE_MAP, name_of
+from mmsynth_tf.reports import report
+from mmsynth_tf.storage.records import Record
+
+ACCURACY = "classifier accuracy"
+# From the record of a synthetic data set.
+ACCEPTANCE = (
+    "drawn",
+    "structure_acceptance",
+    "map_acceptance",
+    "synthesised",
+    "lesion_acceptance",
+    "passed_lesion_filter",
+)
+
+_BY_MODALITY = (
+    set_distances.FRECHET_DISTANCE,
+    set_distances.RADIOMICS_DISTANCE,
+    diversity.MS_SSIM,
+    ACCURACY,
+    slice_statistics.EDGE_DENSITY,
+    slice_statistics.HEAD_AREA,
+)
+# Agreement of two modalities; first those that no loss contains.
+_OF_PAIRS = (registration.MUTUAL_INFORMATION, registration.GRADIENT_CORRELATION, slice_statistics.REGISTRATION)
+
+
+def tables(rows: Sequence[Record], modalities: Sequence[str], left_out: Mapping[str, str]) -> dict[str, report.Table]:
+    """`table` has what is measured of each modality; the others bear their measure's name.
+
+    Args:
+      rows: all records.
+      modalities: their names.
+      left_out: measure to the reason why it was not possible.
+    """
+    notes = " ".join(f"Left out: {name}, for {reason}." for name, reason in left_out.items())
+    intensities = [row for row in rows if row["metric"] == slice_statistics.INTENSITY]
+    agreement = [row for name in _OF_PAIRS for row in rows if row["metric"] == name]
+    pairs = list(dict.fromkeys(row["modality"] for row in agreement))
+    by_modality = [row for name in _BY_MODALITY for row in rows if row["metric"] == name]
+    return {
+        "table": _pivot(by_modality, _measure, (*modalities, STRUCTURE_MAP), f"{_CAPTION} {notes}".strip()),
+        "variety": _variety([row for row in rows if row["metric"] == diversity.MS_SSIM], (*modalities, STRUCTURE_MAP)),
+        "registration": _pivot(agreement, lambda row: row["metric"], pairs, _REGISTRATION_CAPTION),
+        "intensity": _pivot(intensities, lambda row: row["region"], modalities, _INTENSITY_CAPTION),
+        "acceptance": _acceptance([row for row in rows if row["metric"] in ACCEPTANCE]),
+    }
+
+
+_CAPTION = (
+    "Synthetic and real slices. Fréchet distances: smaller is closer; they grow as sets shrink, so read each beside "
+    "that of real slices and mind the numbers of slices (set / reference). The covariance is the sample covariance, "
+    "or Ledoit-Wolf's where a set has no more slices than dimensions; frd is a logarithm. MS-SSIM: of random pairs of "
+    "different patients, mean ± sd; higher than among real slices means less variety. Judge: segmenters "
+    "trained for judging alone, whose features are compared. Accuracy: share of slices taken for their modality by a "
+    "network trained for this alone, on real training slices. Edge density: share of the head that is "
+    "edge; head area: share of the slice; mean ± sd over slices."
+)
+_REGISTRATION_CAPTION = (
+    "Do two modalities of a slice show one anatomy at one place? Mean ± sd over slices, inside the head. Normalised "
+    "mutual information (of classes of intensity) and the correlation of Gaussian gradient magnitudes are in no loss. "
+    "Registration dice is that of structure maps, which the generator's losses raise."
+)
+_VARIETY_CAPTION = (
+    "MS-SSIM of random pairs of slices of different patients, mean ± sd, and of their structure maps; then differences "
+    "of the means from those of the first set. Above 0: the slices of a set are more alike, so there is less variety."
+)
+_INTENSITY_CAPTION = "Intensities of the head by region, mean ± sd over pixels; normal tissue is all without label."
+
+
+def _measure(row: Record) -> str:
+    """What a value is, with what it depends on."""
+    metric = row["metric"]
+    if metric == set_distances.FRECHET_DISTANCE:
+        metric = f"{metric} ({row['features']})"
+    if "scales" in row:
+        metric = f"{metric} ({row['scales']} scales)"
+    return metric
+
+
+def _pivot(
+    rows: Iterable[Record], measure: Callable[[Record], str], columns: Sequence[str], caption: str
+) -> report.Table:
+    """A line for each measure, set and portion, a column for each modality; several seeds give a mean."""
+    cells: dict[tuple, dict[str, list[Record]]] = {}
+    for row in rows:
+        cells.setdefault((measure(row), _set(row)), {}).setdefault(row["modality"], []).append(row)
+    lines = [
+        [*key, _numbers(line), *(_cell(line.get(column, [])) for column in columns)] for key, line in cells.items()
+    ]
+    return report.Table(["measure", "set", "n", *columns], lines, caption)
+
+
+def _variety(rows: Sequence[Record], columns: Sequence[str]) -> report.Table:
+    """MS-SSIM of each set, and how far it is above that of the first set, which is the real training slices."""
+    values = {(name_of(row), row["modality"]): row["value"] for row in rows}
+    first, *others = dict.fromkeys(name for name, _ in values) or [""]
+    differences = [
+        [f"{name} minus {first}", "", "", *(f"{values[name, c] - values[first, c]:+.3f}" for c in columns)]
+        for name in others
+    ]
+    found = _pivot(rows, _measure, columns, _VARIETY_CAPTION)
+    return report.Table(found.header, [*found.rows, *differences], found.caption)
+
+
+def _set(row: Record) -> str:
+    portion = row.get("portion", set_distances.ALL_SLICES)
+    return name_of(row) + ("" if portion == set_distances.ALL_SLICES else f", {portion}")
+
+
+def _numbers(line: Mapping[str, Sequence[Record]]) -> str:
+    """How many values the columns have, "least–most" where they differ; for distances also the reference."""
+    rows = [row for cell in line.values() for row in cell]
+    names = [name for name in ("count", "reference_count") if name in rows[0]]
+    limits = [(min(row[name] for row in rows), max(row[name] for row in rows)) for name in names]
+    return " / ".join(str(least) if least == most else f"{least}–{most}" for least, most in limits)
+
+
+def _cell(found: Sequence[Record]) -> str:
+    if not found:
+        return "–"
+    mean = sum(row["value"] for row in found) / len(found)
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:.4g} ± {found[0]['std']:.3g}" if "std" in found[0] else f"{mean:.4g}"
+
+
+def _acceptance(rows: Sequence[Record]) -> report.Table:
+    names = list(dict.fromkeys(name_of(row) for row in rows))
+    values = {(name_of(row), row["metric"]): row["value"] for row in rows}
+    lines = [[name, *(values[name, metric] for metric in ACCEPTANCE)] for name in names]
+    header = ["set", *(metric.replace("_", " ") for metric in ACCEPTANCE)]
+    return report.Table(
+        header,
+        lines,
+        "What the filters of generation let through: Algorithm 3, likeness to real maps, then the segmenters.",
+    )

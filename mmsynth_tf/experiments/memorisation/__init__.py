@@ -1,0 +1,1 @@
+"""Whether synthetic slices copy training slices."""

@@ -1,0 +1,1 @@
+"""One page on all experiments of a work directory."""

@@ -1,0 +1,203 @@
+"""One page on all experiments of a work directory: what was measured, with pictures, and what was not."""
+
+import logging
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf import __version__, constants, prepared
+from mmsynth_tf.experiments import study
+from mmsynth_tf.experiments.report import pictures as report_pictures
+from mmsynth_tf.reports import example_sections, finished, report
+from mmsynth_tf.storage import records
+from mmsynth_tf.storage.records import Record
+from mmsynth_tf.training import run_folder
+
+REPORT_FILE = "report.html"
+
+# Experiments in the order of the page: name to heading and text.
+EXPERIMENTS = {
+    "segmentation": (
+        "Segmentation of real patients",
+        "Segmenters, one a modality, trained on real slices and tested on patients that they have not seen.",
+    ),
+    "lesion_check": (
+        "Lesion check (the paper's Table 1)",
+        "Is the lesion of synthetic slices, which passed no lesion filter, where the label says? Judges were trained "
+        "for this alone; the segmentation stage, which the generator was trained with, and real slices stand beside.",
+    ),
+    "usability": (
+        "Usability (the paper's Table 2)",
+        "Segmenters trained on mixtures of real, synthetic and augmented slices with the same number of steps, all "
+        "tested on the same real patients. 1 is as many slices as the real training set has.",
+    ),
+    "fidelity": ("Fidelity", "How close synthetic slices are to real ones, beside real ones against real ones."),
+    "memorisation": (
+        "Memorisation",
+        "Distance of every synthetic slice to the nearest real training slice, beside the same for real slices that "
+        "were never trained on.",
+    ),
+    "translation": (
+        "Translation",
+        "One modality of a test patient to another, by the synthesis stage, which never saw registered modalities, and "
+        "by U-Nets that were trained on registered pairs.",
+    ),
+}
+
+_MAPS, _SAMPLES, _RANKED = 24, 8, 4
+_FOLDED_ROWS = 30  # Tables with more rows open on a click.
+
+_LOG = logging.getLogger(__name__)
+
+
+def run(request: study.Request) -> dict[str, report.Table]:
+    """Writes the page of all experiments that were run; returns the table of what it holds."""
+    path = write(request)
+    _LOG.info("Report: %s", path)
+    return {"contents": contents_table(request.workdir)}
+
+
+def write(request: study.Request) -> pathlib.Path:
+    """Writes ``<workdir>/evaluation/report.html``.
+
+    Args:
+      request: `synthetic` gives the data sets that pictures and filters are shown of, the first of them in detail.
+
+    Returns:
+      Path of the page.
+    """
+    path = pathlib.Path(request.workdir) / finished.EVALUATION / REPORT_FILE
+    sections = [
+        report.Section("What was measured", tables=[contents_table(request.workdir)]),
+        *(_synthetic_sections(request) if request.synthetic else [_no_synthetic_section()]),
+        *(_experiment_section(name, request) for name in EXPERIMENTS),
+        settings_section(request),
+    ]
+    names = ", ".join(study.data_name(data) for data in request.data_sets)
+    subtitle = (
+        f"mmsynth_tf {__version__}. Data: {names}. Tested on the {request.split} patients, some of whose slices are "
+        "shown: share this page only as their data may be shared."
+    )
+    report.write_report(path, "Experiments with synthetic registered MRI", sections, subtitle)
+    return path
+
+
+def contents_table(workdir: pathlib.Path) -> report.Table:
+    """Which experiments were run."""
+    rows = []
+    for name, (title, _) in EXPERIMENTS.items():
+        found = _records(workdir, name)
+        state = "measured" if found else f"not run: evaluate.py --experiment={name}"
+        rows.append([title, state, len(found)])
+    return report.Table(["experiment", "state", "values"], rows)
+
+
+def _records(workdir: pathlib.Path, name: str) -> list[Record]:
+    path = pathlib.Path(workdir) / finished.EVALUATION / name / finished.RECORDS_FILE
+    return records.read_json(path) if path.is_file() else []
+
+
+def _experiment_section(name: str, request: study.Request) -> report.Section:
+    title, text = EXPERIMENTS[name]
+    rows = _records(request.workdir, name)
+    if not rows:
+        return report.Section(title, f"{text}\n\nNot run; evaluate.py --experiment={name} does.")
+    tables = finished.finished_tables(request.workdir, name)
+    pictures = {
+        "segmentation": lambda: report_pictures.segmentation_figures(request),
+        "usability": lambda: report_pictures.usability_figures(rows, request.workdir),
+        "memorisation": lambda: report_pictures.memorisation_figures(rows, study.data_name(request.real)),
+        "translation": lambda: report_pictures.translation_figures(request.workdir),
+    }.get(name, list)
+    return report.Section(
+        title,
+        text,
+        tables=[table for table in tables.values() if len(table.rows) <= _FOLDED_ROWS],
+        figures=pictures(),
+        folded={
+            f"{key}: {table.caption}": table.markdown()
+            for key, table in tables.items()
+            if len(table.rows) > _FOLDED_ROWS
+        },
+    )
+
+
+def _no_synthetic_section() -> report.Section:
+    return report.Section("Synthetic data", "None was given; --synthetic_data names the data sets to show.")
+
+
+def _synthetic_sections(request: study.Request) -> list[report.Section]:
+    first = request.synthetic[0]
+    name = study.data_name(first)
+    shown = example_sections.examples_with(first, "train", example_sections.drawn_keys(first, max(_MAPS, _SAMPLES)))
+    maps = report.Figure(
+        example_sections.structure_maps(shown[:_MAPS]),
+        f"Structure maps of {name} with their background masks (tinted).",
+    )
+    samples = [report.Figure(example_sections.quadruples(shown[:_SAMPLES], first), f"Samples of {name}.")]
+    real = example_sections.lesion_slices(request.real, request.split, _SAMPLES)
+    if real:
+        caption = f"Real slices of {request.split} patients, for comparison."
+        samples.append(report.Figure(example_sections.quadruples(real, request.real), caption))
+    drawn = f"Drawn at random (seed {example_sections.SEED}), not picked."
+    made_records = {study.data_name(data): data.record for data in request.synthetic}
+    real_anatomy = prepared.has_real_anatomy(first.record["generation"])
+    made = "real slices with a lesion more" if real_anatomy else "modalities that were made of them"
+    return [
+        report.Section(f"Structure maps {'of real slices' if real_anatomy else 'from noise'}", drawn, figures=[maps]),
+        report.Section(
+            "All modalities from one map and one label",
+            f"Each row is one sample: its map, its background mask, its label, and the {made}. {drawn}",
+            figures=samples,
+        ),
+        _ranked_section(request.synthetic),
+        example_sections.filter_section(made_records),
+    ]
+
+
+def _ranked_section(sets: Sequence[prepared.PreparedData]) -> report.Section:
+    """The samples in which the segmenters find most and least of the lesion that was put in."""
+    title = "Best and worst samples"
+    rated = [(data, agreement) for data in sets if len(agreement := lesion_agreement(data))]
+    if not rated:
+        return report.Section(title, "The samples were made without the lesion filter, so nothing ranks them.")
+    data, agreement = rated[0]
+    best_first = sorted(agreement, key=agreement.get, reverse=True)
+    pictures = []
+    for name, keys in (("Best", best_first[:_RANKED]), ("Worst", best_first[-_RANKED:])):
+        examples = example_sections.examples_with(data, "train", keys)
+        scores = [f"{agreement[key]:.2f}" for key in keys]
+        picture = example_sections.quadruples(examples, data, row_names=scores)
+        pictures.append(report.Figure(picture, f"{name} samples of {study.data_name(data)} with their Dice."))
+    text = "Ranked by the mean Dice of the real-trained segmenters' lesion against the label that was put in."
+    return report.Section(title, text, figures=pictures)
+
+
+def lesion_agreement(data: prepared.PreparedData) -> dict[example_sections.Key, float]:
+    """Mean Dice of each sample of a synthetic set by its key; of those with a lesion that were tested."""
+    # Where there is nothing to find and nothing found the Dice is 1, which would fill the best ranks.
+    with_lesion = data.slices("train").filter(lambda x: tf.reduce_any(x["label"] > 0))
+    features = ("case_id", "slice_index", "dice")
+    rows = with_lesion.map(lambda x: {name: x[name] for name in features}).as_numpy_iterator()
+    scores = {example_sections.key_of(x): float(np.mean(x["dice"])) for x in rows}
+    return {key: score for key, score in scores.items() if np.isfinite(score)}
+
+
+def settings_section(request: study.Request) -> report.Section:
+    """The whole configuration: of every stage, and of every data set."""
+    stages = {
+        f"{stage}/{run_folder.CONFIG_FILE}": (pathlib.Path(request.workdir) / stage / run_folder.CONFIG_FILE)
+        for stage in constants.STAGES
+    }
+    data_sets = {
+        f"{study.data_name(data)}/{constants.DATA_SET_RECORD}": data.path / constants.DATA_SET_RECORD
+        for data in request.data_sets
+    }
+    files = {name: path for name, path in (stages | data_sets).items() if path.is_file()}
+    return report.Section(
+        "Settings",
+        "Of each stage and each data set: configuration, split, thresholds, seeds and hashes of the weights.",
+        folded={name: path.read_text(encoding="utf-8") for name, path in files.items()},
+    )

@@ -1,0 +1,114 @@
+"""Sets of registered slices that are compared with each other: a split of a prepared data set, read in batches."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf import configs, constants, input_pipeline, prepared
+from mmsynth_tf.algorithms import structure_maps
+from mmsynth_tf.experiments import leaks
+from mmsynth_tf.experiments.study import Request, data_name
+from mmsynth_tf.training import run_folder
+
+BATCH = 32
+STRUCTURE_MAP = "structure map"  # Stands in for the modality where maps themselves are measured.
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceSet:
+    """A split of a prepared data set.
+
+    Attributes:
+      data: the data set.
+      split: name of the split.
+      limit: at most so many slices are read; None for all. Builders write slices in the order of hashes of their
+        names, so the first ones are a fair sample.
+    """
+
+    data: prepared.PreparedData
+    split: str
+    limit: int | None = None
+
+    @property
+    def key(self) -> dict[str, str]:
+        """What names the set in records."""
+        return {"test_data": data_name(self.data), "split": self.split}
+
+    def slices(self) -> tf.data.Dataset:
+        """Examples as `PreparedData.slices` yields them."""
+        slices = self.data.slices(self.split)
+        return slices if self.limit is None else slices.take(self.limit)
+
+    def batches(self) -> Iterator[dict[str, np.ndarray]]:
+        """Batches of `BATCH` slices, features by name; `image` is float32 [B, n, H, W, 1]."""
+        return input_pipeline.registered_batches(self.slices(), BATCH).as_numpy_iterator()
+
+
+def name_of(row: dict) -> str:
+    """The set that a record is about, for tables."""
+    return f"{row['test_data']} ({row['split']})"
+
+
+def sources(request: Request, limit: int | None = None) -> tuple[SliceSet, SliceSet, list[SliceSet]]:
+    """Real training slices, real unseen slices, and the synthetic sets.
+
+    Raises:
+      PreparedDataError: a set does not fit the segmenters.
+      LeakError: patients of the unseen slices were used to train the segmenters or the generators of a synthetic set.
+    """
+    model = run_folder.read_config(request.workdir / constants.SEGMENTATION).data
+    makers = [
+        *run_folder.trained_on(constants.SEGMENTATION, request.workdir),
+        *(data.record for data in request.synthetic),
+    ]
+    for data in request.data_sets:
+        prepared.require_same_geometry(data, model, f"the segmenters in {request.workdir}")
+    leaks.refuse_leak(makers, request.real, request.split)
+    synthetic = [SliceSet(data, "train", limit) for data in request.synthetic]
+    return SliceSet(request.training, "train", limit), SliceSet(request.real, request.split, limit), synthetic
+
+
+@dataclasses.dataclass(frozen=True)
+class Maps:
+    """Structure maps and heads of slices.
+
+    Attributes:
+      structure: bool [B, n, H, W], edges within the head.
+      head: bool [B, n, H, W], true INSIDE the head.
+      interior: bool [B, n, H, W], the head without the rim by which Algorithm 2 lets it grow.
+    """
+
+    structure: np.ndarray
+    head: np.ndarray
+    interior: np.ndarray
+
+
+def maps_of(batch: Mapping[str, np.ndarray], settings: configs.StructureMapConfig) -> Maps:
+    """Algorithms 1 and 2 on the slices of a batch; synthetic samples keep the background that they were made with."""
+    images = tf.convert_to_tensor(batch["image"])
+    size, modalities = images.shape[:2]
+    flat = tf.reshape(images, [-1, *images.shape[2:]])
+    if "background" in batch:
+        background = tf.repeat(tf.cast(batch["background"], tf.float32), modalities, axis=0)
+    else:
+        background = _backgrounds(flat, settings)
+    found = _maps(flat, background, settings)
+    return Maps(*(np.reshape(part.numpy(), [size, modalities, *images.shape[2:4]]) for part in found))
+
+
+@tf.function(autograph=False, reduce_retracing=True)
+def _backgrounds(images: tf.Tensor, settings: configs.StructureMapConfig) -> tf.Tensor:
+    return structure_maps.background_of(images, settings)
+
+
+@tf.function(autograph=False, reduce_retracing=True)
+def _maps(images: tf.Tensor, background: tf.Tensor, settings: configs.StructureMapConfig) -> tuple[tf.Tensor, ...]:
+    edges = structure_maps.structure_map(images, settings, background) > 0
+    head = background < 0.5
+    # Synthetic slices are not black in the rim.
+    rows, columns = (1 + 2 * math.ceil(p / 2) for p in structure_maps.expansion(images.shape[1:3], settings))
+    near = tf.nn.max_pool2d(background, (rows, columns), strides=1, padding="SAME")
+    return edges & head, head, near < 0.5

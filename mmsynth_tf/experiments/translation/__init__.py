@@ -1,0 +1,1 @@
+"""How well modalities are translated into each other."""

@@ -1,0 +1,173 @@
+"""Segmenters trained on mixtures of real and synthetic slices, tested on the same real patients (the paper's Table 2).
+
+All rows see the same number of slices, by the same learning rate schedule; that
+schedule runs over the whole of a row, so in a row of two phases the second one
+is at the lower rates. Slices are transformed where a row's "augmented" says so
+and nowhere else: `runtime.augment` is off in all rows, as in the paper.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmsynth_tf import configs, constants, prepared
+from mmsynth_tf.configs import tree
+from mmsynth_tf.experiments import leaks, scoring
+from mmsynth_tf.experiments.study import Request, Study, data_name
+from mmsynth_tf.experiments.usability import mixtures
+from mmsynth_tf.experiments.usability.mixtures import Mixture
+from mmsynth_tf.experiments.usability.usability_tables import comparison_table, main_table, modality_table
+from mmsynth_tf.reports import example_sections, figures, report
+from mmsynth_tf.stages import catalogue
+from mmsynth_tf.stages.segmentation.segmenter import Segmenter
+from mmsynth_tf.storage import atomic
+from mmsynth_tf.storage.records import Record
+from mmsynth_tf.training import checkpoints, run_folder, runs
+
+EXAMPLES_FILE = "examples.png"
+_FOUND_FILE = "found_in_examples.npz"
+# As many fit beside each other.
+_EXAMPLES, _EXAMPLE_ROWS = 6, 7
+
+
+def run(request: Request) -> dict[str, report.Table]:
+    """Trains a segmenter for each row and seed, and compares the rows with the one of all real slices.
+
+    A run that was stopped goes on from its newest checkpoint. Once it is scored its checkpoints are deleted.
+
+    Raises:
+      UserError: a row is unknown, or needs more synthetic slices than there are.
+      PreparedDataError: the data sets do not fit together.
+      LeakError: a test patient would be used in training, itself or through synthetic slices.
+      WorkDirError: the work directory has no segmenters, whose settings are those of all runs.
+    """
+    rows = mixtures.select(request.rows)
+    for data in request.synthetic:
+        prepared.require_same_geometry(data, request.real.config, str(request.real.path))
+    leaks.refuse_leak([d.record for d in (request.training, *request.synthetic)], request.real, request.split)
+    config = run_config(request)
+    learned_by = catalogue.STAGES[constants.SEGMENTATION].depends_on
+    leaves = {path: value for path, (value, _) in tree.fields(config).items() if path.startswith(learned_by)}
+    study = Study("usability", request, (), config=leaves)
+    # What holds no synthetic slices is not measured again for other synthetic slices.
+    without_synthetic = Study("usability", dataclasses.replace(request, synthetic=()), (), config=leaves)
+    pool = mixtures.Pool(request.training, request.synthetic, config.runtime.cache)
+    for mixture in rows:
+        pool.require(mixture)
+
+    examples = example_sections.lesion_slices(request.real, request.split, _EXAMPLES)
+    scores, folders = [], {}
+    for seed in request.seeds:
+        seeded = tree.override(config, {"runtime.seed": seed})
+        for mixture in rows:
+            own = study if mixture.synthetic else without_synthetic
+            name = f"{mixture.name}_seed{seed}"
+            folder = own.parts / name
+            folders.setdefault(mixture.name, folder)
+            scores += own.part(
+                name, functools.partial(_train_and_score, mixture, pool, seeded, request, folder, examples)
+            )
+            shutil.rmtree(folder / constants.SEGMENTATION / checkpoints.FOLDER, ignore_errors=True)
+    _draw_examples(study.folder, request.real.config, examples, folders)
+    patients = request.real.record["patients"]
+    regions = tuple(request.real.config.regions)
+    single = scoring.of_single_modalities(scores)
+    return study.finish(
+        scores,
+        {
+            "table": main_table(single, rows, regions, patients),
+            "by_modality": modality_table(scores, rows, regions),
+            "comparison": comparison_table(single, rows, regions, patients),
+        },
+    )
+
+
+def run_config(request: Request) -> configs.Config:
+    """The settings of the work directory's segmenters, as all runs use them."""
+    config = run_folder.read_config(pathlib.Path(request.workdir) / constants.SEGMENTATION)
+    prepared.require_same_geometry(request.real, config.data, f"the segmenters in {request.workdir}")
+    steps = request.steps or config.segmentation.steps
+    # A run must end at a checkpoint.
+    interval = max(n for n in range(1, config.segmentation.steps_per_checkpoint + 1) if steps % n == 0)
+    changes = {
+        "segmentation.steps": steps,
+        "segmentation.steps_per_checkpoint": interval,
+        "runtime.augment": False,
+    }
+    return tree.override(dataclasses.replace(config, data=request.real.config), changes)
+
+
+def _train_and_score(
+    mixture: Mixture,
+    pool: mixtures.Pool,
+    config: configs.Config,
+    request: Request,
+    folder: pathlib.Path,
+    examples: Sequence[example_sections.Example],
+) -> list[Record]:
+    from_real = [request.training] if mixture.real or mixture.augmented else []
+    from_synthetic = request.synthetic if mixture.synthetic else ()
+    batches = functools.partial(pool.batches, mixture, config)
+    runs.train(constants.SEGMENTATION, config, [*from_real, *from_synthetic], folder, batches)
+    segmenter, _ = runs.load(constants.SEGMENTATION, folder)
+    _segment_examples(segmenter, examples, folder)
+    cases = scoring.segmented_cases(segmenter, request.real, request.split)
+    counts = {f"{kind}_slices": len(numbers) for kind, numbers in pool.chosen(mixture, config.runtime.seed).items()}
+    return scoring.segmentation_records(
+        cases,
+        request.real,
+        scoring.VOLUME,
+        mixture=mixture.name,
+        order=mixture.order,
+        **counts,
+        test_data=data_name(request.real),
+        steps=config.segmentation.steps,
+        slices_seen=config.segmentation.steps * config.segmentation.batch_size,
+        seed=config.runtime.seed,
+    )
+
+
+def _segment_examples(segmenter: Segmenter, examples: Sequence[example_sections.Example], folder: pathlib.Path) -> None:
+    """Keeps what is found in the examples, for the weights are not kept."""
+    images = [example["image"] for example in examples]
+    if images:
+        found = segmenter.segment(np.stack(images).astype(np.float32)).numpy()[..., 0]
+        with atomic.atomic_path(folder / _FOUND_FILE) as path, open(path, "wb") as file:
+            np.savez_compressed(file, found=found)
+
+
+def _draw_examples(
+    output: pathlib.Path,
+    data: configs.DataConfig,
+    examples: Sequence[example_sections.Example],
+    folders: Mapping[str, pathlib.Path],
+) -> None:
+    """Draws test slices, one a row and a modality each in turn, with what was found after training on each mixture.
+
+    Args:
+      output: gets the picture.
+      data: gives modalities and classes.
+      examples: the test slices.
+      folders: of the first seed of each mixture, by its name.
+    """
+    # Runs of earlier versions kept nothing.
+    kept = {name: path for name, folder in folders.items() if (path := folder / _FOUND_FILE).is_file()}
+    if not examples or not kept:
+        return
+    choices = [np.flatnonzero(example["available"]) for example in examples]
+    shown = [(row, choice[row % len(choice)]) for row, choice in enumerate(choices)]
+    images = np.stack([examples[row]["image"][modality, ..., 0] for row, modality in shown])
+    labels = {"reference": np.stack([example["label"][..., 0] for example in examples])}
+    for name, path in list(kept.items())[:_EXAMPLE_ROWS]:
+        found = np.load(path, allow_pickle=False)["found"]
+        labels[name.replace("_", " ")] = np.stack([found[index] for index in shown])
+    picture = figures.label_overlays(
+        images.astype(np.float32), labels, data.labels, [data.modalities[modality] for _, modality in shown]
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    with atomic.atomic_path(output / EXAMPLES_FILE) as path:
+        path.write_bytes(picture)

@@ -1,0 +1,237 @@
+"""The data card of a synthetic data set: README.md in its folder, from its record and from what was measured.
+
+Beside it lies a picture of the first samples.
+"""
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmsynth_tf import constants, prepared
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.reading import file_search, splits
+from mmsynth_tf.reports import example_sections, finished, lesion_requirement
+from mmsynth_tf.reports.report import Table
+from mmsynth_tf.storage import atomic, records
+
+CARD_FILE, SAMPLES_FILE = "README.md", "samples.png"
+_SAMPLES = 8
+_MEASURED = ("fidelity", "memorisation")
+
+_USE = """For research on methods: pre-training and augmenting lesion segmenters, and trying out, testing and showing
+programs that need registered, labelled slices. What it is worth for a task has to be measured on real patients who
+took part in no training.
+
+- It knows what its models were trained on. Rare anatomy, other scanners, other lesions and children are not in it.
+- The lesion filter keeps what segmenters of the same patients can find: easy lesions are favoured.
+- Slices are made one by one; neighbours do not make up a volume.
+- Labels are real labels, moved, and warped where the settings say so; their shapes come from patients.
+"""
+_MADE_ANATOMY_USE = """- **Not for clinical use**: no slice is a patient's, and none may be read as one.
+- Slices may resemble training slices, see above."""
+_REAL_ANATOMY_USE = """- **Not for clinical use**: lesions that were made lie beside a patient's own, and none may be
+  read as a patient's.
+- **The images are training patients', but for the lesions that were made.** Treat the set as those images, and test on
+  other patients alone."""
+
+_TERMS = {
+    "brats": "given to registered users only. Data derived from it, this set included, may be used and shared only as "
+    "the terms agreed to for that release allow; cite Menze et al. 2015 and Bakas et al. 2017, 2018.",
+    "decathlon": "Medical Segmentation Decathlon, Task01, CC BY-SA 4.0: share alike, and name the source.",
+    "phantom": "made-up patients on the ICBM 152 2009a anatomy (Fonov et al. 2011): no patient's data.",
+}
+_OTHER_TERMS = "the terms of that data hold for what is derived from it; ask its owner before sharing this set."
+
+
+def write(folder: Path, workdir: Path | None = None, name: str | None = None) -> Path:
+    """Writes the card of a synthetic data set, and the picture that it shows.
+
+    Args:
+      folder: the prepared data set.
+      workdir: work directory whose evaluations are quoted where they are of this set.
+      name: what the set is called; the folder's name if not given.
+
+    Returns:
+      The card's file.
+
+    Raises:
+      PreparedDataError: the folder holds no prepared data set.
+      UserError: the data set is not synthetic, or was made before statistics were recorded.
+    """
+    data, name = prepared.open_prepared(folder), name or file_search.as_given(folder).name
+    if data.record["source"] != "synthetic":
+        raise UserError(f"{folder} is no synthetic data set; cards are written for those.")
+    if "statistics" not in data.record:
+        raise UserError(f"{folder} was made by an earlier version; build it again to get a card.")
+    _draw_samples(data)
+    path = folder / CARD_FILE
+    atomic.write_text(path, render(data.record, name, workdir))
+    return path
+
+
+def _draw_samples(data: prepared.PreparedData) -> None:
+    shown = example_sections.first_examples(data, splits.TRAIN, _SAMPLES)
+    with atomic.atomic_path(data.path / SAMPLES_FILE) as path:
+        path.write_bytes(example_sections.quadruples(shown, data))
+
+
+def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
+    """The card as Markdown, see `write`; `record` is the content of data_set.json."""
+    generation = record["generation"]
+    images = _REAL_ANATOMY_USE if prepared.has_real_anatomy(generation) else _MADE_ANATOMY_USE
+    sections = {
+        "What it is": _summary(record),
+        "What it was made from": _sources_table(generation).markdown(),
+        "How it was made": f"{_filter_table(generation).markdown()}\n{_settings(generation)}",
+        "Labels": _label_section(record),
+        "The paper's requirement": _requirement(name, record),
+        **{f"Measured: {experiment}": _measured(experiment, record, name, workdir) for experiment in _MEASURED},
+        "Making a sample again": _remaking(name, record),
+        "Intended use and limits": _USE + images,
+        "Licence": _licence(generation),
+    }
+    body = "\n".join(f"## {title}\n\n{text.strip()}\n" for title, text in sections.items())
+    return f"# {name}: synthetic registered slices with lesion labels\n\n**{constants.DISCLAIMER}**\n\n{body}"
+
+
+def _summary(record: Mapping[str, Any]) -> str:
+    data = record["data"]
+    origin = "from random noise and moved real labels"
+    if prepared.has_real_anatomy(record["generation"]):
+        origin = "by putting lesions, made for moved real labels, into real slices"
+    return (
+        f"{record['statistics']['slices']} axial slices of {data['height']} × {data['width']} pixels, each in "
+        f"{', '.join(data['modalities'])}, registered, with a lesion label ({', '.join(data['labels'])}), and the "
+        "structure map and background mask (1 outside the head) behind it. Made "
+        f"{origin} by mmsynth_tf {record['version']} on {record['created']}. All of it is training data.\n\n"
+        "It opens with `tfds.builder_from_directory` or `mmsynth_tf.prepared.open_prepared`; `data_set.json` holds "
+        "the whole record behind this page.\n\n"
+        f"![The first samples, one a row: label and modalities]({SAMPLES_FILE})"
+    )
+
+
+def _sources_table(generation: Mapping[str, Any]) -> Table:
+    rows = [
+        [f"{stage} stage", *_source_cells(record), generation["checkpoints"][stage]]
+        for stage, data_records in generation["trained_on"].items()
+        for record in data_records
+    ]
+    header = ["for", "release", "patients (train / validation / test)", "built", "weights (SHA-256)"]
+    return Table(header, [*rows, ["labels", *_source_cells(generation["labels_from"]), ""]])
+
+
+def _source_cells(record: Mapping[str, Any]) -> list[str]:
+    """Only patients of the training split took part."""
+    patients = " / ".join(
+        str(len({record["patients"].get(case, case) for case in record["split"].get(split, ())}))
+        for split in ("train", "validation", "test")
+    )
+    return [record["release"], patients, record["created"]]
+
+
+def _filter_table(generation: Mapping[str, Any]) -> Table:
+    settings, closed = generation["settings"], generation["passed_structure_filter"]
+    typical = generation.get("passed_map_filter", closed)  # Earlier versions had no such filter.
+    rows = [
+        ["maps: closed outline (Algorithm 3)", f"mean abs(m' - m) ≤ {settings['mask_error']}", generation["drawn"],
+         closed],
+        ["maps: like a real one", f"quantile {settings.get('map_quantile', 0):g} of real ones", closed, typical],
+        ["labels: inside the head", "", typical, generation["found_label"]],
+        ["labels: with a lesion, and a share of the others", f"{settings.get('keep_without_lesion', 1):g}",
+         generation["found_label"], generation["synthesised"]],
+        ["slices: segmenters agree with the label", f"mean Dice ≥ {settings['dice_threshold']}",
+         generation["synthesised"], generation["passed_lesion_filter"]],
+    ]  # fmt: skip
+    if prepared.has_real_anatomy(generation):
+        rows = rows[2:]  # Without those of maps: real ones are not filtered.
+    rows = [[*row, f"{row[3] / max(row[2], 1):.1%}"] for row in rows]
+    return Table(["filter", "threshold", "tested", "passed", "accepted"], rows)
+
+
+def _settings(generation: Mapping[str, Any]) -> str:
+    def listed(values: Mapping[str, Any]) -> str:
+        return ", ".join(f"{key} {value}" for key, value in values.items())
+
+    return (
+        f"Counts are of whole blocks of {generation['draws_per_block']} draws; the last block may hold samples that "
+        "this set does not.\n\n"
+        f"- seed {generation['seed']}\n"
+        f"- generation: {listed(generation['settings'])}\n"
+        f"- label transforms: {listed(generation['augmentation'])}\n"
+        f"- made with: {listed(generation['made_with'])}\n"
+    )
+
+
+def _label_section(record: Mapping[str, Any]) -> str:
+    statistics = record["statistics"]
+    slices, pixels, area = statistics["slices"], statistics["pixels"], statistics["lesion_area"]
+    total = max(sum(pixels.values()), 1)
+    rows = [
+        [name, number, f"{number / max(slices, 1):.1%}", f"{pixels[name] / total:.3%}"]
+        for name, number in statistics["slices_with"].items()
+    ]
+    text = Table(["class", "slices with it", "share of slices", "share of pixels"], rows).markdown()
+    text += f"\n{statistics['slices_without_lesion']} of {slices} slices have no lesion."
+    if area:
+        text += (
+            f" Lesions of the others: {area['mean']:.1f} ± {area['sd']:.1f} pixels (mean ± sd), "
+            f"{area['smallest']} to {area['largest']}."
+        )
+    return text
+
+
+def _requirement(name: str, record: Mapping[str, Any]) -> str:
+    table = lesion_requirement.table({name: record})
+    return f"{lesion_requirement.text(record)}\n\n{table.markdown()}"
+
+
+def _measured(experiment: str, record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
+    if workdir and _is_of(workdir / finished.EVALUATION / experiment / finished.RECORDS_FILE, record, name):
+        tables = finished.finished_tables(workdir, experiment).values()
+        return "\n".join(f"{table.caption}\n\n{table.markdown()}" for table in tables)
+    return (
+        "Not measured. Measure it and write this page again:\n\n"
+        f"    python evaluate.py --experiment={experiment} --workdir=<workdir> --test_data=<real data> "
+        f"--synthetic_data={name}\n"
+        f"    python -m mmsynth_tf.cli.data_card --data={name} --workdir=<workdir>"
+    )
+
+
+def _is_of(path: Path, record: Mapping[str, Any], name: str) -> bool:
+    """Whether the records of an experiment are of this data set: they name it and are younger than it."""
+    if not path.is_file():
+        return False
+    written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.timezone.utc)
+    if written < datetime.datetime.fromisoformat(record["created"]):
+        return False
+    return any(name in row.values() for row in records.read_json(path))
+
+
+def _remaking(name: str, record: Mapping[str, Any]) -> str:
+    sample = next(iter(record["split"]["train"]), "synthetic_000000000")
+    return (
+        "Every sample follows from its number, the seed, the labels and the weights above:\n\n"
+        f"    python -m mmsynth_tf.cli.remake --data={name} --sample={sample} --workdir=<workdir> "
+        "--labels_from=<real data>"
+    )
+
+
+def _licence(generation: Mapping[str, Any]) -> str:
+    releases = sorted(_releases(generation))
+    lines = [f"- {release}: {_terms(release)}" for release in releases]
+    return "This set is derived from the data that its models and labels come from:\n\n" + "\n".join(lines)
+
+
+def _releases(generation: Mapping[str, Any]) -> set[str]:
+    """Releases of all real data behind a generation, also through synthetic data."""
+    data_records = [r for stage in generation["trained_on"].values() for r in stage] + [generation["labels_from"]]
+    found = set()
+    for record in data_records:
+        inner = record.get("generation")
+        found |= _releases(inner) if inner else set(record["release"].split("+"))
+    return found
+
+
+def _terms(release: str) -> str:
+    return next((terms for start, terms in _TERMS.items() if release.startswith(start)), _OTHER_TERMS)

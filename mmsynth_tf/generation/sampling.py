@@ -1,0 +1,332 @@
+"""Makes synthetic samples: noise and labels to filtered, registered slices (paper §2.8, method §4, §7)."""
+
+import collections
+import dataclasses
+import pathlib
+import platform
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf import __version__, configs, constants, prepared
+from mmsynth_tf.algorithms import warping
+from mmsynth_tf.errors import UserError, WorkDirError
+from mmsynth_tf.generation import anatomy
+from mmsynth_tf.generation.label_pool import LabelPool
+from mmsynth_tf.generation.map_filter import MapFilter
+from mmsynth_tf.metrics import segmentation
+from mmsynth_tf.parallel import map_in_order
+from mmsynth_tf.stages.synthesis import contrast
+from mmsynth_tf.stages.synthesis.gan import synthesize
+from mmsynth_tf.training import run_folder, runs
+from mmsynth_tf.training.checkpoints import checkpoint_hashes
+
+# Labels tried for each map, and transforms drawn with them, before the map is given up.
+_LABEL_TRIES = 16
+# Streams of random numbers that a sample's number and the seed give; `anatomy` has the others.
+_LABEL, _LABEL_TRANSFORM, _NOISE, _CONTRAST, _WITHOUT_LESION, _WARP = 1, 2, 3, 4, 5, 9
+_BATCHES_PER_BLOCK = 8
+
+
+class GenerationError(UserError):
+    """The filters accept too few samples to reach the wanted number."""
+
+
+class Generation:
+    """Trained generators, and how they are used.
+
+    Draws come in blocks of `draws_per_block`. Sample number d depends on (seed, d) and the models alone. The last bit
+    of a float may also depend on the batch that it is computed in; so no batch reaches over the end of a block, and
+    what becomes of a block depends on nothing outside it.
+
+    Args:
+      workdir: holds the trained stages.
+      labels_from: prepared data set whose training labels are placed into the maps, and with whose maps these are
+        compared; or whose training slices get them.
+      config: its `generation`, `augmentation` and `runtime.seed` are used; the rest comes from the work directory.
+
+    Attributes:
+      data: slice geometry, modalities and classes.
+      settings: of the filters.
+      draws_per_block: consecutive draws that are made together.
+      identity: everything that the samples depend on, for records; JSON values.
+    """
+
+    def __init__(self, workdir: str | pathlib.Path, labels_from: str | pathlib.Path, config: configs.Config):
+        label_data = prepared.open_prepared(labels_from)
+        self._modality_gan, synthesis_config = runs.load(constants.SYNTHESIS, workdir)
+        self.data = synthesis_config.data
+        prepared.require_same_geometry(label_data, self.data, f"the models in {workdir}")
+        self._segmenter, stages = None, {constants.SYNTHESIS: synthesis_config}
+        if config.generation.dice_threshold > 0:
+            self._segmenter, stages[constants.SEGMENTATION] = runs.load(constants.SEGMENTATION, workdir)
+        structure_gan = None
+        if not config.generation.real_anatomy:
+            structure_gan, stages[constants.STRUCTURE] = runs.load(constants.STRUCTURE, workdir)
+        for stage, stage_config in stages.items():
+            differing = prepared.geometry_differences(stage_config.data, self.data, "the synthesis stage")
+            if differing:
+                raise WorkDirError(f"The {stage} stage in {workdir} does not fit: {'; '.join(differing)}.")
+        self._pool = LabelPool.of(label_data)
+        if structure_gan is None:
+            self._anatomy = anatomy.RealAnatomy(label_data, synthesis_config.structure_map, config)
+        else:
+            structure_map, like_real = stages[constants.STRUCTURE].structure_map, None
+            if config.generation.map_quantile > 0:
+                like_real = MapFilter.of(label_data, structure_map, config.generation)
+            self._anatomy = anatomy.MadeAnatomy(structure_gan, like_real, config, self.data.image_size)
+        self.settings, self._seed = config.generation, config.runtime.seed
+        self._label_ranges = config.augmentation.times(config.generation.move_labels)
+        self.draws_per_block = _BATCHES_PER_BLOCK * self.settings.batch_size
+        self.identity = {
+            "seed": self._seed,
+            "draws_per_block": self.draws_per_block,
+            "labels_from": label_data.record,
+            "label_pool": self._pool.fingerprint(),
+            "trained_on": {s: run_folder.trained_on(s, workdir) for s in constants.STAGES if s in stages},
+            "settings": dataclasses.asdict(config.generation),
+            "augmentation": dataclasses.asdict(config.augmentation),
+            "checkpoints": checkpoint_hashes(workdir),
+            "made_with": made_with(),
+        }
+
+    def block(self, number: int, counts: collections.Counter) -> Iterator[dict[str, Any]]:
+        """Makes a block.
+
+        Args:
+          number: from 0.
+          counts: the numbers that `acceptance` reads are added to it; complete after the iteration.
+
+        Yields:
+          The accepted samples in the order of their draws, as examples of a synthetic data set.
+        """
+        for rows in self._batches(number, counts):
+            for sample in self._complete(rows):
+                counts["synthesised"] += 1
+                if self._segmenter is None or np.mean(sample["dice"]) >= self.settings.dice_threshold:
+                    counts["kept"] += 1
+                    yield self._example(sample)
+
+    def remake(self, draw: int) -> dict[str, Any] | None:
+        """The sample of one draw, as `block` makes it; None if its map or label is not accepted."""
+        for rows in self._batches(draw // self.draws_per_block, collections.Counter()):
+            if any(row["seed"] == draw for row in rows):
+                return next(self._example(sample) for sample in self._complete(rows) if sample["seed"] == draw)
+        return None
+
+    def _batches(self, block: int, counts: collections.Counter) -> Iterator[list[anatomy.Row]]:
+        """Maps that passed their filters, each with a label that fits; all batches but a block's last are full."""
+        size, waiting = self.settings.batch_size, []
+        first = block * self.draws_per_block
+        starts = range(first, first + self.draws_per_block, size)
+        drawn = (self._anatomy.draw(np.arange(start, start + size)) for start in starts)
+        # While a thread filters the maps of a batch, the networks are busy with the batch before.
+        for maps in map_in_order(self._anatomy.judge, drawn, workers=1):
+            closed = maps.pop("closed")
+            typical = closed & maps.pop("typical")
+            table = {**maps, **self._place_labels(maps)}
+            chosen = typical & table.pop("found")
+            numbers = {"closed": closed, "typical": typical, "labelled": chosen}
+            counts.update(drawn=size, **{name: int(rows.sum()) for name, rows in numbers.items()})
+            chosen &= table.pop("wanted")
+            waiting += [{name: values[row] for name, values in table.items()} for row in np.flatnonzero(chosen)]
+            while len(waiting) >= size:
+                yield waiting[:size]
+                waiting = waiting[size:]
+        if waiting:
+            yield waiting
+
+    def _place_labels(self, maps: anatomy.Row) -> anatomy.Row:
+        background = tf.constant(maps["background"], tf.float32)
+        drawn = self._draw_labels(tf.constant(maps["seed"]), background)
+        label, choice, transforms, found, wanted = (t.numpy() for t in drawn)
+        with_lesion = label.any(axis=(1, 2, 3))
+        table = {
+            "label": label,
+            "label_choice": choice,
+            "label_transform": transforms,
+            "found": found,
+            "wanted": wanted | with_lesion,
+        }
+        if self.settings.real_anatomy:
+            # To the maps the head is a little wider than it is.
+            placed = (label > 0) & (maps["own_image"] > 0).any(axis=1)
+            # The slice keeps its own lesion; without a new one it would be a patient's slice and nothing else.
+            own = {"placed": placed, "label": np.where(placed, label, maps["own_label"]), "wanted": with_lesion}
+            table.update(own)
+        return table
+
+    @tf.function(autograph=False)
+    def _draw_labels(self, numbers: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """For each map the first of its drawn labels that fits; whether one does, and is used without a lesion, too."""
+        size = self.data.image_size
+        choices, transforms = tf.map_fn(
+            lambda d: (
+                tf.random.stateless_uniform(
+                    [_LABEL_TRIES], [self._seed + _LABEL, d], 0, len(self._pool.sources), tf.int32
+                ),
+                warping.random_transforms(
+                    _LABEL_TRIES, size, self._label_ranges, tf.stack([self._seed + _LABEL_TRANSFORM, d])
+                ),
+            ),
+            numbers,
+            fn_output_signature=(tf.int32, tf.float32),
+        )
+        candidates = tf.gather(self._pool.labels, tf.reshape(choices, [-1]))
+        if self.settings.warp_labels:
+            candidates = self._warp(candidates, numbers)
+        candidates = warping.transform(candidates, tf.reshape(transforms, [-1, 8]), "NEAREST")
+        candidates = tf.reshape(candidates, [-1, _LABEL_TRIES, *size, 1])
+        lesion = tf.cast(candidates > 0, tf.float32)
+        fitting = tf.reduce_sum(lesion * background[:, None], axis=(2, 3, 4)) < 0.5
+        first = tf.argmax(tf.cast(fitting, tf.int32), axis=1)
+        picked = [tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms)]
+        lots = anatomy.of_each(lambda d: tf.random.stateless_uniform([], [self._seed + _WITHOUT_LESION, d]), numbers)
+        return *picked, tf.reduce_any(fitting, axis=1), lots < self.settings.keep_without_lesion
+
+    def _warp(self, candidates: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+        """Warps labels, as many of each draw as are tried."""
+        size, strength = self.data.image_size, self.settings.warp_labels
+        fields = anatomy.of_each(
+            lambda d: warping.random_displacements(_LABEL_TRIES, size, strength, tf.stack([self._seed + _WARP, d])),
+            numbers,
+        )
+        return warping.warp_labels(candidates, tf.reshape(fields, [-1, *size, 2]))
+
+    def _complete(self, rows: list[anatomy.Row]) -> list[anatomy.Row]:
+        """Adds the slices of all modalities, and the Dice of what the segmenters find in them."""
+        # The networks always get full batches: another size may be computed in another order.
+        padded = rows + rows[:1] * (self.settings.batch_size - len(rows))
+        batch = {name: np.stack([row[name] for row in padded]) for name in padded[0]}
+        images = self._run_modality_gan(
+            tf.constant(batch["seed"]),
+            tf.constant(batch["structure"], tf.float32),
+            tf.constant(batch["background"], tf.float32),
+            tf.constant(batch["label"]),
+            tf.constant(batch["own_image"]) if self.settings.real_anatomy else None,
+        ).numpy()
+        if self.settings.real_anatomy:
+            images = anatomy.put_in(images, batch)
+        dice = self._agreement(tf.constant(images), batch["label"])
+        return [{**row, "images": images[i], "dice": dice[i]} for i, row in enumerate(rows)]
+
+    @tf.function(autograph=False)
+    def _run_modality_gan(self, numbers, structure, background, label, own) -> tf.Tensor:
+        """All modalities; with the contrasts of the heads of `own` slices, if there are any."""
+        shape = structure.shape[1:]
+        noise = anatomy.of_each(lambda d: tf.random.stateless_uniform(shape, [self._seed + _NOISE, d]), numbers)
+        contrasts, scale = None, self._modality_gan.contrast_scale
+        if scale:
+            size = [self.data.num_modalities, contrast.size(self.data.num_classes)]
+            contrasts = anatomy.of_each(lambda d: contrast.draw(size, [self._seed + _CONTRAST, d]), numbers)
+            if own is not None:
+                measured = contrast.describe_registered(own, label, background, self.data.num_classes)
+                contrasts = contrast.with_head_of(contrasts, scale.normalise(*measured))
+        return synthesize(self._modality_gan, structure, background, label, noise, contrasts)
+
+    def _agreement(self, images: tf.Tensor, labels: np.ndarray) -> np.ndarray:
+        """Whole-lesion Dice of the real-trained segmenters against the input label: [B, n], NaN without filter."""
+        if self._segmenter is None:
+            return np.full(images.shape[:2], np.nan)
+        found = self._run_segmenter(images).numpy()
+        return np.array(
+            [
+                [_lesion_dice(label > 0, other > 0) for other in others]
+                for label, others in zip(labels, found, strict=True)
+            ]
+        )
+
+    @tf.function(autograph=False)
+    def _run_segmenter(self, images: tf.Tensor) -> tf.Tensor:
+        return self._segmenter.segment(images)
+
+    def _example(self, sample: anatomy.Row) -> dict[str, Any]:
+        names, draw = self.data.modalities, int(sample["seed"])
+        images = sample["images"].astype(np.float16)
+        return {
+            "image": {name: images[i] for i, name in enumerate(names)},
+            "available": np.ones(len(names), bool),
+            "label": sample["label"],
+            "has_label": True,
+            "case_id": case_id(draw),
+            "patient_id": case_id(draw),
+            "slice_index": 0,
+            "structure": sample["structure"],
+            "background": sample["background"],
+            "seed": draw,
+            "label_source": self._pool.sources[int(sample["label_choice"])],
+            "label_transform": sample["label_transform"],
+            "anatomy_source": str(sample.get("anatomy_source", "")),
+            "mask_error": sample["mask_error"],
+            "map_similarity": sample["map_similarity"],
+            "dice": sample["dice"].astype(np.float32),
+        }
+
+
+def case_id(draw: int) -> str:
+    """The name of the sample that a draw makes."""
+    return f"synthetic_{draw:09d}"
+
+
+def acceptance(counts: Mapping[str, int]) -> dict[str, int | float]:
+    """What the filters let through of whole blocks, for records, from the counts of `Generation.block`."""
+    names = ("drawn", "closed", "typical", "synthesised", "kept")
+    drawn, closed, typical, synthesised, kept = (counts.get(name, 0) for name in names)
+    return {
+        "drawn": drawn,
+        "passed_structure_filter": closed,
+        "structure_acceptance": closed / max(drawn, 1),
+        "passed_map_filter": typical,
+        "map_acceptance": typical / max(closed, 1),
+        "found_label": counts.get("labelled", 0),
+        "synthesised": synthesised,
+        "passed_lesion_filter": kept,
+        "lesion_acceptance": kept / max(synthesised, 1),
+    }
+
+
+def require_progress(counts: Mapping[str, int], settings: configs.GenerationConfig) -> None:
+    """Gives up when no more than one draw in `settings.max_tries` has become a sample.
+
+    Raises:
+      GenerationError: says what the filters let through.
+    """
+    if counts.get("drawn", 0) < settings.max_tries * max(counts.get("kept", 0), settings.batch_size):
+        return
+    rates = acceptance(counts)
+    raise GenerationError(
+        f"Gave up after {rates['drawn']} draws with {rates['passed_lesion_filter']} samples: "
+        f"{rates['structure_acceptance']:.1%} of the maps pass Algorithm 3, {rates['map_acceptance']:.1%} of these are "
+        f"enough like real maps, and {rates['lesion_acceptance']:.1%} of the samples pass the lesion filter. Train "
+        "longer, or relax --config.generation.mask_error, --config.generation.map_quantile or "
+        "--config.generation.dice_threshold."
+    )
+
+
+def make_repeatable() -> None:
+    """Lets operations give the same bits in every process on one kind of device; to be called before the first."""
+    tf.config.experimental.enable_op_determinism()
+
+
+def repeatable_generation(
+    workdir: str | pathlib.Path, labels_from: str | pathlib.Path, config: configs.Config
+) -> Generation:
+    """A `Generation` that gives the same bits in every process; also for processes that begin with it."""
+    make_repeatable()
+    return Generation(workdir, labels_from, config)
+
+
+def made_with() -> dict[str, str]:
+    """Versions and device, on which the last bit of a float may depend."""
+    gpus = tf.config.list_physical_devices("GPU")
+    names = {tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus}
+    device = ", ".join(sorted(names)) or f"CPU ({platform.machine()})"
+    return {"mmsynth_tf": __version__, "tensorflow": tf.__version__, "device": device}
+
+
+def _lesion_dice(reference: np.ndarray, found: np.ndarray) -> float:
+    """Dice, 1 where neither has a lesion: nothing asked for and nothing found is agreement."""
+    value = segmentation.dice(reference, found)
+    return 1.0 if np.isnan(value) else value

@@ -1,0 +1,78 @@
+"""Does a job for many cases: a folder each, which appears whole or not at all, and one clear error in the end."""
+
+import datetime
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tqdm
+
+from mmsynth_tf import __version__, constants
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.reading.releases import CaseFiles
+from mmsynth_tf.storage import atomic
+
+_log = logging.getLogger(__name__)
+
+# What was done, beside the images; its presence says that a folder was made here.
+RECORD_FILE = "mmsynth.json"
+
+Record = dict[str, Any]
+Job = Callable[[CaseFiles, Path], Record]
+
+
+def for_each(cases: Sequence[CaseFiles], output: Path, job: Job, overwrite: bool = False, resume: bool = False) -> None:
+    """Does a job for every case; those that fail do not keep the others from being done.
+
+    Args:
+      cases: what to work on.
+      output: gets a folder a case.
+      job: writes the files of a case into a folder and returns what to record.
+      overwrite: replace folders of cases that exist.
+      resume: leave out cases whose folders exist.
+
+    Raises:
+      UserError: folders of cases exist, and neither `overwrite` nor `resume` is set; or cases failed.
+    """
+    done = [case for case in cases if (output / case.case_id).exists()]
+    if resume:
+        cases = [case for case in cases if case not in done]
+    elif done and not overwrite:
+        raise UserError(
+            f"{output} has {len(done)} of the {len(cases)} cases already ({done[0].case_id}, ...). Leave them out with "
+            "--resume, replace them with --overwrite, or choose another --output."
+        )
+    failures = {}
+    for case in tqdm.tqdm(cases, unit="case", disable=None):
+        try:
+            _do(case, output / case.case_id, job, overwrite)
+        except UserError as error:
+            failures[case.case_id] = error
+            if len(cases) > 1:
+                _log.error("%s", _naming(case.case_id, error))
+    if failures:
+        first, error = next(iter(failures.items()))
+        counted = f"{len(failures)} of {len(cases)} cases failed; the first: " if len(cases) > 1 else ""
+        raise UserError(counted + _naming(first, error))
+
+
+def _do(case: CaseFiles, output: Path, job: Job, overwrite: bool) -> None:
+    with atomic.new_folder(output, RECORD_FILE, overwrite) as folder:
+        write_record(folder / RECORD_FILE, job(case, folder))
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes what was done, with what every record says."""
+    common = {
+        "disclaimer": constants.DISCLAIMER,
+        "version": __version__,
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+    atomic.write_text(path, json.dumps({**common, **record}, indent=1) + "\n")
+
+
+def _naming(case_id: str, error: Exception) -> str:
+    text = str(error)
+    return text if case_id in text else f"Case {case_id}: {text}"

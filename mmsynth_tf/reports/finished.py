@@ -1,0 +1,19 @@
+"""Where experiments leave their records, and the tables of those that are finished."""
+
+import json
+import pathlib
+
+from mmsynth_tf.reports import report
+
+EVALUATION = "evaluation"  # Folder in the work directory.
+RECORDS_FILE = "records.json"
+TABLES_FILE = "tables.json"
+
+
+def finished_tables(workdir: pathlib.Path, experiment: str) -> dict[str, report.Table]:
+    """The tables that an experiment left in a work directory; none where it was not run to its end."""
+    path = pathlib.Path(workdir) / EVALUATION / experiment / TABLES_FILE
+    if not path.is_file():
+        return {}
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    return {name: report.Table(**table) for name, table in whole.items()}

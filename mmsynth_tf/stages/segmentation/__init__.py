@@ -1,0 +1,1 @@
+"""The segmentation stage: lesion processors (method §6, §8)."""

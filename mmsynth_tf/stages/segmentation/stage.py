@@ -1,0 +1,58 @@
+"""The segmentation stage: its batches, lesion processors and preview (method §8)."""
+
+import tensorflow as tf
+
+from mmsynth_tf import configs
+from mmsynth_tf.configs import Config
+from mmsynth_tf.input_pipeline import INTENSITY, TRANSFORM, SliceSource, augment, batches, step_seed
+from mmsynth_tf.models import networks
+from mmsynth_tf.models.stage import Batch
+from mmsynth_tf.reports import figures
+from mmsynth_tf.stages.segmentation.lesion_processor import LesionProcessor
+from mmsynth_tf.stages.segmentation.segmenter import Segmenter
+
+
+def segmentation_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
+    """Batches for `Segmenter` from step `start_step` on."""
+    return batches(source, config, config.segmentation.batch_size, start_step, lambda batch, step: batch)
+
+
+def mixed_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
+    """Batches for `Segmenter` from a source whose slices say in `augmented` (bool) whether they are to be transformed.
+
+    A transform is drawn for each draw of such a slice, so every pass over the source shows it in another way.
+    """
+
+    def finish(batch: Batch, step: tf.Tensor) -> Batch:
+        seeds = (step_seed(config, step, stream) for stream in (TRANSFORM, INTENSITY))
+        plain = {name: batch[name] for name in ("image", "label")}
+        chosen = batch["augmented"][..., None, None, None]
+        moved = augment(plain, config.augmentation, *seeds)
+        return {name: tf.where(chosen, moved[name], plain[name]) for name in plain}
+
+    return batches(source, config, config.segmentation.batch_size, start_step, finish)
+
+
+def segmentation_preview(model: Segmenter, config: Config, batch: Batch) -> bytes:
+    """The first slice of each modality."""
+    found = model.segment(batch["image"][:1])
+    return figures.label_overlays(
+        batch["image"].numpy()[0, ..., 0],
+        {"reference": batch["label"].numpy()[0, ..., 0], "segmentation": found.numpy()[0, ..., 0]},
+        config.data.labels,
+        row_names=config.data.modalities,
+    )
+
+
+def lesion_processor(config: configs.Config, design: str) -> LesionProcessor:
+    """Untrained lesion processors of the segmenters' size."""
+    return LesionProcessor(
+        config.data.image_size,
+        config.data.num_modalities,
+        config.data.num_classes,
+        design=design,
+        base_filters=config.segmentation.base_filters,
+        levels=config.segmentation.levels,
+        dropout=config.segmentation.dropout,
+        initializer=networks.generator_initializer(config.segmentation.mean_filter_init),
+    )

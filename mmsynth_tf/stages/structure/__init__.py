@@ -1,0 +1,1 @@
+"""The structure stage: a GAN of structure maps (method §3)."""

@@ -1,0 +1,53 @@
+"""The structure stage: its batches and preview (method §3)."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf.algorithms import structure_maps
+from mmsynth_tf.configs import Config
+from mmsynth_tf.input_pipeline import CODE, SliceSource, batches, draw_modality, step_seed
+from mmsynth_tf.models.stage import Batch
+from mmsynth_tf.reports import figures
+from mmsynth_tf.stages.base import PREVIEW_ROWS
+from mmsynth_tf.stages.structure import gan
+from mmsynth_tf.stages.structure.gan import StructureGAN, binary_maps, sample_maps
+
+
+def structure_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
+    """Batches for `StructureGAN` from step `start_step` on."""
+    size, code_dim = config.structure.batch_size, gan.code_dim(config.data.image_size, config.structure)
+    if config.structure.upright:
+        config = dataclasses.replace(config, augmentation=config.augmentation.times(0.0))
+
+    def finish(batch: Batch, step: tf.Tensor) -> Batch:
+        image = tf.gather(batch["image"], draw_modality(size, config, step), batch_dims=1)
+        background = _background(image, config)
+        codes = tf.random.stateless_normal([2, size, code_dim], step_seed(config, step, CODE))
+        return {
+            "structure": structure_maps.structure_map(image, config.structure_map, background),
+            "background": background,
+            "noise": codes[0],
+            "code": codes[1],
+        }
+
+    return batches(source, config, size, start_step, finish)
+
+
+def _background(image: tf.Tensor, config: Config) -> tf.Tensor:
+    return structure_maps.background_of(image, config.structure_map)
+
+
+def structure_preview(model: StructureGAN, config: Config, batch: Batch) -> bytes:
+    """Real maps and, below, generated ones."""
+    threshold = config.generation.structure_threshold
+    fake, fake_background = binary_maps(*sample_maps(model, batch["code"], threshold), threshold)
+    rows = min(PREVIEW_ROWS, batch["structure"].shape[0])
+    return figures.structure_grid(
+        _first([batch["structure"], fake], rows), _first([batch["background"], fake_background], rows), columns=rows
+    )
+
+
+def _first(tensors: list[tf.Tensor], rows: int) -> np.ndarray:
+    return np.concatenate([np.asarray(t[:rows, ..., 0], np.float32) for t in tensors])

@@ -1,0 +1,80 @@
+"""The synthesis stage: its batches and preview (method §6)."""
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf.algorithms import fusion, warping
+from mmsynth_tf.configs import Config
+from mmsynth_tf.input_pipeline import (
+    CONTRAST,
+    JUDGED,
+    LABEL,
+    LABEL_TRANSFORM,
+    NOISE,
+    PAIRS,
+    SliceSource,
+    batches,
+    draw_modality,
+    step_seed,
+)
+from mmsynth_tf.models import passes
+from mmsynth_tf.models.stage import Batch
+from mmsynth_tf.reports import figures
+from mmsynth_tf.stages.base import PREVIEW_ROWS
+from mmsynth_tf.stages.synthesis import contrast, pairs
+from mmsynth_tf.stages.synthesis.gan import ModalityGAN
+
+
+def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
+    """Batches for `ModalityGAN` from step `start_step` on."""
+    size, n, triples = config.synthesis.batch_size, config.data.num_modalities, config.synthesis.triples_per_slice
+
+    def finish(batch: Batch, step: tf.Tensor) -> Batch:
+        image, label = (passes.merge(batch[name]) for name in ("image", "label"))
+        label, *own_map = fusion.own_map(image, label, config.structure_map)
+        own = dict(zip(("label", "own_structure", "own_background"), (label, *own_map), strict=True))
+        own = {name: tf.reshape(value, [size, n, *value.shape[1:]]) for name, value in own.items()}
+
+        source = draw_modality(size, config, step)
+        own_label, structure_map, background = (tf.gather(value, source, batch_dims=1) for value in own.values())
+        transforms = warping.random_transforms(
+            size * n, config.data.image_size, config.augmentation, step_seed(config, step, LABEL_TRANSFORM)
+        )
+        candidates = warping.transform(label, transforms, "NEAREST")
+        chosen, _ = fusion.choose_labels(background, candidates, own_label, step_seed(config, step, LABEL))
+        if triples:
+            pair_source, pair_target = pairs.sampled_pairs(size, n, triples, step_seed(config, step, PAIRS))
+        else:
+            pair_source, pair_target = pairs.exact_pairs(size, n)
+        if config.synthesis.erase_under_label:
+            structure_map = fusion.remove_lesion_edges(structure_map, chosen)
+        return {
+            **batch,
+            **own,
+            "structure": structure_map,
+            "background": background,
+            "fusion_label": chosen,
+            "pair_source": pair_source,
+            "pair_target": pair_target,
+            "noise": tf.random.stateless_uniform(background.shape, step_seed(config, step, NOISE)),
+            "judged_contrast": tf.random.stateless_uniform(
+                [size, 3 * n + pair_source.shape[1], 2], step_seed(config, step, JUDGED)
+            ),
+            "contrast": contrast.draw(
+                [size, n, contrast.size(config.data.num_classes)], step_seed(config, step, CONTRAST)
+            ),
+        }
+
+    return batches(source, config, size, start_step, finish)
+
+
+def synthesis_preview(model: ModalityGAN, config: Config, batch: Batch) -> bytes:
+    batch = {name: value[:PREVIEW_ROWS] for name, value in batch.items()}
+    return figures.quadruples(
+        np.moveaxis(model.synthesize(batch).numpy()[..., 0], 1, -1),
+        config.data.modalities,
+        batch["fusion_label"].numpy()[..., 0],
+        config.data.labels,
+        structures=batch["structure"].numpy()[..., 0],
+        backgrounds=batch["background"].numpy()[..., 0],
+    )

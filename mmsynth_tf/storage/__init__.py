@@ -1,0 +1,1 @@
+"""Records, whole files and folders, and locks."""

@@ -1,0 +1,1 @@
+"""Trains any stage: runs, loop, checkpoints, devices. Knows no stage by name."""

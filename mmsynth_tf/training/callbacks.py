@@ -1,0 +1,214 @@
+"""What happens between training steps: check of the losses, moving average, logs, previews, checkpoints."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf.errors import Interrupted, UserError
+from mmsynth_tf.models import stage
+from mmsynth_tf.storage import atomic, records
+from mmsynth_tf.training.stopping import Deferral
+
+LOSSES_FILE = "losses.csv"
+_PREVIEWS = "previews"
+_TENSORBOARD = "tensorboard"
+
+_LOG = logging.getLogger(__name__)
+
+Terms = Mapping[str, float]
+
+
+class NonFiniteLossError(UserError):
+    """A loss term or a gradient became infinite or NaN."""
+
+
+class AfterStep(tf.keras.callbacks.Callback):
+    """Counts steps, whatever Keras takes for an epoch. Subclasses define `after_step`.
+
+    Args:
+      start: number of steps done before.
+    """
+
+    def __init__(self, start: int):
+        super().__init__()
+        self._done = start
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._done += 1
+        self.after_step(self._done, {name: float(value) for name, value in logs.items()})
+
+    def after_step(self, step: int, values: Terms) -> None:
+        """Called when `step` steps are done, with what the last one reported."""
+        raise NotImplementedError
+
+
+class FiniteGuard(AfterStep):
+    """Stops at the first step with a loss term or gradient that is not finite, and keeps what is needed to repeat it.
+
+    Args:
+      start: number of steps done before.
+      folder: the run's folder; gets non_finite/step_<number>.npz.
+      batch_of: gives the batch of a step, counted from 0.
+    """
+
+    def __init__(self, start: int, folder: Path, batch_of: Callable[[int], stage.Batch]):
+        super().__init__(start)
+        self._folder, self._batch_of = folder, batch_of
+
+    def after_step(self, step: int, values: Terms) -> None:
+        broken = sorted(name for name, value in values.items() if not np.isfinite(value))
+        if not broken:
+            return
+        path = self._folder / "non_finite" / f"step_{step:07d}.npz"
+        path.parent.mkdir(exist_ok=True)
+        arrays = {f"value_{name}": np.float32(value) for name, value in values.items()}
+        # Batches depend on the step alone, so this one can be drawn again.
+        arrays |= {f"batch_{name}": np.asarray(value) for name, value in self._batch_of(step - 1).items()}
+        with atomic.atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        raise NonFiniteLossError(
+            f"{', '.join(broken)} became non-finite in step {step}. Its batch and values are in {path}; the last good "
+            "checkpoint is kept. Lower the learning rate, use --config.runtime.precision=float32, or find the "
+            "operation with --detect_anomaly."
+        )
+
+
+class MovingAverage(AfterStep):
+    """Moves the averaged weights after each step.
+
+    Args:
+      start: number of steps done before.
+      update: called with the number of the step, counted from 0.
+    """
+
+    def __init__(self, start: int, update: Callable[[int], None]):
+        super().__init__(start)
+        self._update = update
+
+    def after_step(self, step: int, values: Terms) -> None:
+        self._update(step - 1)
+
+
+class Journal(AfterStep):
+    """At the end of each interval logs the mean losses and draws a preview.
+
+    All of it is on disk before the checkpoint is saved, and what a run that was killed logged beyond its last
+    checkpoint is dropped by the next, so that each row and picture is there once.
+
+    Args:
+      start: number of steps done before.
+      folder: the run's folder; gets losses.csv, tensorboard/ and previews/.
+      steps: the last step.
+      interval: steps between rows.
+      slices_per_step: for the rate that is reported.
+      draw: returns a preview, PNG.
+      names: the loss terms.
+      sums: their sums since the last row, float64 [T]; part of the checkpoint.
+    """
+
+    def __init__(
+        self,
+        start: int,
+        folder: Path,
+        *,
+        steps: int,
+        interval: int,
+        slices_per_step: int,
+        draw: Callable[[], bytes],
+        names: Sequence[str],
+        sums: tf.Variable,
+    ):
+        super().__init__(start)
+        self._folder, self._start, self._steps, self._interval = folder, start, steps, interval
+        self._slices_per_step, self._draw, self._names, self._sums = slices_per_step, draw, names, sums
+        self._rows = self._earlier_rows()
+        self._writer = self._new_writer()
+        for row in self._rows:
+            self._write_tensorboard(row)
+
+    def on_train_begin(self, logs=None):
+        self._began = time.monotonic()
+
+    def after_step(self, step: int, values: Terms) -> None:
+        self._sums.assign_add([values[name] for name in self._names])
+        if step % self._interval == 0:
+            means = self._sums.numpy() / self._interval
+            self._sums.assign(tf.zeros_like(self._sums))
+            self._write(step, dict(zip(self._names, means.tolist(), strict=True)))
+
+    def _write(self, step: int, terms: Terms) -> None:
+        self._report(step, terms)
+        self._rows.append({"step": step, **terms})
+        records.write_csv(self._folder / LOSSES_FILE, self._rows)
+        picture = self._preview(step)
+        picture.parent.mkdir(exist_ok=True)
+        with atomic.atomic_path(picture) as path:
+            path.write_bytes(self._draw())
+        self._write_tensorboard(self._rows[-1])
+        self._writer.flush()
+
+    def _preview(self, step: int) -> Path:
+        return self._folder / _PREVIEWS / f"{step:07d}.png"
+
+    def _earlier_rows(self) -> list[dict[str, float]]:
+        path = self._folder / LOSSES_FILE
+        if not (self._start and path.is_file()):
+            return []
+        columns = records.read_columns(path)
+        rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
+        return [{**row, "step": int(row["step"])} for row in rows if row["step"] <= self._start]
+
+    def _new_writer(self) -> tf.summary.SummaryWriter:
+        """Deletes the events of earlier processes: TensorBoard cannot drop single ones."""
+        for stale in (self._folder / _TENSORBOARD).glob("events.out.tfevents.*"):
+            stale.unlink()
+        return tf.summary.create_file_writer(str(self._folder / _TENSORBOARD))
+
+    def _write_tensorboard(self, row: Mapping[str, float]) -> None:
+        with self._writer.as_default(step=row["step"]):
+            for name, value in row.items():
+                if name != "step":
+                    tf.summary.scalar(name, value)
+            picture = self._preview(row["step"])
+            if picture.is_file():
+                tf.summary.image("preview", tf.image.decode_png(picture.read_bytes(), channels=3)[None])
+
+    def _report(self, step: int, terms: Terms) -> None:
+        seconds = (time.monotonic() - self._began) / (step - self._start)
+        left = int(seconds * max(0, self._steps - step))
+        shown = "  ".join(f"{name} {value:.3g}" for name, value in terms.items())
+        _LOG.info(
+            "step %d/%d  %.1f slices/s  %d:%02d:%02d left  %s",
+            *(step, self._steps, self._slices_per_step / seconds),
+            *(left // 3600, left // 60 % 60, left % 60),
+            shown,
+        )
+
+
+class Saver(AfterStep):
+    """Saves a checkpoint at the end of each interval, and when the process is told to stop. Comes last.
+
+    Args:
+      start: number of steps done before.
+      interval: steps between checkpoints.
+      save: called with the number of steps done.
+      deferral: keeps signals that arrive within a step.
+
+    Raises:
+      Interrupted: the process was told to stop; the checkpoint is saved.
+    """
+
+    def __init__(self, start: int, interval: int, save: Callable[[int], None], deferral: Deferral):
+        super().__init__(start)
+        self._interval, self._save, self._deferral = interval, save, deferral
+
+    def after_step(self, step: int, values: Terms) -> None:
+        self._deferral.armed = True
+        if step % self._interval == 0 or self._deferral.requested:
+            self._save(step)
+        if self._deferral.requested:
+            raise Interrupted(self._deferral.requested, f" after step {step}, which is saved")

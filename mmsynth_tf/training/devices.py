@@ -1,0 +1,83 @@
+"""Training on several machines: each runs the same command, and TF_CONFIG tells it who the others are.
+
+Only one of them, the chief, writes to the work directory, which all need to see; the others write to a temporary
+folder of their own, so that every machine goes through the same steps.
+"""
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.storage import locks
+
+_VARIABLE = "TF_CONFIG"
+_EXAMPLE = '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}'
+_LOG = logging.getLogger(__name__)
+
+
+def several_machines() -> tf.distribute.MultiWorkerMirroredStrategy | None:
+    """A strategy over the machines of TF_CONFIG, when all have been started; None without it.
+
+    Raises:
+      UserError: TF_CONFIG cannot be read.
+    """
+    text = os.environ.get(_VARIABLE)
+    if not text:
+        return None
+    try:
+        tree = json.loads(text)
+        machines, task = [name for part in tree["cluster"].values() for name in part], tree["task"]
+        _LOG.info("%s %d of %d machines; waiting for all.", task["type"], task["index"], len(machines))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{_VARIABLE} is {text!r} ({error!r}). It should look like {_EXAMPLE}.") from error
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+@contextlib.contextmanager
+def output_folder(folder: pathlib.Path, distribution: tf.distribute.Strategy) -> Iterator[pathlib.Path]:
+    """Where this machine writes what belongs into a run's folder: there, and nobody else does; or to a temporary one.
+
+    Raises:
+      LockedError: another process writes there.
+    """
+    if distribution.extended.should_checkpoint:
+        with locks.holding(folder):
+            yield folder
+    else:
+        with tempfile.TemporaryDirectory() as own:
+            yield pathlib.Path(own)
+
+
+def own_rows(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Lets each machine that a strategy distributes these global batches to take its own rows of every batch.
+
+    By default TensorFlow would give each machine its own files, and so other batches than one machine draws.
+    """
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return batches.with_options(options)
+
+
+@functools.cache
+def strategy() -> tf.distribute.Strategy:
+    """Over the machines of TF_CONFIG; without it over the visible GPUs, or else the logical CPUs.
+
+    A second one over the same devices would count its collective operations from the start again, and
+    TensorFlow 2.15 would take them for those of the first. One device needs none: on a GPU, steps that XLA compiles
+    fail under it.
+    """
+    distributed = several_machines()
+    if distributed:
+        return distributed
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([device.name for device in devices])

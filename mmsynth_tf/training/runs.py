@@ -1,0 +1,176 @@
+"""Trains a stage: strategy, checkpoints, moving average, logs."""
+
+import dataclasses
+import functools
+import logging
+import pathlib
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from mmsynth_tf import configs, constants, input_pipeline, prepared
+from mmsynth_tf.errors import UserError, WorkDirError
+from mmsynth_tf.models.stage import StageModel
+from mmsynth_tf.stages import catalogue
+from mmsynth_tf.stages.synthesis.gan import ModalityGAN
+from mmsynth_tf.training import checkpoints, devices, loop, precision, run_folder, weight_average
+from mmsynth_tf.training.loop import Batches
+
+_LOG = logging.getLogger(__name__)
+
+
+def train(
+    stage: str,
+    config: configs.Config,
+    data: Sequence[prepared.PreparedData],
+    workdir: str | pathlib.Path,
+    batches: Batches | None = None,
+) -> None:
+    """Trains a stage, from its newest checkpoint if there is one.
+
+    Leaves in ``<workdir>/<stage>``: config.json, trained_on.json, checkpoints/, losses.csv, tensorboard/, previews/.
+
+    Args:
+      stage: one of `constants.STAGES`.
+      config: settings; its data settings are replaced by those of `data`.
+      data: training slices come from the train splits of all of these.
+      workdir: parent of the stage's folder.
+      batches: what to train on instead of all slices of `data`, some or all of which it must be made of.
+
+    Raises:
+      UserError: the settings do not fit the number of devices.
+      WorkDirError: the folder holds a run with other settings.
+      LockedError: another process trains there.
+    """
+    first, *others = data
+    config = dataclasses.replace(config, data=first.config)
+    for other in others:
+        prepared.require_same_geometry(other, config.data, str(first.path))
+    folder = pathlib.Path(workdir) / stage
+    settings = catalogue.STAGES[stage].settings(config)
+    replicas = devices.strategy().num_replicas_in_sync
+    settings.require_consistent(replicas)
+    if config.runtime.jit_compile and replicas > 1:
+        raise UserError(
+            f"XLA compiles steps for one device, and there are {replicas}. Leave --config.runtime.jit_compile out, or "
+            "hide the others with CUDA_VISIBLE_DEVICES."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with devices.output_folder(folder, devices.strategy()) as output, precision.policy(config.runtime.precision):
+        data_records = [d.record for d in data]
+        run_folder.require_same_run(folder, config, catalogue.STAGES[stage].depends_on, data_records)
+        if not checkpoints.paths(folder):  # Until there is one there is nothing to protect.
+            run_folder.describe_run(output, config, data_records)
+        run = Run(stage, config, folder, devices.strategy(), output)
+        start = run.checkpoints.restore()
+        if stage == constants.SYNTHESIS and config.synthesis.pretrained_lesion and not start:
+            _install_segmenters(run.model, config, workdir)
+        if start >= settings.steps:
+            _LOG.info("%s: all %d steps are done.", stage, settings.steps)
+            return
+        _LOG.info("%s: training from step %d to %d.", stage, start, settings.steps)
+        run.fit(batches or _batches_of_all(stage, config, data))
+
+
+def _batches_of_all(stage: str, config: configs.Config, data: Sequence[prepared.PreparedData]) -> Batches:
+    """The stage's batches, drawn from all training slices of all data sets."""
+    slices = [input_pipeline.training_features(d.slices("train")) for d in data]
+    source = input_pipeline.SliceSource(slices, config.data.num_modalities, config.runtime.cache)
+    return functools.partial(catalogue.STAGES[stage].batches, source, config)
+
+
+def _install_segmenters(model: ModalityGAN, config: configs.Config, workdir: str | pathlib.Path) -> None:
+    """Gives the modality GAN the trained segmenters of the same work directory as lesion processors.
+
+    Raises:
+      WorkDirError: they are not there, or have another shape.
+    """
+    segmenter, trained = load(constants.SEGMENTATION, workdir)
+    same_design = trained.segmentation.design == config.synthesis.lesion_design
+    source, target = segmenter.lesion_processor.weights, model.lesion_processor.weights
+    if not same_design or [v.shape for v in source] != [v.shape for v in target]:
+        raise WorkDirError(
+            f"The segmenters in {workdir} have another design or size than the lesion processors of the synthesis "
+            "stage. Use the same settings for both, or train them alongside: --noconfig.synthesis.pretrained_lesion."
+        )
+    for a, b in zip(source, target, strict=True):
+        b.assign(a)
+
+
+class Run:
+    """A stage's model with its optimizers, moving average and checkpoints.
+
+    Args:
+      stage: one of `constants.STAGES`.
+      config: settings.
+      folder: checkpoints are restored from here.
+      distribution: trains it.
+      output: gets what training leaves; `folder` if not given.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        config: configs.Config,
+        folder: pathlib.Path,
+        distribution: tf.distribute.Strategy,
+        output: pathlib.Path | None = None,
+    ):
+        self.stage, self.config, self.output = stage, config, output or folder
+        self.settings = catalogue.STAGES[stage].settings(config)
+        self.distribution = distribution
+        tf.keras.utils.set_random_seed(config.runtime.seed)
+        with distribution.scope():
+            self.model = catalogue.STAGES[stage].build(config)
+            self.model.compile(catalogue.optimizers(stage, config), jit_compile=config.runtime.jit_compile)
+            self.average = weight_average.WeightAverage(self.model, config.runtime.ema_decay)
+        state = {
+            "average": self.average.shadows,
+            "optimizers": dict(self.model.optimizers),
+            # By their order: Keras would count the layers without weights as well, and weights be restored into other
+            # layers where a version has other ones of these.
+            "networks": {name: list(network.weights) for name, network in self.model.networks.items()},
+            "statistics": list(self.model.statistics),
+        }
+        keep, num_terms = config.runtime.keep_checkpoints, len(self.model.terms)
+        self.checkpoints = checkpoints.Checkpoints(folder, keep, state, num_terms, self.output)
+
+    def fit(self, batches: Batches) -> None:
+        """Trains from the restored step to the last one, saving at every `steps_per_checkpoint`."""
+        # The same inputs in every preview, also after a restart.
+        fixed_batch = next(iter(batches(0)))
+        loop.fit(
+            self.model,
+            batches,
+            self.checkpoints,
+            self.output,
+            steps=self.settings.steps,
+            interval=self.settings.steps_per_checkpoint,
+            slices_per_step=self.settings.batch_size
+            * (1 if self.stage == constants.STRUCTURE else self.config.data.num_modalities),
+            draw=lambda: self._draw(fixed_batch),
+            after_step=self.average.update,
+        )
+
+    def _draw(self, batch) -> bytes:
+        with self.average.applied():
+            return catalogue.preview(self.model, self.config, batch)
+
+
+def load(stage: str, workdir: str | pathlib.Path) -> tuple[StageModel, configs.Config]:
+    """Loads a trained stage with its averaged weights.
+
+    Raises:
+      WorkDirError: the stage is not trained there.
+    """
+    folder = pathlib.Path(workdir) / stage
+    config = run_folder.read_config(folder)
+    with precision.policy(config.runtime.precision):
+        run = Run(stage, config, folder, tf.distribute.get_strategy())
+        step, steps = run.checkpoints.restore(), run.settings.steps
+        if not step:
+            raise WorkDirError(f"{folder} holds no checkpoint; run train.py --stage={stage} --workdir={workdir} first.")
+        if step < steps:
+            _LOG.warning("%s is not trained to the end: step %d of %d.", folder, step, steps)
+        run.average.install()
+    return run.model, config

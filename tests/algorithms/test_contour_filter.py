@@ -1,0 +1,74 @@
+"""Algorithm 3: closed outlines are filled, open ones stay hollow."""
+
+import numpy as np
+import pytest
+
+from mmsynth_tf.algorithms.contour_filter import mask_errors, mask_from_contours
+
+
+def outline(size=24, start=4, stop=20) -> np.ndarray:
+    """[size, size]: the one pixel wide border of a square."""
+    structure = np.zeros((size, size), np.float32)
+    structure[start:stop, start:stop] = 1.0
+    structure[start + 1 : stop - 1, start + 1 : stop - 1] = 0.0
+    return structure
+
+
+def test_a_closed_outline_is_filled():
+    mask = mask_from_contours(outline())
+    assert mask.dtype == np.float32
+    assert np.all(mask[5:19, 5:19] == 0.0)
+    assert mask[0, 0] == 1.0 and np.all(mask[:2] == 1.0) and np.all(mask[:, -2:] == 1.0)
+
+
+def test_an_open_outline_stays_hollow():
+    structure = outline()
+    structure[4, 8:16] = 0.0
+    mask = mask_from_contours(structure)
+    assert np.all(mask[9:15, 9:15] == 1.0)
+
+
+def test_the_blur_closes_a_gap_of_one_pixel():
+    structure = outline()
+    structure[4, 12] = 0.0
+    assert np.all(mask_from_contours(structure)[8:16, 8:16] == 0.0)
+
+
+def test_what_lies_inside_an_outline_does_not_matter():
+    structure = outline()
+    expected = mask_from_contours(structure)
+    structure[10:12, 10:12] = 1.0
+    np.testing.assert_array_equal(mask_from_contours(structure), expected)
+
+
+def test_the_map_is_not_changed():
+    structure = outline().astype(np.uint8)
+    before = structure.copy()
+    mask_from_contours(structure)
+    np.testing.assert_array_equal(structure, before)
+
+
+def test_an_empty_map_is_all_background():
+    np.testing.assert_array_equal(mask_from_contours(np.zeros((8, 8))), np.ones((8, 8)))
+
+
+def test_the_error_is_the_share_of_pixels_that_differ():
+    implied = mask_from_contours(outline())
+    wrong = implied.copy()
+    wrong[0, :12] = 0.0
+    errors = mask_errors(np.stack([outline()] * 3), np.stack([implied, wrong, 1.0 - implied]))
+    assert errors.dtype == np.float32
+    assert errors == pytest.approx([0.0, 12 / 24**2, 1.0])
+
+
+def test_an_open_outline_fails_where_a_closed_one_passes():
+    structure = outline()
+    background = mask_from_contours(structure)
+    structure[4, 8:16] = 0.0
+    closed, opened = mask_errors(np.stack([outline(), structure]), np.stack([background, background]))
+    assert closed <= 0.05 < opened
+
+
+def test_maps_and_masks_must_be_pairs():
+    with pytest.raises(ValueError):
+        mask_errors(np.zeros((2, 8, 8)), np.zeros((3, 8, 8)))

@@ -1,0 +1,184 @@
+"""Configuration: overrides, JSON, presets, flags."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmsynth_tf import configs, constants
+from mmsynth_tf.configs import Config, tree
+from mmsynth_tf.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_an_override_replaces_the_named_settings_alone():
+    config = tree.override(Config(), {"synthesis.steps": 7, "synthesis.weights.cycle": 0.5, "data.height": 64})
+    assert (config.synthesis.steps, config.synthesis.weights.cycle, config.data.height) == (7, 0.5, 64)
+    changed = {"synthesis.steps", "synthesis.weights.cycle", "data.height"}
+    before, after = tree.fields(Config()), tree.fields(config)
+    assert {path for path in before if before[path] != after[path]} == changed
+
+
+def test_an_override_leaves_the_original_as_it_was():
+    original = Config()
+    tree.override(original, {"runtime.seed": 5})
+    assert original.runtime.seed == 0
+
+
+@pytest.mark.parametrize(
+    "path", ["synthesis.step", "steps", "synthesis", "synthesis.weights.nothing", "runtime.seed.x"]
+)
+def test_an_unknown_setting_is_refused_by_name(path):
+    with pytest.raises(ValueError, match=rf"No such setting: {path}\..* --helpfull of train\.py lists all"):
+        tree.override(Config(), {path: 1})
+
+
+def test_settings_like_an_unknown_one_are_named():
+    with pytest.raises(ValueError, match=r"synthesis\.step\. Did you mean synthesis\.steps or "):
+        tree.override(Config(), {"synthesis.step": 1})
+    with pytest.raises(ValueError, match=r"No such setting: x\. --helpfull"):
+        tree.override(Config(), {"x": 1})
+
+
+def test_lists_become_the_tuples_they_replace():
+    config = tree.override(Config(), {"data.modalities": ["a", "b"], "data.regions": {"R": [1, 2]}})
+    assert config.data.modalities == ("a", "b") and config.data.regions == {"R": (1, 2)}
+    assert config.data.num_modalities == 2
+
+
+@pytest.mark.parametrize("name", configs.PRESETS)
+def test_json_gives_the_configuration_back(name):
+    config = configs.preset(name)
+    assert tree.from_json(Config, tree.to_json(config)) == config
+    assert tree.from_json(configs.DataConfig, tree.to_json(config.data)) == config.data
+
+
+def test_json_of_another_version_is_refused_by_the_setting_it_holds():
+    text = json.dumps({"runtime": {"seed": 1, "colour": "red"}})
+    with pytest.raises(ValueError, match=r"No such setting: runtime\.colour"):
+        tree.from_json(Config, text)
+
+
+def test_settings_left_out_of_json_keep_their_defaults():
+    assert tree.from_json(Config, '{"runtime": {"seed": 3}}') == tree.override(Config(), {"runtime.seed": 3})
+
+
+def test_every_setting_has_a_help_text():
+    assert not [path for path, (_, text) in tree.fields(Config()).items() if not text]
+
+
+def test_fields_cover_the_whole_tree():
+    def count(config) -> int:
+        values = [getattr(config, field.name) for field in dataclasses.fields(config)]
+        return sum(count(value) if dataclasses.is_dataclass(value) else 1 for value in values)
+
+    assert len(tree.fields(Config())) == count(Config())
+
+
+def test_presets_have_their_documented_names():
+    assert set(configs.PRESETS) == {"demo", "cpu", "default", "paper"}
+    assert configs.preset("default") == Config()
+    assert "paper" in configs.preset.__doc__
+
+
+@pytest.mark.parametrize("name", configs.PRESETS)
+def test_presets_can_be_trained(name):
+    config = configs.preset(name)
+    for extent in config.data.image_size:
+        assert extent % 8 == 0 and extent % (1 << (config.segmentation.levels - 1)) == 0
+    for weights in (config.segmentation.class_weights, config.synthesis.class_weights):
+        assert len(weights) in (2, config.data.num_classes) and min(weights) > 0
+    for stage in constants.STAGES:
+        settings = getattr(config, stage)
+        assert 0 < settings.steps_per_checkpoint <= settings.steps
+        weights = dataclasses.astuple(settings.weights)
+        assert min(weights) >= 0 and max(weights) > 0
+    assert {config.synthesis.lesion_design, config.segmentation.design} <= set(constants.LESION_DESIGNS)
+    assert 0 < config.data.test_fraction + config.data.validation_fraction < 1
+    for region in config.data.regions.values():
+        assert set(region) <= set(range(1, config.data.num_classes))
+
+
+def test_the_paper_s_presets_follow_the_draft():
+    config = configs.preset("paper")
+    assert (config.structure_map.background_threshold, config.generation.mask_error) == (0.0, 0.05)
+    assert (config.structure.batch_size, config.synthesis.batch_size, config.segmentation.batch_size) == (1, 1, 1)
+    assert config.synthesis.triples_per_slice == 0
+    assert (config.synthesis.fusion_structure, config.synthesis.fusion_label) == (0.8, 0.2)
+    # What is beyond the draft has no weight.
+    assert config.synthesis.weights.structure_agreement == config.synthesis.weights.self_structure == 0.0
+    assert config.synthesis.weights.self_reconstruction == config.structure.weights.divergence == 0.0
+    assert (config.segmentation.weights.dice, config.segmentation.weights.cross_entropy) == (0.0, 0.0)
+
+
+def run_flags(*arguments: str) -> subprocess.CompletedProcess:
+    """Parses a command line in a process of its own, since flags are defined once a process; prints JSON."""
+    code = (
+        "import sys; from absl import flags; from mmsynth_tf.configs import flags as config_flags, tree;"
+        "config_flags.define_config_flags(); flags.FLAGS(sys.argv);"
+        "print(tree.to_json(config_flags.config_from_flags()))"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def test_flags_override_the_preset():
+    arguments = {
+        "preset": "demo",
+        "config.synthesis.steps": "12",
+        "config.structure_map.beta": "0.25",
+        "config.data.modalities": "t1,t2",
+        "config.synthesis.class_weights": "1,2.5,3,4,5",
+        "config.data.crop_rows": "8,200",
+        "config.data.regions": '{"ET": [4]}',
+        "config.synthesis.lesion_design": "1seg",
+        "config.augmentation.flip": "false",
+    }
+    result = run_flags(*(f"--{name}={value}" for name, value in arguments.items()))
+    assert result.returncode == 0, result.stderr
+    expected = {
+        "synthesis.steps": 12,
+        "structure_map.beta": 0.25,
+        "data.modalities": ("t1", "t2"),
+        "synthesis.class_weights": (1.0, 2.5, 3.0, 4.0, 5.0),
+        "data.crop_rows": (8, 200),
+        "data.regions": {"ET": (4,)},
+        "synthesis.lesion_design": "1seg",
+        "augmentation.flip": False,
+    }
+    assert tree.from_json(Config, result.stdout) == tree.override(configs.preset("demo"), expected)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.data.crop_rows=1,many", "--config.data.crop_rows"),
+        ("--config.data.regions={ET", "An example"),
+        ("--config.synthesis.steps=many", "synthesis.steps"),
+        ("--config.synthesis.colour=red", "synthesis.colour"),
+        ("--preset=huge", "demo"),
+    ],
+)
+def test_a_flag_that_cannot_be_read_is_refused_by_name(argument, message):
+    result = run_flags(argument)
+    assert result.returncode != 0 and message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": ("background", "lesion")}, "holds label 2, but data.labels names 2 labels"),
+        ({"modalities": ("t1", "background")}, "must not be called background"),
+        ({"voxel_mm": (1.0, 0.0, 1.0)}, "three sizes"),
+        ({"median": 1.0}, "between 0 and 1"),
+        ({"median": -0.1}, "between 0 and 1"),
+        ({"modalities": ("t1", "t1")}, "data.modalities names one twice"),
+    ],
+)
+def test_names_that_do_not_fit_together_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        tree.override(configs.DataConfig(), changes)

@@ -1,0 +1,81 @@
+"""Exported models without networks: each function does something that can be seen in its output."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from mmsynth_tf import configs
+from mmsynth_tf.export import saved_models
+from mmsynth_tf.patients.slice_models import SliceModels
+
+DATA = configs.DataConfig(slice_start=2, slice_stop=8, crop_rows=(0, 32), crop_columns=(0, 28), height=32, width=28)
+LATENT_DIM = 3
+
+
+def slice_models(
+    data: configs.DataConfig = DATA,
+    without: tuple[str, ...] = (),
+    draws_lesions: bool = False,
+    certainty: Mapping[str, float] | None = None,
+    guided: bool = True,
+) -> SliceModels:
+    """Translation is the identity, segmenters find class 4 where a slice is brighter than 0.7.
+
+    They give it the `certainty` of their modality, 1 unless said, and the background the rest.
+
+    If it `draws_lesions` translation shows nothing but the label, as class / 10, on 0.1 in the head.
+
+    Synthesised slices show the label's class, as class / 10, on 0.5 in the head; maps are outlines of discs whose
+    size follows from the code.
+
+    If not `guided` their settings lack what older ones lack.
+    """
+    settings = dataclasses.asdict(configs.Config(data=data))
+    if not guided:
+        for name in ("translation_guide_share", "translation_guide_radius"):
+            del settings["synthesis"][name]
+    functions = {
+        "translate": lambda image, target, label=None: {"image": image if label is None else _drawn(image, label)},
+        "synthesize": lambda structure, background, label: {
+            name: (0.5 - np.asarray(label) / 10.0) * (1.0 - np.asarray(background)) for name in data.modalities
+        },
+        "sample_structure": lambda code: _discs(np.asarray(code), data.image_size),
+        **{f"segment_{name}": _finder(data, (certainty or {}).get(name, 1.0)) for name in data.modalities},
+    }
+    functions = {name: function for name, function in functions.items() if name not in without}
+    inputs = {name: {} for name in functions}
+    if draws_lesions:
+        inputs["translate"] = {"label": {}}
+    metadata = {
+        "latent_dim": LATENT_DIM,
+        "thresholds": {"structure": 0.5, "background": 0.5},
+        "signatures": {name: {"inputs": values} for name, values in inputs.items()},
+        "stages": {"synthesis": {"config": settings, "checkpoint_sha256": "abc"}},
+    }
+    return SliceModels(saved_models.ExportedModels(functions, metadata, None), "models/a")
+
+
+def _finder(data: configs.DataConfig, certainty: float):
+    def find(image: np.ndarray) -> dict[str, np.ndarray]:
+        probabilities = np.zeros((*np.shape(image)[:-1], data.num_classes), np.float32)
+        probabilities[..., -1] = certainty * (np.asarray(image)[..., 0] > 0.7)
+        probabilities[..., 0] = 1.0 - probabilities[..., -1]
+        return {"probabilities": probabilities}
+
+    return find
+
+
+def _drawn(image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    return np.where(np.asarray(image) > 0, 0.1 + np.asarray(label) / 10.0, 0.0).astype(np.float32)
+
+
+def _discs(codes: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    rows, columns = np.indices(size)
+    distance = np.hypot(rows - size[0] / 2, columns - size[1] / 2)
+    radius = 0.38 * min(size) + np.tanh(codes[:, :1, None])
+    structure = np.abs(distance - radius) < 1.0
+    return {
+        "structure": structure[..., None].astype(np.float32),
+        "background": (distance > radius)[..., None].astype(np.float32),
+    }

@@ -1,0 +1,218 @@
+"""Tiny configurations, phantom slices and random batches that the tests share."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mmsynth_tf import configs, constants
+from mmsynth_tf.configs import Config, tree
+from mmsynth_tf.input_pipeline import SliceSource
+from mmsynth_tf.models.stage import Batch
+from mmsynth_tf.stages.segmentation.lesion_processor import LesionProcessor
+from mmsynth_tf.stages.segmentation.segmenter import Segmenter
+from mmsynth_tf.stages.structure.gan import StructureGAN, code_dim
+from mmsynth_tf.stages.synthesis import contrast, pairs
+from mmsynth_tf.stages.synthesis.gan import ModalityGAN
+from mmsynth_tf.storage import atomic
+from mmsynth_tf.training import run_folder, runs
+from tests import literal_method
+
+SIZE = 16
+
+_TINY = {
+    **literal_method.SETTINGS,
+    "data.height": SIZE,
+    "data.width": SIZE,
+    "structure_map.background_expand": 30,  # 2 pixels.
+    "structure.batch_size": 2,
+    "structure.latent_dim": 4,
+    "structure.base_filters": 2,
+    "structure.max_filters": 4,
+    "structure.mask_filters": 2,
+    "structure.discriminator_filters": 2,
+    "structure.discriminator_init_stddev": 0.2,
+    "segmentation.batch_size": 2,
+    "segmentation.base_filters": 2,
+    "segmentation.levels": 2,
+    "synthesis.batch_size": 2,
+    "synthesis.base_filters": 2,
+    "synthesis.discriminator_filters": 2,
+    "synthesis.discriminator_init_stddev": 0.2,
+    "synthesis.residual_blocks": 1,
+    "synthesis.pretrained_lesion": False,
+    "synthesis.translation_guide_share": 0.0,
+    # Of the size of the others, so that a step moves weights by far less than their size.
+    "synthesis.weights.self_reconstruction": 5.0,
+    "synthesis.weights.self_reconstruction_lesion": 5.0,
+    # Not computed without a weight.
+    "synthesis.weights.self_structure": 1.0,
+    "synthesis.weights.structure_agreement": 1.0,
+}
+
+
+def tiny_config(num_modalities: int = 3, num_classes: int = 5, base: Config | None = None, **settings: Any) -> Config:
+    """A configuration whose networks train in milliseconds.
+
+    Args:
+      num_modalities: n.
+      num_classes: K; every lesion class weighs more than background, and each differently.
+      base: what is not tiny about it; the defaults unless given.
+      **settings: further settings, with `__` in place of the dots of their paths.
+    """
+    class_weights = tuple(1.0 + c for c in range(num_classes))
+    values = {
+        **_TINY,
+        "data.modalities": tuple(f"modality_{i}" for i in range(num_modalities)),
+        "data.labels": tuple(f"class_{c}" for c in range(num_classes)),
+        "data.regions": {"all": tuple(range(1, num_classes))},
+        "segmentation.class_weights": class_weights,
+        "synthesis.class_weights": class_weights,
+        **{path.replace("__", "."): value for path, value in settings.items()},
+    }
+    return tree.override(base or configs.Config(), values)
+
+
+def short_runs(steps: int, interval: int) -> dict[str, int]:
+    """Settings for `tiny_config`: every stage trains `steps` steps, with a checkpoint every `interval`."""
+    stages = ("structure", "segmentation", "synthesis")
+    return {
+        f"{stage}__{name}": value
+        for stage in stages
+        for name, value in (("steps", steps), ("steps_per_checkpoint", interval))
+    }
+
+
+def lesion_processor(config: Config, design: str) -> LesionProcessor:
+    data, settings = config.data, config.segmentation
+    return LesionProcessor(
+        data.image_size,
+        data.num_modalities,
+        data.num_classes,
+        design=design,
+        base_filters=settings.base_filters,
+        levels=settings.levels,
+        dropout=settings.dropout,
+    )
+
+
+def structure_gan(config: Config) -> StructureGAN:
+    return StructureGAN(config.data.image_size, config.structure)
+
+
+def segmenter(config: Config) -> Segmenter:
+    return Segmenter(config.segmentation, lesion_processor(config, config.segmentation.design))
+
+
+def modality_gan(config: Config) -> ModalityGAN:
+    processor = lesion_processor(config, config.synthesis.lesion_design)
+    return ModalityGAN(config.data, config.structure_map, config.synthesis, processor)
+
+
+def untrained(stage: str, config: Config, workdir: Path, trained_on: Sequence[dict]) -> runs.Run:
+    """A stage in a work folder with what training leaves there, but for a checkpoint.
+
+    Args:
+      stage: its name.
+      config: settings.
+      workdir: the work folder.
+      trained_on: records of the data sets that it shall seem to be trained on.
+    """
+    folder = workdir / stage
+    atomic.write_text(folder / run_folder.CONFIG_FILE, tree.to_json(config))
+    atomic.write_text(folder / "trained_on.json", json.dumps(trained_on))
+    return runs.Run(stage, config, folder, tf.distribute.get_strategy())
+
+
+def head_slice(rng: np.random.Generator, num_modalities: int, num_classes: int = 5, size: int = SIZE) -> dict:
+    """One registered example, as `PreparedData.slices` yields it: a textured disc with a square lesion."""
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    inside = np.hypot(rows, columns) < rng.uniform(0.35, 0.42) * size
+    image = np.where(inside, rng.uniform(0.1, 1.0, (num_modalities, size, size)), 0.0)
+    label = np.zeros((size, size), np.uint8)
+    extent = 3 * size // 16
+    row, column = rng.integers(size // 2 - extent, size // 2 + extent // 3, 2)
+    label[row : row + extent, column : column + extent] = rng.integers(1, num_classes, (extent, extent))
+    return {
+        "image": image[..., None].astype(np.float16),
+        "label": label[..., None],
+        "available": np.ones(num_modalities, bool),
+        "has_label": np.array(True),
+    }
+
+
+def slices(count: int, config: Config, seed: int = 0) -> tf.data.Dataset:
+    """`count` square examples of `head_slice`."""
+    rng = np.random.default_rng(seed)
+    n, classes, size = config.data.num_modalities, config.data.num_classes, config.data.height
+    examples = [head_slice(rng, n, classes, size) for _ in range(count)]
+    return tf.data.Dataset.from_tensor_slices({name: np.stack([e[name] for e in examples]) for name in examples[0]})
+
+
+def slice_source(config: Config, count: int = 5) -> SliceSource:
+    return SliceSource(slices(count, config), config.data.num_modalities)
+
+
+def unregistered_slices(rng: np.random.Generator, config: Config, batch_size: int) -> Batch:
+    """`image` float32 and `label` uint8, [B, n, H, W, 1]; no two slices belong together."""
+    n, classes = config.data.num_modalities, config.data.num_classes
+    drawn = [head_slice(rng, 1, classes) for _ in range(batch_size * n)]
+    shape = (batch_size, n, SIZE, SIZE, 1)
+    return {
+        "image": tf.constant(np.stack([d["image"] for d in drawn]).reshape(shape), tf.float32),
+        "label": tf.constant(np.stack([d["label"] for d in drawn]).reshape(shape)),
+    }
+
+
+def structure_batch(rng: np.random.Generator, config: Config, batch_size: int = 2) -> Batch:
+    """A batch for `StructureGAN` with random maps."""
+    shape = (batch_size, SIZE, SIZE, 1)
+    codes = batch_size, code_dim(config.data.image_size, config.structure)
+    return {
+        "structure": tf.constant(rng.integers(0, 2, shape), tf.float32),
+        "background": tf.constant(rng.integers(0, 2, shape), tf.float32),
+        "noise": tf.constant(rng.standard_normal(codes), tf.float32),
+        "code": tf.constant(rng.standard_normal(codes), tf.float32),
+    }
+
+
+def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 2) -> Batch:
+    """A batch for `ModalityGAN`."""
+    n, shape = config.data.num_modalities, (batch_size, SIZE, SIZE, 1)
+    triples = config.synthesis.triples_per_slice
+    if triples:
+        source, target = pairs.sampled_pairs(batch_size, n, triples, tf.constant(rng.integers(0, 2**31, 2)))
+    else:
+        source, target = pairs.exact_pairs(batch_size, n)
+    return {
+        **unregistered_slices(rng, config, batch_size),
+        "structure": tf.constant(rng.integers(0, 2, shape), tf.float32),
+        "background": tf.constant(rng.integers(0, 2, shape), tf.float32),
+        "fusion_label": unregistered_slices(rng, config, batch_size)["label"][:, 0],
+        "own_structure": tf.constant(rng.integers(0, 2, (batch_size, n, SIZE, SIZE, 1)), tf.float32),
+        "own_background": tf.constant(rng.integers(0, 2, (batch_size, n, SIZE, SIZE, 1)), tf.float32),
+        "pair_source": source,
+        "pair_target": target,
+        "noise": tf.constant(rng.uniform(size=shape), tf.float32),
+        "judged_contrast": tf.constant(rng.uniform(size=(batch_size, 3 * n + source.shape[1], 2)), tf.float32),
+        "contrast": tf.constant(
+            rng.standard_normal((batch_size, n, contrast.size(config.data.num_classes))), tf.float32
+        ),
+    }
+
+
+# What makes each stage's model and its batches.
+STAGES = {
+    constants.STRUCTURE: (structure_gan, structure_batch),
+    constants.SEGMENTATION: (segmenter, unregistered_slices),
+    constants.SYNTHESIS: (modality_gan, synthesis_batch),
+}
+
+
+def rows(batch: Batch) -> list[Batch]:
+    """A batch as batches of one."""
+    size = next(iter(batch.values())).shape[0]
+    return [{name: value[row : row + 1] for name, value in batch.items()} for row in range(size)]

@@ -1,0 +1,295 @@
+"""Samples made by untrained generators, the data set of them, and the scores of segmenters on it."""
+
+import collections
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import tensorflow as tf
+
+from datasets import synthetic
+from mmsynth_tf import configs, constants, prepared
+from mmsynth_tf.algorithms import warping
+from mmsynth_tf.configs import tree
+from mmsynth_tf.experiments import leaks, segmentation, study
+from mmsynth_tf.generation import map_filter, remaking, sampling
+from mmsynth_tf.storage import atomic, records
+from mmsynth_tf.training import checkpoints, runs
+from tests.fakes import fakes
+
+STEPS = 2
+CONFIG = fakes.tiny_config(
+    num_modalities=4,
+    # Traced sooner than one network for each modality.
+    segmentation__design=constants.ONE_SEGMENTER,
+    synthesis__lesion_design=constants.ONE_SEGMENTER,
+    **fakes.short_runs(STEPS, STEPS),
+    generation__batch_size=4,
+    generation__mask_error=1.0,
+    generation__map_quantile=0.0,
+    generation__dice_threshold=0.0,
+    generation__structure_threshold=0.3,
+)
+
+
+@pytest.fixture(scope="module")
+def workdir(prepared_data, tmp_path_factory):
+    """What models make does not matter here, so training, most of which is tracing, is left out."""
+    folder, config = tmp_path_factory.mktemp("models"), dataclasses.replace(CONFIG, data=prepared_data.config)
+    for stage in constants.STAGES:
+        fakes.untrained(stage, config, folder, [prepared_data.record]).checkpoints.save(STEPS)
+    return folder
+
+
+def generation(workdir, data, **settings):
+    config = tree.override(CONFIG, {name.replace("__", "."): value for name, value in settings.items()})
+    return sampling.Generation(workdir, data.path, config)
+
+
+@pytest.fixture(scope="module")
+def unfiltered(workdir, prepared_data):
+    """Of the first blocks, all that maps and labels allow."""
+    return generation(workdir, prepared_data)
+
+
+def first_samples(made, count):
+    blocks = (made.block(number, collections.Counter()) for number in itertools.count())
+    return list(itertools.islice(itertools.chain.from_iterable(blocks), count))
+
+
+@pytest.fixture(scope="module")
+def made(unfiltered, tmp_path_factory):
+    """A data set of eight samples."""
+    output = tmp_path_factory.mktemp("data") / "synthetic"
+    with atomic.new_folder(output, constants.DATA_SET_RECORD) as folder:
+        synthetic.build(unfiltered, 8, output, folder)
+    return prepared.open_prepared(output)
+
+
+def test_samples_are_registered_labelled_and_inside_the_head(unfiltered, prepared_data):
+    samples = first_samples(unfiltered, 6)
+    assert [s["case_id"] for s in samples] == [f"synthetic_{s['seed']:09d}" for s in samples]
+    for sample in samples:
+        outside = sample["background"][..., 0] == 1
+        assert not sample["label"][outside].any()
+        assert not sample["structure"][outside].any()
+        assert set(sample["image"]) == set(prepared_data.config.modalities)
+        for image in sample["image"].values():
+            assert image.dtype == np.float16
+            assert not image[outside].any()
+
+
+def test_each_sample_depends_on_its_number_alone(workdir, prepared_data, unfiltered):
+    one = first_samples(unfiltered, 5)
+    other = first_samples(generation(workdir, prepared_data, generation__batch_size=3), 5)
+    for a, b in zip(one, other, strict=True):
+        assert a["seed"] == b["seed"]
+        np.testing.assert_array_equal(a["label"], b["label"])
+        np.testing.assert_array_equal(a["structure"], b["structure"])
+        np.testing.assert_allclose(a["image"]["t1"].astype(float), b["image"]["t1"].astype(float), atol=2e-3)
+
+
+def test_a_block_is_the_same_whatever_was_made_before_it(unfiltered):
+    after_another = first_samples(unfiltered, 2 * unfiltered.draws_per_block)
+    alone = list(unfiltered.block(1, collections.Counter()))
+    assert alone
+    assert [flat(s) for s in after_another if s["seed"] >= unfiltered.draws_per_block][: len(alone)] == [
+        flat(s) for s in alone
+    ]
+
+
+def flat(sample):
+    """A sample's bytes."""
+    return [np.asarray(value).tobytes() for value in tf.nest.flatten(sample)]
+
+
+def training_slices(data):
+    """Examples by the names that samples record."""
+    return {f"{e['case_id'].decode()}:{e['slice_index']}": e for e in data.slices("train").as_numpy_iterator()}
+
+
+def test_a_label_is_its_recorded_source_under_its_recorded_transform(unfiltered, prepared_data):
+    sources = training_slices(prepared_data)
+    for sample in first_samples(unfiltered, 4):
+        label = sources[sample["label_source"]]["label"][None]
+        moved = warping.transform(label, sample["label_transform"][None], "NEAREST")
+        np.testing.assert_array_equal(moved[0], sample["label"])
+
+
+def test_the_lesion_filter_keeps_what_the_segmenters_agree_with(workdir, prepared_data):
+    counts = collections.Counter()
+    kept = list(generation(workdir, prepared_data, generation__dice_threshold=0.2).block(0, counts))
+    assert all(np.mean(s["dice"]) >= 0.2 for s in kept)
+    assert counts["drawn"] == 32 >= counts["closed"] == counts["typical"] >= counts["labelled"] == counts["synthesised"]
+    assert counts["synthesised"] >= counts["kept"] == len(kept)
+
+
+def test_the_map_filter_keeps_maps_that_are_like_real_ones(workdir, prepared_data, unfiltered, monkeypatch):
+    every = {s["seed"]: s for s in unfiltered.block(0, collections.Counter())}
+    assert all(np.isnan(sample["map_similarity"]) for sample in every.values())
+    filtering = generation(workdir, prepared_data, generation__map_quantile=0.05)
+    least = filtering._anatomy._map_filter.least
+    # After two steps of training all maps are much the same, and like no real one: every other one is taken for such.
+    answers = itertools.cycle([least, least - 0.1])
+    monkeypatch.setattr(
+        map_filter.MapFilter, "similarities", lambda self, maps: np.array([next(answers) for _ in maps], np.float64)
+    )
+    counts = collections.Counter()
+    kept = {s["seed"]: s for s in filtering.block(0, counts)}
+    assert set(kept) == {draw for draw in every if draw % 2 == 0}
+    assert all(sample["map_similarity"] == least for sample in kept.values())
+    assert (counts["drawn"], counts["closed"], counts["typical"]) == (32, 32, 16)
+
+
+def test_moved_maps_are_the_drawn_ones_elsewhere(workdir, prepared_data, unfiltered):
+    before = {s["seed"]: s for s in unfiltered.block(0, collections.Counter())}
+    settings = {"augmentation__scale": 0.0, "augmentation__rotation": 0.0, "augmentation__translation": 0.2}
+    settings |= {"generation__transform_maps": 0.5, "generation__move_labels": 0.0}
+    moving = generation(workdir, prepared_data, **settings)
+    after = {s["seed"]: s for s in moving.block(0, collections.Counter())}
+    moved = 0
+    for draw in set(before) & set(after):
+        # A shift keeps pixels; what leaves the picture is lost, and nothing enters but background.
+        assert after[draw]["structure"].sum() <= before[draw]["structure"].sum()
+        assert (1 - after[draw]["background"]).sum() <= (1 - before[draw]["background"]).sum()
+        assert not after[draw]["structure"][after[draw]["background"] == 1].any()
+        assert not after[draw]["label"][after[draw]["background"] == 1].any()
+        moved += not np.array_equal(before[draw]["background"], after[draw]["background"])
+    assert moved
+    # Labels move by a multiple of their own, here by nothing, and are mirrored at most.
+    sources = training_slices(prepared_data)
+    for sample in after.values():
+        label = sources[sample["label_source"]]["label"]
+        assert any(np.array_equal(sample["label"], way) for way in (label, label[:, ::-1]))
+
+
+def test_warped_labels_are_the_drawn_ones_in_other_shapes(workdir, prepared_data, unfiltered):
+    heads = {"seed": np.arange(16), "background": np.zeros((16, fakes.SIZE, fakes.SIZE, 1), np.uint8)}
+    plain = unfiltered._place_labels(heads)
+    warped = generation(workdir, prepared_data, generation__warp_labels=0.1)._place_labels(heads)
+    np.testing.assert_array_equal(warped["label_choice"], plain["label_choice"])
+    np.testing.assert_array_equal(warped["label_transform"], plain["label_transform"])
+    lesions = plain["label"].any(axis=(1, 2, 3))
+    changed = np.any(warped["label"] != plain["label"], axis=(1, 2, 3))
+    assert changed[lesions].mean() > 0.5 and not changed[~lesions].any()
+    assert set(np.unique(warped["label"])) <= set(np.unique(plain["label"]))
+
+
+def test_lesions_are_put_into_real_slices_that_stay_as_they_are(workdir, prepared_data, tmp_path):
+    slices = training_slices(prepared_data)
+    (tmp_path / "models").mkdir()
+    for stage in (constants.SYNTHESIS, constants.SEGMENTATION):
+        # Nothing is made from noise, so there need be no structure stage.
+        (tmp_path / "models" / stage).symlink_to(workdir / stage)
+    unmoved = {"scale": 0.0, "rotation": 0.0, "translation": 0.0, "flip": False}
+    settings = {f"augmentation__{name}": value for name, value in unmoved.items()}
+    made = generation(tmp_path / "models", prepared_data, generation__real_anatomy=True, **settings)
+    assert set(made.identity["trained_on"]) == {constants.SYNTHESIS}
+    counts = collections.Counter()
+    samples = list(made.block(0, counts))
+    assert counts["drawn"] == counts["typical"] >= counts["synthesised"] == len(samples) > 0
+    for sample in samples:
+        head, placed = slices[sample["anatomy_source"]], slices[sample["label_source"]]
+        lesion = placed["label"] > 0
+        np.testing.assert_array_equal(sample["label"], np.where(lesion, placed["label"], head["label"]))
+        real = head["image"].astype(np.float32)
+        image = np.stack([sample["image"][name] for name in made.data.modalities]).astype(np.float32)
+        changed = image != real
+        assert changed[:, lesion].mean() > 0.9
+        assert not changed[:, scipy.ndimage.distance_transform_edt(~lesion) > 6].any()
+        assert np.isnan(sample["mask_error"])
+    again = made.remake(samples[-1]["seed"])
+    assert flat(again) == flat(samples[-1])
+
+
+def test_labels_without_a_lesion_are_thinned_and_nothing_else_changes(workdir, prepared_data, unfiltered):
+    def lesions(made):
+        return {sample["seed"]: bool(sample["label"].any()) for sample in made.block(0, collections.Counter())}
+
+    every = lesions(unfiltered)
+    half, none = (lesions(generation(workdir, prepared_data, generation__keep_without_lesion=s)) for s in (0.5, 0.0))
+    with_lesion = {draw for draw, has_lesion in every.items() if has_lesion}
+    assert set(none) == with_lesion
+    assert set(none) < set(half) < set(every)
+
+
+@pytest.mark.parametrize("kept, gives_up", [(0, True), (10, True), (11, False)])
+def test_giving_up_says_what_the_filters_let_through(kept, gives_up):
+    counts = {"drawn": 500, "closed": 40, "labelled": 40, "synthesised": 40, "kept": kept}
+    settings = configs.GenerationConfig(batch_size=4, max_tries=50)
+    if gives_up:
+        with pytest.raises(sampling.GenerationError, match=r"8\.0% of the maps pass Algorithm 3"):
+            sampling.require_progress(counts, settings)
+    else:
+        sampling.require_progress(counts, settings)
+
+
+@pytest.fixture(scope="module")
+def remaker(made, workdir, prepared_data):
+    return remaking.Remaker(made, workdir, prepared_data.path)
+
+
+def test_every_sample_of_a_data_set_can_be_made_again(remaker, made, tmp_path):
+    for case_id in made.cases["train"][::3]:
+        remade = remaker.remake(case_id)
+        assert remade.summary() == f"{case_id}: identical"
+    written = np.load(remaker.save(remade, tmp_path), allow_pickle=False)
+    np.testing.assert_array_equal(written["image_t1"], remade.example["image/t1"])
+    assert (tmp_path / f"{case_id}.png").stat().st_size
+    with pytest.raises(remaking.RemakeError, match="holds no sample synthetic_9; it holds 8"):
+        remaker.remake("synthetic_9")
+
+
+def test_a_sample_that_comes_out_otherwise_is_described(remaker, made, monkeypatch):
+    stored = remaker._stored(made.cases["train"][0])
+    changed = {**stored, "image/t1": stored["image/t1"].copy(), "label_source": np.asarray(b"other:1")}
+    changed["image/t1"][0, 0] += 0.25
+    monkeypatch.setattr(remaker, "_stored", lambda case_id: changed)
+    text = remaker.remake(made.cases["train"][0]).summary()
+    assert "image/t1: 1 of 256 values differ, by at most 0.25" in text
+    assert "b'other:1' is stored" in text
+
+
+def test_other_weights_and_other_labels_are_refused(made, workdir, prepared_data, monkeypatch):
+    recorded = made.record["generation"]
+    other = {**recorded["checkpoints"], constants.STRUCTURE: "abc"}
+    with monkeypatch.context() as patch, pytest.raises(remaking.RemakeError, match=r"structure weights .* have abc"):
+        patch.setattr(checkpoints, "checkpoint_hashes", lambda workdir: other)
+        remaking.Remaker(made, workdir, prepared_data.path)
+    monkeypatch.setitem(recorded, "label_pool", "def")
+    with pytest.raises(remaking.RemakeError, match="label_pool is def there and"):
+        remaking.Remaker(made, workdir, prepared_data.path)
+    with pytest.raises(remaking.RemakeError, match="is no synthetic data set"):
+        remaking.Remaker(prepared_data, workdir, prepared_data.path)
+
+
+def test_a_synthetic_data_set_trains_segmenters_that_are_scored_on_real_cases(made, workdir, prepared_data, tmp_path):
+    assert made.record["generation"]["passed_lesion_filter"] >= 8 == len(made.cases["train"])
+    assert set(made.record["generation"]["checkpoints"]) == set(constants.STAGES)
+    runs.train(constants.SEGMENTATION, CONFIG, [made], tmp_path / "models")
+    table = segmentation.run(study.Request(tmp_path / "models", prepared_data))["table"]
+    rows = records.read_json(tmp_path / "models" / "evaluation" / "segmentation" / "records.json")
+    assert {row["case"] for row in rows} == set(prepared_data.cases["test"])
+    modalities = {*prepared_data.config.modalities, constants.ALL_MODALITIES}
+    assert {row["modality"] for row in rows} == modalities
+    assert table.header == ["test_data", "modality", "all"]
+
+
+def test_the_lesion_check_judges_with_segmenters_of_its_own_and_with_those_of_the_stage(made, workdir, prepared_data):
+    request = study.Request(workdir, prepared_data, (made,))
+    check = segmentation.run_lesion_check(request)["table"]
+    modalities = (*prepared_data.config.modalities, constants.ALL_MODALITIES)
+    judge, stage = (f"{name}, 2 steps)" for name in ("judge (1ecl_4dcl, seed 1000", "segmentation stage (1seg, seed 0"))
+    keys = itertools.product((judge, stage), (prepared_data.path.name, made.path.name), modalities)
+    assert [tuple(row[:3]) for row in check.rows] == list(keys)
+    assert list((workdir / "evaluation" / "judges" / "parts").glob("*/segmentation/checkpoints/ckpt-2.index"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "train", pytest.fail)
+        assert segmentation.run_lesion_check(request)["table"] == check
+
+
+def test_test_patients_that_were_trained_on_are_refused(workdir, prepared_data):
+    with pytest.raises(leaks.LeakError, match=prepared_data.cases["train"][0]):
+        segmentation.run(study.Request(workdir, prepared_data, split="train"))

@@ -1,0 +1,69 @@
+"""The console script: its jobs, their help and their refusals; one job from file to file with real signatures."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import pytest
+
+from mmsynth_tf import constants
+from mmsynth_tf.configs import tree
+from mmsynth_tf.export import saved_models
+from tests.fakes import fakes, fakes_cases
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+JOBS = ("translate", "insert", "sample", "segment", "view")
+CONFIG = fakes.tiny_config(num_modalities=4, data__modalities=constants.BRATS_MODALITIES, data__crop_rows=(2, 18))
+
+
+def mmsynth(*arguments, interpreter=()):
+    return subprocess.run(
+        [sys.executable, *interpreter, "-m", "mmsynth_tf.cli", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Untrained stages for translation, exported."""
+    workdir, config = tmp_path_factory.mktemp("workdir"), tree.override(CONFIG, {"data.crop_columns": (0, 16)})
+    for stage in (constants.SEGMENTATION, constants.SYNTHESIS):
+        fakes.untrained(stage, config, workdir, []).checkpoints.save(1)
+    saved_models.export(workdir, workdir / "exported")
+    return workdir / "exported"
+
+
+def test_without_a_job_the_jobs_are_listed():
+    result = mmsynth()
+    assert result.returncode == 1
+    assert all(f"\n  {job} " in result.stderr for job in JOBS)
+    assert "There is no job 'dream'" in mmsynth("dream").stderr
+    assert mmsynth("--help").returncode == 0
+
+
+def test_help_of_a_job_is_quick_and_lists_its_flags():
+    result = mmsynth("insert", "--help", interpreter=("-X", "importtime"))
+    assert "mmsynth insert --models=models/a" in result.stdout
+    assert "--[no]remove_lesion" in result.stdout
+    assert "--layout" not in result.stdout
+    assert "tensorflow" not in result.stderr
+
+
+def test_translates_a_file_with_exported_models(models, tmp_path):
+    folder = fakes_cases.write_nifti_case(tmp_path, "p1", fakes_cases.volumes())
+    arguments = (f"--models={models}", f"--input={folder / 'p1_t1.nii.gz'}", f"--output={tmp_path / 'out'}")
+    result = mmsynth("translate", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "Not for clinical use" in result.stdout
+    for suffix in ("t2", "t1ce", "flair"):
+        assert nibabel.load(tmp_path / "out" / "p1" / f"p1_{suffix}.nii.gz").shape == fakes_cases.SHAPE
+
+
+def test_mendable_error_is_one_line(tmp_path):
+    result = mmsynth("view", f"--input={tmp_path}", f"--output={tmp_path}")
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Error: {tmp_path} exists.")

@@ -1,0 +1,33 @@
+"""The tables of README.md and BUILD_NOTES.md stand as the records in docs/results/ have them."""
+
+import pytest
+
+from tools.studies import tables
+
+
+def test_the_documents_are_as_the_records_have_it():
+    documents = [path.read_text(encoding="utf-8") for path in tables.DOCUMENTS]
+    assert sum(document.count("<!-- results: ") for document in documents) == len(tables.TABLES)
+    for document in documents:
+        assert tables.render(document) == document
+
+
+def test_a_table_is_made_anew_and_the_rest_is_left():
+    document = "above\n<!-- results: segmenters -->\n| stale |\n<!-- end -->\nbelow <!-- results -->\n"
+    made = tables.render(document)
+    assert made.startswith("above\n<!-- results: segmenters -->\n| modality | WT | TC | ET |\n| --- |")
+    assert made.endswith(" |\n<!-- end -->\nbelow <!-- results -->\n") and "stale" not in made
+
+
+def test_an_unknown_table_is_an_error():
+    with pytest.raises(KeyError, match="nonsense"):
+        tables.render("<!-- results: nonsense -->\n<!-- end -->")
+
+
+def test_the_rows_of_judges_are_taken_where_there_are_any_and_the_table_says_whose_they_are():
+    judge, stage = {"judge": "judge (4seg)", "value": "1"}, {"judge": "segmentation stage (1seg)", "value": "2"}
+    assert tables._judged([stage, judge]) == [judge]
+    assert tables._judge_of([judge]) == "judge (4seg)"
+    older = [{"value": "3"}]
+    assert tables._judged(older) == older
+    assert tables._judge_of(older) == "the segmenters that the generator was trained with"

@@ -1,0 +1,43 @@
+import dataclasses
+
+import pytest
+
+from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.reading.splits import split_by_patient
+
+PATIENTS = {f"p{patient}_{time}": f"p{patient}" for patient in range(10) for time in range(2)}
+
+
+def shares(test, validation=0.0, seed=0):
+    return DataConfig(test_fraction=test, validation_fraction=validation, split_seed=seed)
+
+
+def test_sets_are_disjoint_by_patient_and_complete():
+    split = split_by_patient(PATIENTS, shares(0.2, 0.3))
+    patients = {name: {PATIENTS[case] for case in cases} for name, cases in split.items()}
+    assert [len(patients[name]) for name in ("train", "validation", "test")] == [5, 3, 2]
+    assert len(set.union(*patients.values())) == 10
+    assert sum(map(len, split.values())) == 20
+
+
+def test_seed_decides_the_split():
+    assert split_by_patient(PATIENTS, shares(0.3)) == split_by_patient(PATIENTS, shares(0.3))
+    assert split_by_patient(PATIENTS, shares(0.3)) != split_by_patient(PATIENTS, shares(0.3, seed=1))
+
+
+def test_small_shares_get_a_patient():
+    split = split_by_patient(PATIENTS, shares(0.01, 0.01))
+    assert len(split["test"]) == len(split["validation"]) == 2
+
+
+def test_all_for_testing():
+    assert split_by_patient(PATIENTS, shares(1.0)) == {"train": [], "validation": [], "test": sorted(PATIENTS)}
+
+
+def test_refuses_too_few_patients_and_impossible_shares():
+    with pytest.raises(UserError, match="1 patients are too few"):
+        split_by_patient({"a": "a"}, shares(0.1))
+    for changes in ({"test_fraction": -0.1}, {"test_fraction": 0.7, "validation_fraction": 0.7}):
+        with pytest.raises(UserError, match=r"must lie in \[0, 1\]"):
+            split_by_patient(PATIENTS, dataclasses.replace(DataConfig(), **changes))

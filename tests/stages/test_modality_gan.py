@@ -1,0 +1,385 @@
+"""Multimodal synthesis: literal losses, which networks each loss trains, and what the trained model answers."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf import constants
+from mmsynth_tf.algorithms import fusion, guided_filter, structure_maps
+from mmsynth_tf.models.passes import one_pass
+from mmsynth_tf.stages.synthesis import contrast, losses
+from mmsynth_tf.stages.synthesis.gan import ModalityGAN
+from tests import literal_method
+from tests.fakes import fakes, training_checks
+from tests.literal_method import ModalityOracle
+
+FUSION, IMAGE, DECODER = "fusion_encoder", "image_encoder", "decoder"
+# Method §6: what each loss passes through, and so trains. The lesion processors learn from labelled real slices alone.
+TRAINED_GENERATORS = {
+    "translation_adversarial": {IMAGE, DECODER},
+    "translation_class": {IMAGE, DECODER},
+    "reconstruction": {IMAGE, DECODER},
+    "cycle": {IMAGE, DECODER},
+    "cycle_consistency": {IMAGE, DECODER},
+    "code_consistency": {IMAGE, DECODER},
+    "adversarial": {FUSION, DECODER},
+    "adversarial_class": {FUSION, DECODER},
+    "code_adversarial": {FUSION, IMAGE},
+    "structure": {FUSION, DECODER},
+    "structure_agreement": {FUSION, DECODER},
+    "lesion": {FUSION, DECODER},
+    "translation": {FUSION, IMAGE, DECODER},
+    "code": {FUSION, IMAGE, DECODER},
+    "code_pairs": {FUSION, IMAGE, DECODER},
+    "background": {FUSION, DECODER},
+    "self_reconstruction": {FUSION, DECODER},
+    "self_reconstruction_lesion": {FUSION, DECODER},
+    "self_structure": {FUSION, DECODER},
+    "self_adversarial": {FUSION, DECODER},
+    "self_class": {FUSION, DECODER},
+}
+TRAINED_DISCRIMINATORS = {
+    "discriminator_real": {"discriminator"},
+    "discriminator_synthetic": {"discriminator"},
+    "discriminator_translated": {"discriminator"},
+    "discriminator_class": {"discriminator"},
+    "discriminator_class_synthetic": {"discriminator"},
+    "discriminator_self": {"discriminator"},
+    "code_discriminator": {"feature_discriminator"},
+}
+# Of slices made from their own maps; the rows that are not full have these alone.
+OF_EVERY_ROW = (
+    *losses.SELF_TERMS,
+    *losses.SELF_STRUCTURE_TERMS,
+    "discriminator_self",
+    "discriminator_real",
+    "discriminator_class",
+)
+TRAINED_LESION = {"lesion_supervised": {"lesion_processor"}}
+TRAINED = {**TRAINED_GENERATORS, **TRAINED_DISCRIMINATORS, **TRAINED_LESION}
+
+# Modalities, classes and settings: both class heads, every lesion design, every form of fusion.
+VARIANTS = [
+    (2, 2, {"softmax_class": False, "lesion_design": "1seg"}),
+    (3, 5, {"softmax_class": True, "lesion_design": "4seg"}),
+    (3, 2, {"softmax_class": True, "lesion_design": "1ecl_4dcl", "fusion_noise": True}),
+    (4, 5, {"softmax_class": False, "lesion_design": "4seg", "fusion_concatenate": True}),
+]
+
+
+def networks(model: ModalityGAN) -> dict[str, list[tf.keras.Model]]:
+    single = (FUSION, IMAGE, DECODER, "discriminator", "feature_discriminator")
+    lesion_processor = list(model.lesion_processor.networks)
+    return {name: [getattr(model, name)] for name in single} | {"lesion_processor": lesion_processor}
+
+
+def tiny_config(num_modalities=3, num_classes=5, **settings):
+    settings = {f"synthesis__{name}": value for name, value in settings.items()}
+    return fakes.tiny_config(num_modalities, num_classes, **settings)
+
+
+def build(config=None) -> ModalityGAN:
+    return fakes.modality_gan(config or tiny_config())
+
+
+def terms_of(model: ModalityGAN, batch) -> dict[str, tf.Tensor]:
+    return model.loss_terms(batch, model.forward(batch, training=False))
+
+
+def mean_of_rows(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return fakes.synthesis_batch(np.random.default_rng(0), tiny_config())
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build()
+
+
+@pytest.fixture(scope="module")
+def prober():
+    # Spectral normalisation rescales discriminators in every pass, so it would look like training.
+    return training_checks.StepProber(build(tiny_config(discriminator_normalization=constants.NONE)), networks)
+
+
+@pytest.mark.parametrize(("modalities", "classes", "settings"), VARIANTS)
+def test_every_term_equals_the_literal_sum_over_all_pairs(rng, modalities, classes, settings):
+    config = tiny_config(modalities, classes, triples_per_slice=0, **settings)
+    model, batch = build(config), fakes.synthesis_batch(rng, config)
+    expected = mean_of_rows([ModalityOracle(model, row).terms() for row in fakes.rows(batch)])
+    training_checks.assert_terms_close(terms_of(model, batch), expected)
+
+
+@pytest.mark.parametrize("modalities", [2, 3, 4])
+def test_sampled_pairs_give_the_literal_sum_scaled_up(rng, modalities):
+    config = tiny_config(modalities, triples_per_slice=2)
+    model, batch = build(config), fakes.synthesis_batch(rng, config)
+    oracles = [ModalityOracle(model, row, literal_method.drawn_pairs(row)) for row in fakes.rows(batch)]
+    expected = mean_of_rows([row.terms() for row in oracles])
+    training_checks.assert_terms_close(terms_of(model, batch), expected)
+
+
+@pytest.mark.parametrize("modalities", [3, 4])
+def test_sampled_pairs_are_unbiased(rng, modalities):
+    # A batch that repeats one row once for each triple averages the estimate over all equally likely draws.
+    config = tiny_config(modalities, triples_per_slice=1)
+    model, row = build(config), fakes.synthesis_batch(rng, config, batch_size=1)
+    triples = np.array(list(itertools.permutations(range(modalities), 3)), np.int32)
+    batch = {name: tf.repeat(value, len(triples), axis=0) for name, value in row.items()}
+    batch["pair_source"] = tf.constant(triples[:, [0, 0]])
+    batch["pair_target"] = tf.constant(triples[:, [1, 2]])
+    training_checks.assert_terms_close(terms_of(model, batch), ModalityOracle(model, row).terms())
+
+
+def test_pretrained_lesion_processors_judge_but_do_not_learn(batch):
+    config = tiny_config(pretrained_lesion=True, discriminator_normalization=constants.NONE)
+    prober = training_checks.StepProber(build(config), networks)
+    assert set(prober.model.groups) == {"generator", "discriminator"}
+    assert prober.moved_by(["lesion"], batch) == TRAINED["lesion"]
+    assert prober.moved_by(TRAINED, batch) == set(networks(prober.model)) - {"lesion_processor"}
+    assert "lesion_supervised" not in terms_of(prober.model, batch)
+
+
+def test_two_modalities_leave_no_cycles_to_compare(rng):
+    config = tiny_config(num_modalities=2, triples_per_slice=0)
+    batch = fakes.synthesis_batch(rng, config)
+    assert float(terms_of(build(config), batch)["cycle_consistency"]) == 0.0
+
+
+def test_the_groups_use_every_term_once(model):
+    assert sorted(term for group in model.groups.values() for term in group.terms) == sorted(TRAINED)
+
+
+@pytest.mark.parametrize(
+    ("group", "table"),
+    [("generator", TRAINED_GENERATORS), ("discriminator", TRAINED_DISCRIMINATORS), ("lesion", TRAINED_LESION)],
+)
+def test_each_term_reaches_exactly_the_networks_it_should_train(model, batch, group, table):
+    assert training_checks.networks_reached(model, batch, group, networks(model)) == table
+
+
+def test_a_step_on_one_term_moves_only_its_networks(prober, batch):
+    assert {term: prober.moved_by([term], batch) for term in TRAINED} == TRAINED
+    assert prober.moved_by(TRAINED, batch) == set(networks(prober.model))
+
+
+def test_no_other_term_moves_the_lesion_processors(prober, batch):
+    moved = prober.moved_by(set(TRAINED) - {"lesion_supervised"}, batch)
+    assert moved == set(networks(prober.model)) - {"lesion_processor"}
+
+
+@pytest.mark.parametrize("design", constants.LESION_DESIGNS)
+def test_every_variable_has_a_gradient(batch, design):
+    training_checks.assert_no_idle_variable(build(tiny_config(lesion_design=design)), batch)
+
+
+def test_the_discriminator_sees_every_slice_in_a_contrast_of_its_own(rng):
+    config = tiny_config(judged_intensity=0.7, discriminator_normalization=constants.NONE)
+    plain = build(tiny_config(discriminator_normalization=constants.NONE))
+    model, batch = build(config), fakes.synthesis_batch(rng, config)
+    for ours, theirs in zip(model.networks.values(), plain.networks.values(), strict=True):
+        ours.set_weights(theirs.get_weights())
+    # In the middle gamma is 1; without darkening nothing changes.
+    unchanged = np.stack(np.broadcast_arrays(0.5, np.zeros(batch["judged_contrast"].shape[:2])), axis=-1)
+    as_they_are = {**batch, "judged_contrast": tf.constant(unchanged, tf.float32)}
+    expected = terms_of(plain, batch)
+    training_checks.assert_terms_close(terms_of(model, as_they_are), expected)
+
+    n, pairs = 3, batch["pair_source"].shape[1]
+    groups = {
+        "real": (0, n, {"discriminator_real", "discriminator_class"}),
+        "translated": (n, pairs, {"discriminator_translated", "translation_adversarial", "translation_class"}),
+        "fake": (
+            n + pairs,
+            n,
+            {"discriminator_synthetic", "discriminator_class_synthetic", "adversarial", "adversarial_class"},
+        ),
+        "self": (2 * n + pairs, n, {"discriminator_self", "self_adversarial", "self_class"}),
+    }
+    for first, count, concerned in groups.values():
+        for j in range(first, first + count):
+            draws = unchanged.copy()
+            draws[:, j] = 0.9
+            terms = terms_of(model, {**batch, "judged_contrast": tf.constant(draws, tf.float32)})
+            changed = {name for name in terms if not np.isclose(terms[name], expected[name], rtol=1e-5)}
+            assert changed == concerned
+
+
+def test_the_finest_texture_of_slices_from_their_own_maps_can_be_left_to_the_discriminator(rng):
+    config = tiny_config(reconstruction_blur=1.0)
+    model, batch = build(config), fakes.synthesis_batch(rng, config)
+    tensors = model.forward(batch, training=False)
+    terms = model.loss_terms(batch, tensors)
+    made = tensors["self_reconstructed"]
+    blurred = [[structure_maps.gaussian_blur(x[:, i], 1.0) for i in range(3)] for x in (batch["image"], made)]
+    expected = sum(literal_method.norm(x, y) for x, y in zip(*blurred, strict=True))
+    np.testing.assert_allclose(terms["self_reconstruction"], expected, rtol=1e-4)
+    inside = tf.cast(batch["label"] > 0, tf.float32)
+    lesion = sum(literal_method.norm((inside * (batch["image"] - made))[:, i]) for i in range(3))
+    np.testing.assert_allclose(terms["self_reconstruction_lesion"], lesion, rtol=1e-4)
+
+
+def test_in_pretraining_slices_are_only_rebuilt_from_their_own_maps(batch):
+    config = tiny_config(discriminator_normalization=constants.NONE)
+    prober = training_checks.StepProber(build(config), networks)
+    prober.model.in_pretraining = True
+    assert prober.moved_by(TRAINED, batch) == {FUSION, DECODER, "discriminator"}
+
+    model = build(config)
+    whole = terms_of(model, batch)
+    model.in_pretraining = True
+    terms = terms_of(model, batch)
+    assert set(terms) == set(model.terms)
+    training_checks.assert_terms_close(terms, {name: whole[name] if name in OF_EVERY_ROW else 0.0 for name in terms})
+
+
+def test_there_is_no_pretraining_without_self_reconstruction():
+    weights = {"weights__self_reconstruction": 0.0, "pretraining_steps": 5}
+    assert build(tiny_config(**weights)).pretraining_steps == 0
+
+
+def test_detached_translation_trains_the_translator_alone(batch):
+    model = build(tiny_config(translation_detached=True))
+    reached = training_checks.networks_reached(model, batch, "generator", networks(model))
+    expected = {"translation": {IMAGE, DECODER}, "code": {IMAGE}, "code_pairs": {IMAGE}}
+    assert reached == TRAINED_GENERATORS | expected
+
+
+def test_mean_filters_still_train(batch):
+    training_checks.assert_no_idle_variable(build(tiny_config(mean_filter_init=True, dropout=0.1)), batch)
+
+
+def test_the_encoders_start_from_different_weights(model):
+    first, second = (net.trainable_variables for net in (model.fusion_encoder, model.image_encoder))
+    same = [
+        np.array_equal(a, b) for a, b in zip(first, second, strict=True) if a.shape.rank == 4 and a.shape == b.shape
+    ]
+    assert same and not any(same)
+
+
+def test_the_structure_loss_ignores_what_lies_in_the_chosen_lesion(model, batch):
+    fake = model.forward(batch, training=False)["fake"]
+    lesion = tf.cast(batch["fusion_label"] > 0, tf.float32)
+    changed = {**batch, "structure": tf.where(lesion > 0, 1.0 - batch["structure"], batch["structure"])}
+    assert tf.reduce_any(lesion > 0)
+    first, second = (model.step_losses.structure_terms(b, fake)["structure"] for b in (changed, batch))
+    np.testing.assert_allclose(first, second, rtol=1e-6)
+
+
+def test_the_papers_structure_loss_takes_the_whole_map(batch):
+    model = build(tiny_config(erase_under_label=False))
+    fake = model.forward(batch, training=False)["fake"]
+    lesion = tf.cast(batch["fusion_label"] > 0, tf.float32)
+    changed = {**batch, "structure": tf.where(lesion > 0, 1.0 - batch["structure"], batch["structure"])}
+    first, second = (model.step_losses.structure_terms(b, fake)["structure"] / 3 for b in (changed, batch))
+    assert abs(first - second) > 1e-4
+
+
+def test_without_weight_self_reconstruction_is_not_computed(batch):
+    model = build(fakes.tiny_config(synthesis__weights__self_reconstruction=0.0))
+    assert "self_reconstruction" not in terms_of(model, batch)
+    assert "self_reconstruction" not in model.groups["generator"].terms
+
+
+def test_rows_that_are_not_full_are_rebuilt_from_their_own_maps_alone(rng):
+    config = tiny_config(full_every=2, batch_size=4)
+    model, batch = build(config), fakes.synthesis_batch(rng, config, batch_size=4)
+    rows = [ModalityOracle(model, row, literal_method.drawn_pairs(row)).terms() for row in fakes.rows(batch)]
+    every_row, full_rows = mean_of_rows(rows), mean_of_rows(rows[::2])
+    expected = full_rows | {name: every_row[name] for name in OF_EVERY_ROW}
+    training_checks.assert_terms_close(terms_of(model, batch), expected)
+
+
+def test_synthesised_slices_are_black_outside_the_head(model, batch):
+    images = model.synthesize(batch).numpy()
+    assert images.shape == (2, 3, fakes.SIZE, fakes.SIZE, 1)
+    outside = np.broadcast_to(batch["background"][:, None] == 1, images.shape)
+    assert np.all(images[outside] == 0) and np.all(images[~outside] > 0) and images.max() <= 1
+
+
+def test_a_batch_is_synthesised_as_its_rows_alone(model, batch):
+    together = model.synthesize(batch)
+    for index, row in enumerate(fakes.rows(batch)):
+        np.testing.assert_allclose(model.synthesize(row)[0], together[index], atol=1e-5)
+
+
+def test_each_slice_is_translated_to_its_own_target(model, batch):
+    images = batch["image"][:, 0]
+    label = batch["label"][:, 0]
+    together = model.translate(images, tf.constant([1, 2]), label)
+    for row, target in enumerate((1, 2)):
+        alone = model.translate(images[row : row + 1], tf.constant([target]), label[row : row + 1])
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+    assert np.all(together.numpy()[images.numpy() == 0] == 0)
+    other = model.translate(images, tf.constant([2, 1]), label)
+    assert not np.allclose(other, together, atol=1e-3)
+
+
+def test_translation_by_the_map_alone_is_synthesis_from_the_slices_own_map(batch):
+    config = tiny_config(translation_map_share=1.0)
+    model, images, label = build(config), batch["image"][:, 0], batch["label"][:, 0]
+    label, edges, background = fusion.own_map(images, label, config.structure_map)
+    own = {"structure": edges, "background": background, "fusion_label": label}
+    own["contrast"] = tf.zeros([2, 3, contrast.size(config.data.num_classes)])
+    own["noise"] = tf.fill(edges.shape, 0.5)
+    expected = model.synthesize(own)[:, 1] * tf.cast(images > 0, tf.float32)
+    translated = model.translate(images, tf.constant([1, 1]), label)
+    np.testing.assert_allclose(translated, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_guided_translations_take_their_edges_from_the_slice_but_for_its_lesions(batch, share):
+    drawn = build(tiny_config(translation_map_share=share))
+    guide = {"translation_guide_share": 0.75, "translation_guide_radius": 3}
+    guided = build(tiny_config(translation_map_share=share, **guide))
+    for ours, theirs in zip(guided.networks.values(), drawn.networks.values(), strict=True):
+        ours.set_weights(theirs.get_weights())
+    images, target = batch["image"][:, 0], tf.constant([1, 2])
+    label = np.zeros(images.shape, np.uint8)
+    label[:, 5:10, 5:10] = 1
+    before, after = (model.translate(images, target, tf.constant(label)).numpy() for model in (drawn, guided))
+    head, lesion = images.numpy() > 0, label > 0
+    assert np.all(after[~head] == 0)
+    inside, far = np.zeros_like(lesion), np.ones_like(lesion)
+    inside[:, 6:9, 6:9] = True
+    far[:, 2:13, 2:13] = False
+    np.testing.assert_allclose(after[inside], before[inside], atol=1e-6)
+    expected = guided_filter.guided_filter(tf.constant(before), images, tf.constant(head & ~lesion, tf.float32), 3)
+    expected = 0.25 * before + 0.75 * np.clip(expected.numpy(), 0, 1)
+    np.testing.assert_allclose(after[head & far], expected[head & far], atol=1e-6)
+    assert np.abs(after - before)[head & far].max() > 1e-3
+    if not share:
+        assert np.all(np.isfinite(guided.translate(images, target)))
+
+
+def test_translation_without_maps_needs_no_label_and_with_them_asks_for_it(batch):
+    images, target, label = batch["image"][:, 0], tf.constant([1, 2]), batch["label"][:, 0]
+    plain = build(tiny_config(translation_map_share=0.0))
+    np.testing.assert_array_equal(plain.translate(images, target), plain.translate(images, target, label))
+    with pytest.raises(ValueError, match="give their label"):
+        build(tiny_config(translation_map_share=0.5)).translate(images, target)
+
+
+def test_one_pass_runs_parts_of_different_length_as_one_batch(rng):
+    calls = []
+
+    def network(inputs, training):
+        calls.append(inputs.shape[0])
+        return [inputs * 2.0, inputs[..., :1] + 1.0]
+
+    a, b = (tf.constant(rng.normal(size=(*shape, 4, 4, 3)), tf.float32) for shape in ((2, 1), (4, 3)))
+    (doubled_a, plus_a), (doubled_b, plus_b) = one_pass(network, [a, b], training=False)
+    assert calls == [2 * 1 + 4 * 3]
+    for result, expected in (
+        (doubled_a, 2 * a),
+        (doubled_b, 2 * b),
+        (plus_a, a[..., :1] + 1),
+        (plus_b, b[..., :1] + 1),
+    ):
+        np.testing.assert_array_equal(result, expected)

@@ -1,0 +1,152 @@
+"""Structure generation: literal losses, and which networks each loss trains."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf import constants
+from mmsynth_tf.stages.structure.gan import StructureGAN, sample_maps
+from tests import literal_method
+from tests.fakes import fakes, training_checks
+
+# Method §3, column "trains".
+TRAINED_GENERATORS = {
+    "code_adversarial": {"encoder"},
+    "map_adversarial": {"decoder"},
+    "moments": {"encoder"},
+    "divergence": {"encoder"},
+    "reconstruction": {"encoder", "decoder"},
+    "reconstruction_outside": {"encoder", "decoder"},
+    "mask": {"mask_generator"},
+    "mask_structure": {"encoder", "decoder", "mask_generator"},
+}
+TRAINED_DISCRIMINATORS = {
+    "code_discriminator": {"code_discriminator"},
+    "map_discriminator": {"map_discriminator"},
+}
+TRAINED = {**TRAINED_GENERATORS, **TRAINED_DISCRIMINATORS}
+
+
+def networks(model: StructureGAN) -> dict[str, list[tf.keras.Model]]:
+    names = ("encoder", "decoder", "mask_generator", "map_discriminator", "code_discriminator")
+    return {name: [getattr(model, name)] for name in names}
+
+
+def build(**settings) -> StructureGAN:
+    return fakes.structure_gan(fakes.tiny_config(**settings))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return fakes.structure_batch(np.random.default_rng(0), fakes.tiny_config(), batch_size=3)
+
+
+@pytest.fixture(scope="module")
+def prober():
+    # Spectral normalisation rescales discriminators in every pass, so it would look like training.
+    return training_checks.StepProber(build(structure__discriminator_normalization=constants.NONE), networks)
+
+
+@pytest.mark.parametrize("normalization", constants.DISCRIMINATOR_NORMALIZATIONS)
+def test_every_term_equals_the_literal_formula(batch, normalization):
+    model = build(structure__discriminator_normalization=normalization)
+    expected = literal_method.structure_terms(model, batch)
+    actual = model.loss_terms(batch, model.forward(batch, training=False))
+    training_checks.assert_terms_close(actual, expected)
+
+
+def test_the_groups_use_every_term_once():
+    groups = build().groups
+    assert sorted(term for group in groups.values() for term in group.terms) == sorted(TRAINED)
+
+
+@pytest.mark.parametrize(
+    ("group", "table"), [("generator", TRAINED_GENERATORS), ("discriminator", TRAINED_DISCRIMINATORS)]
+)
+def test_each_term_reaches_exactly_the_networks_it_should_train(batch, group, table):
+    model = build()
+    assert training_checks.networks_reached(model, batch, group, networks(model)) == table
+
+
+def test_a_step_on_one_term_moves_only_its_networks(prober, batch):
+    assert {term: prober.moved_by([term], batch) for term in TRAINED} == TRAINED
+
+
+def test_a_step_on_all_terms_moves_every_network(prober, batch):
+    assert prober.moved_by(TRAINED, batch) == set(networks(prober.model))
+
+
+def test_every_variable_has_a_gradient(batch):
+    training_checks.assert_no_idle_variable(build(), batch)
+
+
+def test_mean_filters_still_train(batch):
+    training_checks.assert_no_idle_variable(build(structure__mean_filter_init=True, structure__dropout=0.1), batch)
+
+
+def test_sampling_decodes_codes_one_by_one(batch):
+    model = build()
+    structures, backgrounds = sample_maps(model, batch["code"], 0.5)
+    assert structures.shape == backgrounds.shape == (3, fakes.SIZE, fakes.SIZE, 1)
+    for row in range(3):
+        structure, background = sample_maps(model, batch["code"][row : row + 1], 0.5)
+        np.testing.assert_allclose(structure[0], structures[row], atol=1e-5)
+        np.testing.assert_allclose(background[0], backgrounds[row], atol=1e-5)
+    assert np.all((structures >= 0) & (structures <= 1))
+
+
+def test_noise_gets_the_moments_of_real_codes(rng):
+    model = fakes.structure_gan(fakes.tiny_config(structure__match_codes=True, structure__flow_couplings=0))
+    codes = rng.multivariate_normal([1.0, 2.0, 0.0, 0.0], np.diag([4.0, 1.0, 0.25, 1.0]) + 0.1, size=400)
+    for _ in range(800):
+        model.observe(tf.constant(codes, tf.float32))
+    drawn = model.latent(tf.constant(rng.standard_normal((20_000, 4)), tf.float32)).numpy()
+    np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.06)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T, bias=True), atol=0.12)
+
+
+def test_without_matching_the_noise_is_the_code(rng):
+    model = fakes.structure_gan(fakes.tiny_config())
+    code = tf.constant(rng.standard_normal((3, 4)), tf.float32)
+    np.testing.assert_array_equal(model.latent(code), code)
+
+
+EVERYTHING = {
+    "structure__match_codes": True,
+    "structure__match_edges": True,
+    "structure__detail": True,
+    "structure__reconstruction_blur": 1.0,
+}
+
+
+@pytest.fixture
+def whole_batch(rng):
+    return fakes.structure_batch(rng, fakes.tiny_config(**EVERYTHING))
+
+
+def test_beyond_the_paper_every_variable_has_a_gradient(whole_batch):
+    model = build(**EVERYTHING)
+    # A flow starts with shifts and scales that nothing reaches.
+    for variable in model.code_flow.trainable_variables:
+        variable.assign_add(0.1 * tf.random.stateless_normal(variable.shape, [0, 1]))
+    training_checks.assert_no_idle_variable(model, whole_batch)
+
+
+def test_the_end_of_a_code_is_detail(whole_batch):
+    model, code = build(**EVERYTHING), whole_batch["code"].numpy()
+    assert model.code_dim == 4 + 16 * 16 == code.shape[1]
+    other = code.copy()
+    other[0, -1] += 1.0
+    before, after = (model.decode(tf.constant(c)).numpy()[..., 0] for c in (code, other))
+    changed = np.abs(after - before) > 0
+    assert changed[0, -2:, -2:].any()
+    assert not changed[0, :4, :4].any() and not changed[1].any()
+
+
+def test_the_edge_offset_brings_as_many_edges_as_real_maps_have(rng):
+    model = build(**EVERYTHING)
+    fake = tf.constant(rng.uniform(size=(4, 16, 16, 1)), tf.float32)
+    real = tf.cast(fake > 0.8, tf.float32)
+    for _ in range(200):
+        model.observe_edges(real, fake)
+    assert float(tf.sigmoid(-model.edge_offset)) == pytest.approx(0.8, abs=0.03)

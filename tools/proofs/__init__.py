@@ -1,0 +1,1 @@
+"""Proofs that a killed, full or shared run loses nothing."""

@@ -1,0 +1,1 @@
+"""Studies that are too long for a test, and the tables that documents show."""

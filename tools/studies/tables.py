@@ -1,0 +1,378 @@
+"""Writes the tables of measured results in README.md and BUILD_NOTES.md from the records in docs/results/.
+
+    python -m tools.studies.tables
+
+A table stands between `<!-- results: NAME -->` and `<!-- end -->`, NAME being a function of `TABLES`.
+"""
+
+import csv
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = (REPOSITORY / "README.md", REPOSITORY / "BUILD_NOTES.md")
+_STUDY = REPOSITORY / "docs" / "results" / "cpu_17_cases"
+_MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+# Rows of sets that were built with `generation.real_anatomy`, by the word for them: the experiment calls all sets
+# synthetic. Not every study has both.
+_REAL_ANATOMY = {"inserted": "usability_real_anatomy.csv", "warped": "usability_warped_lesions.csv"}
+_REGIONS = ("WT", "TC", "ET")
+_MODALITIES = ("t1", "t2", "t1c", "flair")
+_COMPARED = (
+    ("real_1_inserted_3", "real_1"),
+    ("real_1_inserted_3", "real_1_augmented_3"),
+    ("real_1_inserted_3", "real_1_synthetic_3"),
+    ("real_1_synthetic_3", "real_1"),
+    ("real_1_synthetic_3", "real_1_augmented_3"),
+    ("real_1_augmented_3", "real_1"),
+)
+# Measures of registration with more to say than their name.
+_REGISTRATION = {
+    "registration dice": "Dice of the structure maps of two modalities, which the generator's losses raise"
+}
+_WORDS = {
+    "real": "real",
+    "synthetic": "synthetic",
+    "inserted": "lesions put into real slices",
+    "warped": "lesions of new shapes put into real slices",
+    "augmented": "classically augmented",
+}
+
+Row = dict[str, str]
+
+
+def render(document: str) -> str:
+    """The document with all of its tables made anew.
+
+    Raises:
+      KeyError: a table has no function.
+    """
+    return _MARKED.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", document)
+
+
+def quality() -> str:
+    """Maps and slices beside real ones; T1 / T2 / T1c / FLAIR and their mean where it says no less."""
+    fidelity, registration = _markdown("fidelity_table.md"), _markdown("fidelity_registration.md")
+    acceptance = json.loads((_STUDY / "synthetic_data_set.json").read_text(encoding="utf-8"))["generation"]
+    lesions = _judged(_records("lesion_check.csv", region="WT", metric="dice"))
+    copies = _markdown("memorisation_table.md")
+
+    def measured(measure: str, named: str) -> list[float]:
+        [row] = (r for r in fidelity if r["measure"].startswith(measure) and r["set"].startswith(named))
+        return [_number(row[modality]) for modality in _MODALITIES]
+
+    def distance(named: str) -> str:
+        return f"{np.mean(measured('frechet', named)):.3f}"
+
+    def pairs(measure: str, named: str) -> str:
+        [row] = (r for r in registration if r["measure"] == measure and r["set"].startswith(named))
+        values = [_number(value) for name, value in row.items() if "–" in name]
+        return f"{min(values):.3f} / {np.mean(values):.3f}"
+
+    def lesion(named: str) -> list[float]:
+        own = [row for row in lesions if row["test_data"] == named]
+        by_modality = [_values(row for row in own if row["modality"] == modality) for modality in _MODALITIES]
+        return [float(np.nanmean(values)) for values in by_modality]
+
+    def nearest(named: str) -> str:
+        [row] = (r for r in copies if r["space"] == "image" and r["set"].startswith(named))
+        return row["1st percentile"]
+
+    train, test, made = "real (train)", "real (test)", "unfiltered"
+    return _table(
+        ("question", "made", "real"),
+        [
+            ("structure maps that pass Algorithm 3", f"{acceptance['structure_acceptance']:.0%}", "–"),
+            *(
+                (
+                    f"registration: {_REGISTRATION.get(measure, measure)}, lowest pair / mean of all",
+                    pairs(measure, made),
+                    f"{pairs(measure, train)} (training patients)",
+                )
+                for measure in dict.fromkeys(row["measure"] for row in registration)
+            ),
+            (
+                f"Fréchet distance to training slices ({_frechet_features(fidelity)})",
+                distance(made),
+                f"{distance(train)} (half of the training patients to the others)",
+            ),
+            (
+                f"lesion where the label says: whole-tumour Dice per slice (no filter; by {_judge_of(lesions)})",
+                _each(lesion(made)),
+                f"{_each(lesion('real'))} (test patients)",
+            ),
+            (
+                "distance to the nearest training slice, 1st percentile",
+                nearest("synthetic"),
+                f"{nearest(test)} (test patients)",
+            ),
+            (
+                "named as their modality by a classifier trained on real slices",
+                _each(measured("classifier", made)),
+                f"{_each(measured('classifier', test))} (test patients)",
+            ),
+            (
+                "variety: MS-SSIM of two slices of different patients (higher: more alike)",
+                _each(measured("ms-ssim", made)),
+                f"{_each(measured('ms-ssim', train))} (training patients)",
+            ),
+        ],
+    )
+
+
+def usability() -> str:
+    """The first split: a row a mixture, means over patients, modalities and seeds."""
+    rows = _dice("usability.csv")
+    mixtures = dict.fromkeys((row["mixture"], row["order"]) for row in rows)
+    body = [
+        (
+            ", ".join(filter(None, [_described(name), "" if order == "random" else order])),
+            *(f"{_mean(rows, name, region):.3f}" for region in _REGIONS),
+        )
+        for name, order in mixtures
+    ]
+    return _table(("trained on (number of slices, real training set = 1)", *_REGIONS), body)
+
+
+def splits() -> str:
+    """Splits with other test patients in each: means over patients, modalities and seeds."""
+    rows = _of_splits()
+    by_split = {number: list(_matching(rows, split=number)) for number in dict.fromkeys(row["split"] for row in rows)}
+    complete = set.intersection(*({row["mixture"] for row in own} for own in by_split.values()))
+    best = max(complete, key=lambda name: _mean(rows, name, "WT"))
+    body = []
+    for name in dict.fromkeys(row["mixture"] for row in rows):
+        each = (_cell(_mean(own, name, "WT")) for own in by_split.values())
+        means = (_cell(_mean(rows, name, region) if name in complete else np.nan) for region in _REGIONS)
+        p = _p_text(_differences(rows, best, name, "WT")) if name in complete and name != best else "–"
+        body.append((_described(name), *each, *means, p))
+    patients = len({row["case"] for row in rows})
+    header = (
+        "trained on",
+        *(f"WT, split {number}" for number in range(1, len(by_split) + 1)),
+        *(f"{region}, {patients} patients" for region in _REGIONS),
+        f"p (WT, against {_described(best)})",
+    )
+    return _table(header, body)
+
+
+def comparisons() -> str:
+    """Mixtures of the splits against each other: differences of patients' Dice, means over modalities and seeds."""
+    rows = _of_splits()
+
+    def cell(first: str, second: str, region: str) -> str:
+        differences = np.array(_differences(rows, first, second, region))
+        better = f"{np.sum(differences > 0)} of {len(differences)} better"
+        return f"{100 * differences.mean():+.1f} ({better}, {_p_text(differences)})"
+
+    return _table(
+        ("points of Dice (patients, p)", *_REGIONS),
+        [
+            (f"{_described(first)}, against {_described(second)}", *(cell(first, second, r) for r in _REGIONS))
+            for first, second in _COMPARED
+        ],
+    )
+
+
+def segmenters() -> str:
+    """Segmenters of the segmentation stage on test patients, by modality."""
+    rows = _records("segmentation.csv", metric="dice")
+    body = [
+        (
+            "all together" if name == "all" else name.upper().replace("T1C", "T1c"),
+            *(
+                f"{np.nanmean(_values(r for r in rows if r['modality'] == name and r['region'] == region)):.2f}"
+                for region in _REGIONS
+            ),
+        )
+        for name in (*_MODALITIES, "all")
+    ]
+    return _table(("modality", *_REGIONS), body)
+
+
+def translation() -> str:
+    """Means over the twelve pairs and the test patients of all splits."""
+    rows = _records("translation_splits.csv")
+
+    [steps] = {row["steps"] for row in _matching(rows, translator="paired")}
+
+    def cells(translator: str) -> tuple[str, str]:
+        return f"{_translated(rows, translator, 'psnr'):.1f}", f"{_translated(rows, translator, 'dice'):.2f}"
+
+    return _table(
+        (
+            "slices of the wanted modality",
+            "PSNR inside the head, dB",
+            f"whole-tumour Dice by {_judge_of(rows)}",
+            "pairs furthest below the U-Nets, dB",
+        ),
+        [
+            ("real", "–", f"{_translated(rows, 'real', 'dice'):.2f}", "–"),
+            ("translated by the synthesis stage, which saw no registered slices", *cells("gan"), _furthest(rows)),
+            (f"translated by U-Nets trained on registered pairs, {steps} steps", *cells("paired"), "–"),
+            ("the given slice, as it is", *cells("copy"), "–"),
+        ],
+    )
+
+
+def translation_splits() -> str:
+    """The same split by split."""
+    rows = _records("translation_splits.csv")
+    splits = {
+        f"split {seed}": list(_matching(rows, split=seed)) for seed in dict.fromkeys(row["split"] for row in rows)
+    }
+    columns = {**splits, "12 patients": rows}
+
+    def all_three(rows: Sequence[Row], metric: str, digits: int) -> str:
+        return " / ".join(f"{_translated(rows, name, metric):.{digits}f}" for name in ("gan", "paired", "copy"))
+
+    def kept(rows: Sequence[Row]) -> str:
+        made, real = (_translated(rows, name, "dice") for name in ("gan", "real"))
+        return f"{made:.3f} of {real:.3f} ({made / real:.3f})"
+
+    measures: dict[str, Callable[[Sequence[Row]], str]] = {
+        "whole-tumour Dice on translated slices, of real ones": kept,
+        "on the regressor's": lambda rows: f"{_translated(rows, 'paired', 'dice'):.3f}",
+        "PSNR inside the head, dB: translated / regressor / source itself": lambda rows: all_three(rows, "psnr", 2),
+        "SSIM: translated / regressor / source itself": lambda rows: all_three(rows, "ssim", 3),
+        "pairs furthest below the regressor, dB": _furthest,
+    }
+    return _table(
+        ("", *columns), [(name, *(measure(rows) for rows in columns.values())) for name, measure in measures.items()]
+    )
+
+
+def _translated(rows: Sequence[Row], translator: str, metric: str, **wanted: str) -> float:
+    """Mean of a metric; Dice is that of the whole tumour."""
+    wanted |= {"region": "WT"} if metric == "dice" else {}
+    return float(np.nanmean(_values(_matching(rows, translator=translator, metric=metric, **wanted))))
+
+
+def _furthest(rows: Sequence[Row]) -> str:
+    """The two pairs whose translations are furthest below those of the U-Nets, in PSNR."""
+
+    def below(source: str, target: str) -> float:
+        paired, made = (_translated(rows, t, "psnr", source=source, modality=target) for t in ("paired", "gan"))
+        return paired - made
+
+    pairs = sorted(itertools.permutations(_MODALITIES, 2), key=lambda pair: -below(*pair))
+    return ", ".join(f"{below(*pair):.2f} ({' to '.join(pair)})" for pair in pairs[:2])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    function.__name__: function
+    for function in (quality, usability, splits, comparisons, segmenters, translation, translation_splits)
+}
+
+
+def _described(mixture: str) -> str:
+    """`real_1_synthetic_0.5_real_first` as "real 1 + synthetic 0.5"."""
+    parts = re.findall(rf"({'|'.join(_WORDS)})_([\d.]+)", mixture)
+    return " + ".join(f"{_WORDS[kind]} {number}" for kind, number in parts)
+
+
+def _of_splits() -> list[Row]:
+    """Usability in all splits, rows of lesions in real slices by names of their own."""
+    rows = _dice("usability_splits.csv")
+    for word, file in _REAL_ANATOMY.items():
+        if (_STUDY / file).is_file():
+            rows += [{**row, "mixture": row["mixture"].replace("synthetic", word)} for row in _dice(file)]
+    return rows
+
+
+def _dice(file: str) -> list[Row]:
+    return [row for row in _records(file, metric="dice") if row["modality"] in _MODALITIES]
+
+
+def _mean(rows: Sequence[Row], mixture: str, region: str) -> float:
+    """Over patients; NaN without rows of that mixture."""
+    values = list(_by_patient(rows, mixture, region).values())
+    return float(np.mean(values)) if values else np.nan
+
+
+def _cell(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"
+
+
+def _by_patient(rows: Sequence[Row], mixture: str, region: str) -> dict[str, float]:
+    """Each case's mean over modalities and seeds; every case is a patient of its own here."""
+    own = list(_matching(rows, mixture=mixture, region=region))
+    cases = dict.fromkeys(row["case"] for row in own)
+    return {case: float(np.nanmean(_values(_matching(own, case=case)))) for case in cases}
+
+
+def _differences(rows: Sequence[Row], first: str, second: str, region: str) -> list[float]:
+    """Of the patients' Dice after one mixture and another."""
+    a, b = (_by_patient(rows, name, region) for name in (first, second))
+    return [a[case] - b[case] for case in a]
+
+
+def _p_text(differences: Sequence[float]) -> str:
+    """Two-sided Wilcoxon signed-rank test."""
+    value = float(stats.wilcoxon(differences).pvalue)
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _records(file: str, **wanted: str) -> list[Row]:
+    with open(_STUDY / file, encoding="utf-8", newline="") as opened:
+        return list(_matching(csv.DictReader(opened), **wanted))
+
+
+def _matching(rows: Iterable[Row], **wanted: str) -> Iterable[Row]:
+    return (row for row in rows if all(row[name] == value for name, value in wanted.items()))
+
+
+def _values(rows: Iterable[Row]) -> list[float]:
+    return [float(row["value"]) for row in rows]
+
+
+def _markdown(file: str) -> list[Row]:
+    """The rows of a Markdown table."""
+    lines = (_STUDY / file).read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    header, _, *body = cells
+    return [dict(zip(header, row, strict=True)) for row in body]
+
+
+def _judged(rows: Sequence[Row]) -> list[Row]:
+    """The rows of judges; all rows of records that are older than judges."""
+    return [row for row in rows if row.get("judge", "").startswith("judge")] or list(rows)
+
+
+def _judge_of(rows: Sequence[Row]) -> str:
+    """Which segmenters found the lesions; in records that are older than judges the segmentation stage's."""
+    judges = dict.fromkeys(row.get("judge") or "the segmenters that the generator was trained with" for row in rows)
+    return ", ".join(judges)
+
+
+def _frechet_features(fidelity: Sequence[Row]) -> str:
+    """What the features are of, from "frechet distance (segmenter)"."""
+    measures = dict.fromkeys(row["measure"] for row in fidelity if row["measure"].startswith("frechet"))
+    features = ", ".join(re.findall(r"distance \((.*)\)", " ".join(measures)))
+    return "features of the segmenters that the generator was trained with" if features == "segmenter" else features
+
+
+def _each(values: Sequence[float]) -> str:
+    """Values of the modalities, and their mean."""
+    return f"{' / '.join(f'{value:.3f}' for value in values)}, mean {np.mean(values):.3f}"
+
+
+def _number(cell: str) -> float:
+    """Of a cell such as "0.674 ± 0.19"."""
+    return float(cell.split()[0])
+
+
+def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    lines = (header, ["---"] * len(header), *body)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+if __name__ == "__main__":
+    for path in DOCUMENTS:
+        path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
