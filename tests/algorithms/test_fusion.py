@@ -45,6 +45,17 @@ def test_edges_of_a_slices_own_lesion_are_erased():
     np.testing.assert_array_equal(kept[0, 0, :, 0], [1.0, 0.0, 0.0])
 
 
+def test_an_own_label_ends_where_the_head_ends():
+    # The head is the middle of the slice; its annotation covers the left half.
+    image, label = np.zeros((1, 8, 8, 1), np.float32), np.zeros((1, 8, 8, 1), np.uint8)
+    image[0, 2:6, 2:6, 0] = np.linspace(0.1, 1.0, 16).reshape(4, 4)
+    label[0, :, :4] = 2
+    cut, structure, background = fusion.own_map(image, label, configs.StructureMapConfig(background_expand=0))
+    np.testing.assert_array_equal(background, image == 0)
+    np.testing.assert_array_equal(cut, np.where(image > 0, label, 0))
+    assert np.any(structure) and not np.any(structure * tf.cast(cut, tf.float32))
+
+
 def test_a_label_fits_when_no_lesion_pixel_is_outside_the_head():
     background = np.array([[1, 0, 0, 1], [0, 0, 0, 0]], np.float32)[:, None, :, None]
     labels = np.concatenate([label_of([[0, 1, 2, 0]]), label_of([[0, 0, 1, 4]]), label_of([[0, 0, 0, 0]])])

@@ -115,6 +115,64 @@ def test_the_paper_s_presets_follow_the_draft():
     assert (config.segmentation.weights.dice, config.segmentation.weights.cross_entropy) == (0.0, 0.0)
 
 
+# Of the authors' code of that time; where it has no such term, or one without gradient, what the draft's formulas say.
+PAPER_WEIGHTS = {
+    "structure": {
+        "code_discriminator": 0.1,
+        "map_discriminator": 0.01,
+        "code_adversarial": 0.1,
+        "map_adversarial": 100.0,
+        "moments": 0.1,
+        "divergence": 0.0,
+        "reconstruction": 50.0,
+        "reconstruction_outside": 5.0,
+        "mask": 25.0,
+        "mask_structure": 5.0,
+    },
+    "segmentation": {"squared_error": 1.0, "dice": 0.0, "cross_entropy": 0.0},
+    "synthesis": {
+        "discriminator_real": 50.0,
+        "discriminator_synthetic": 35.0,
+        "discriminator_translated": 5.0,
+        "discriminator_class": 50.0,
+        "discriminator_class_synthetic": 0.0,
+        "code_discriminator": 1.0,
+        "translation_adversarial": 5.0,
+        "translation_class": 50.0,
+        "reconstruction": 5.0,
+        "cycle": 10.0,
+        "cycle_consistency": 2.0,
+        "code_consistency": 5.0,
+        "adversarial": 35.0,
+        "adversarial_class": 50.0,
+        "code_adversarial": 1.0,
+        "structure": 15.0,
+        "structure_agreement": 0.0,
+        "lesion": 1.0,
+        "translation": 2.0,
+        "code": 1.0,
+        "code_pairs": 0.2,
+        "background": 1.5,
+        "self_reconstruction": 0.0,
+        "self_reconstruction_lesion": 0.0,
+        "self_structure": 0.0,
+    },
+}
+
+
+@pytest.mark.parametrize("stage", PAPER_WEIGHTS)
+def test_the_paper_s_weights_are_those_of_the_authors(stage):
+    weights = dataclasses.asdict(getattr(configs.preset("paper"), stage).weights)
+    assert {name: weights[name] for name in PAPER_WEIGHTS[stage]} == PAPER_WEIGHTS[stage]
+
+
+def test_the_paper_s_slices_are_50_of_240_pixels():
+    data = configs.preset("paper").data
+    assert (data.slice_start, data.slice_stop, data.slice_step) == (55, 105, 1)
+    assert (data.crop_rows, data.crop_columns, data.image_size) == ((0, 240), (0, 240), (240, 240))
+    assert (data.percentile_low, data.percentile_high) == (0.0, 100.0)
+
+
 def run_flags(*arguments: str) -> subprocess.CompletedProcess:
     """Parses a command line in a process of its own, since flags are defined once a process; prints JSON."""
     code = (

@@ -18,14 +18,15 @@ REAL = {
     "split": {"train": ["a_1", "a_2"], "test": ["b_1"]},
     "patients": {"a_1": "a", "a_2": "a", "b_1": "b"},
 }
+OTHERS = {"source": "brats", "split": {"train": ["c_1"]}, "patients": {"c_1": "c"}}
 
 
 def data(record):
     return prepared.PreparedData(pathlib.Path("data"), CONFIG, record)
 
 
-def synthetic(**trained_on):
-    return {"source": "synthetic", "generation": {"trained_on": trained_on, "labels_from": REAL}}
+def synthetic(labels_from=OTHERS, **trained_on):
+    return {"source": "synthetic", "generation": {"trained_on": trained_on, "labels_from": labels_from}}
 
 
 def case(**changes):
@@ -42,8 +43,13 @@ def test_other_patients_may_be_tested_on():
 
 @pytest.mark.parametrize(
     "trained_on",
-    [[REAL], [synthetic(structure=[REAL])], [synthetic(structure=[synthetic(synthesis=[REAL])])]],
-    ids=["directly", "through synthetic data", "through synthetic data of synthetic data"],
+    [
+        [REAL],
+        [synthetic(structure=[REAL])],
+        [synthetic(structure=[synthetic(synthesis=[REAL])])],
+        [synthetic(labels_from=REAL)],
+    ],
+    ids=["directly", "through synthetic data", "through synthetic data of synthetic data", "through its label"],
 )
 def test_a_patient_seen_in_training_is_refused_at_another_time_point(trained_on):
     later = {"source": "brats", "split": {"test": ["a_3"]}, "patients": {"a_3": "a"}}

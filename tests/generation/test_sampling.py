@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from datasets import synthetic
 from mmsynth_tf import configs, constants, prepared
-from mmsynth_tf.algorithms import warping
+from mmsynth_tf.algorithms import contour_filter, warping
 from mmsynth_tf.configs import tree
 from mmsynth_tf.experiments import leaks, segmentation, study
 from mmsynth_tf.generation import map_filter, remaking, sampling
@@ -124,6 +124,26 @@ def test_the_lesion_filter_keeps_what_the_segmenters_agree_with(workdir, prepare
     assert all(np.mean(s["dice"]) >= 0.2 for s in kept)
     assert counts["drawn"] == 32 >= counts["closed"] == counts["typical"] >= counts["labelled"] == counts["synthesised"]
     assert counts["synthesised"] >= counts["kept"] == len(kept)
+
+
+def test_the_lesion_filter_goes_by_the_mean_of_the_modalities(workdir, prepared_data, unfiltered, monkeypatch):
+    # Means of 0.5 and 0.25; a maximum of 1 and a minimum of 0 in both.
+    rows = np.array([[1.0, 0.5, 0.5, 0.0], [1.0, 0.0, 0.0, 0.0]] * 2)
+    monkeypatch.setattr(sampling.Generation, "_agreement", lambda self, images, labels: rows)
+    kept = generation(workdir, prepared_data, generation__dice_threshold=0.5).block(0, collections.Counter())
+    every = [sample["seed"] for sample in unfiltered.block(0, collections.Counter())]
+    assert [sample["seed"] for sample in kept] == every[::2]
+
+
+def test_algorithm_3_keeps_maps_whose_error_is_small(workdir, prepared_data, unfiltered, monkeypatch):
+    errors = np.array([0.0625, 0.07] * 2, np.float32)
+    monkeypatch.setattr(contour_filter, "mask_errors", lambda structures, backgrounds, blur: errors)
+    counts = collections.Counter()
+    kept = list(generation(workdir, prepared_data, generation__mask_error=0.0625).block(0, counts))
+    every = [sample["seed"] for sample in unfiltered.block(0, collections.Counter())]
+    assert [sample["seed"] for sample in kept] == [seed for seed in every if seed % 2 == 0]
+    assert all(sample["mask_error"] == 0.0625 for sample in kept)
+    assert (counts["drawn"], counts["closed"], counts["typical"]) == (32, 16, 16)
 
 
 def test_the_map_filter_keeps_maps_that_are_like_real_ones(workdir, prepared_data, unfiltered, monkeypatch):

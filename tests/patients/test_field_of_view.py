@@ -107,3 +107,9 @@ def test_label_outside_the_volume_is_background():
     label = np.ones((10, 12, 1), np.uint8)
     view = field_of_view.find(label > 0, SIZES, DATA)
     assert view.label_slices(label).sum() == label.size
+
+
+def test_centres_of_large_pixels_lie_between_those_of_voxels():
+    # Two pixels over four voxels: the centres of the voxels are at -0.25, 0.25, 0.75 and 1.25 pixels.
+    axis = field_of_view.Axis(voxels=4, start=0, step=1.0, crop=4, pixels=2)
+    np.testing.assert_allclose(axis.to_volume, [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])

@@ -112,6 +112,22 @@ def test_the_condition_changes_what_is_synthesised_of_its_modality_alone(batch):
     np.testing.assert_array_equal(changed, [[False, True, False], [False, False, False]])
 
 
+def test_a_translation_is_asked_for_the_contrast_of_its_target(batch):
+    model = fakes.modality_gan(CONDITIONED)
+    model.forward(batch, training=True)
+    for variable in model.decoder.trainable_variables:
+        variable.assign_add(0.1 * tf.random.stateless_normal(variable.shape, [0, 1]))
+    # Modality 1 becomes darker, and what is asked of its made slices other; pairs without it know neither.
+    darker = tf.constant([1.0, 0.5, 1.0])[:, None, None, None]
+    other = {**batch, "image": batch["image"] * darker, "contrast": batch["contrast"] * darker[..., 0, 0]}
+    before, after = (model.forward(b, training=False) for b in (batch, other))
+    concerned = tf.reduce_any([batch["pair_source"] == 1, batch["pair_target"] == 1], axis=0)
+    assert not np.all(concerned)
+    for name in ("translated", "fake_translated"):
+        changed = np.abs(after[name] - before[name]).max(axis=(2, 3, 4)) > 1e-6
+        np.testing.assert_array_equal(changed, concerned, err_msg=name)
+
+
 def test_lesions_of_translated_slices_can_be_emphasised_which_leaves_other_slices_alone(batch):
     settings = {"synthesis__contrast_condition": True, "synthesis__translation_map_share": 0.5}
     plain = fakes.modality_gan(fakes.tiny_config(**settings))
