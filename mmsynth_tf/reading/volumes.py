@@ -196,9 +196,11 @@ def _read_metaimage(path: Path) -> tuple[np.ndarray, np.ndarray, list[Oddity]]:
         image = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
         raise VolumeError("the file is damaged or cut off", _COPY_AGAIN) from error
+    axes = min(image.GetDimension(), 3)  # A file may hold a single slice, or a series.
     affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (image.GetDimension(), -1))[:3, :3] * image.GetSpacing()[:3]
-    affine[:3, 3] = image.GetOrigin()[:3]
+    direction = np.reshape(image.GetDirection(), (image.GetDimension(), -1))[:axes, :axes]
+    affine[:axes, :axes] = direction * image.GetSpacing()[:axes]
+    affine[:axes, 3] = image.GetOrigin()[:axes]
     # ITK's millimetres point to the left and to the back, NIfTI's to the right and to the front.
     return SimpleITK.GetArrayFromImage(image).T, np.diag([-1, -1, 1, 1]) @ affine, []
 

@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 # A program's start, then a network, as every program builds it.
 PROGRAM = """
-from mmsynth_tf import commands
+from mmsynth_tf import program
 
 def main(argv):
     import tensorflow as tf
@@ -25,7 +25,7 @@ def main(argv):
     history = model.fit(batches.repeat(), steps_per_epoch=2, epochs=2, verbose=0)
     print(model.output_shape[1:], model.compute_dtype, tf.keras.backend.epsilon(), int(model.optimizer.iterations))
 
-commands.run(main)
+program.run(main)
 """
 KERAS_FILES = [
     {"image_data_format": "channels_first"},
