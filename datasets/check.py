@@ -7,6 +7,7 @@ from tqdm import tqdm
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.parallel import map_in_order
+from mmsynth_tf.reading import geometry
 from mmsynth_tf.reading.cases import inspect_case
 from mmsynth_tf.reading.problems import Problem
 from mmsynth_tf.reading.releases import Found
@@ -22,7 +23,13 @@ def check_cases(found: Found, data: DataConfig, allow_incomplete: bool) -> list[
         split_by_patient({case.case_id: case.patient_id for case in cases}, data)
     except UserError as error:
         problems.append(Problem("all", "-", str(error).rstrip("."), "Change the split"))
-    return [*problems, *found.problems]
+    return [*problems, *slice_problems(data), *found.problems]
+
+
+def slice_problems(data: DataConfig) -> list[Problem]:
+    """What is odd about the configured slices, whatever the cases."""
+    finding = geometry.pixel_finding(data)
+    return [Problem("all", "-", finding.text, finding.remedy, is_warning=True)] if finding else []
 
 
 def problem_table(problems: Sequence[Problem]) -> str:

@@ -18,12 +18,8 @@ import scipy.ndimage
 
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.reading import slicing
+from mmsynth_tf.reading.geometry import LARGEST_SHARE_CUT_OFF, SAME_SIZE
 from mmsynth_tf.reading.scaling import FOREGROUND_MIN
-
-# Voxels of two sizes that differ by less than this, relatively, lie within half a voxel over a whole slice.
-_SAME_SIZE = 2e-3
-# A crop that leaves out more of the head than this does not hold it.
-LARGEST_SHARE_CUT_OFF = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +143,7 @@ def find(head: np.ndarray, voxel_sizes: Sequence[float], data: DataConfig) -> Fi
     """
     _, row, column = data.voxel_mm
     steps = [there / here for there, here in zip((column, row), voxel_sizes, strict=True)]
-    if all(abs(step - 1.0) < _SAME_SIZE for step in steps):
+    if all(abs(step - 1.0) < SAME_SIZE for step in steps):
         steps = [1.0, 1.0]
         view = training_view(head.shape, data)
         fits = data.crop_columns[1] <= head.shape[0] and data.crop_rows[1] <= head.shape[1]

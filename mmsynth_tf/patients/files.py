@@ -10,7 +10,7 @@ import numpy as np
 
 from mmsynth_tf import __version__, constants
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.reading import file_search, releases, volumes
+from mmsynth_tf.reading import file_search, layouts, releases, volumes
 from mmsynth_tf.reading.release_table import RELEASES
 from mmsynth_tf.reading.releases import CaseFiles, Volume
 
@@ -52,7 +52,7 @@ def _single_file(path: Path, modalities: Sequence[str], modality: str | None) ->
         for candidate in modalities if modality is None else [modality]:
             source = release.source(candidate)
             match = source.channel is None and source.match(name)
-            if match:
+            if match and (modality or not layouts.is_after_contrast(name)):
                 return CaseFiles(match["case"], match["case"], release, {candidate: Volume(path)}, None)
     if modality is None:
         raise UserError(

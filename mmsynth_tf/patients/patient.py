@@ -11,7 +11,7 @@ from mmsynth_tf.errors import UserError
 from mmsynth_tf.patients import field_of_view
 from mmsynth_tf.patients.field_of_view import FieldOfView
 from mmsynth_tf.patients.files import FileGrid
-from mmsynth_tf.reading import cases, scaling
+from mmsynth_tf.reading import cases, geometry, scaling
 from mmsynth_tf.reading.releases import CaseFiles
 
 _log = logging.getLogger(__name__)
@@ -71,16 +71,14 @@ def read(files: CaseFiles, data: DataConfig, with_label: bool = False) -> Patien
     Raises:
       CaseError: a file cannot be used.
     """
-    # Any volume will do: slices and crop of the training volumes need not lie in it.
-    anywhere = dataclasses.replace(data, slice_start=0, slice_stop=1, crop_rows=(0, 1), crop_columns=(0, 1))
     if not with_label:
         files = dataclasses.replace(files, label=None)
-    case = cases.read_case(files, anywhere, allow_incomplete=True)
+    case = cases.read_case(files, data, allow_incomplete=True, for_slices=False)  # Of any size.
     heads = [scaling.foreground(image, case.ranges[name]) for name, image in case.images.items()]
     sizes = nibabel.affines.voxel_sizes(case.affine)[:2]
     head = np.logical_or.reduce(heads)
     view = field_of_view.find(head, sizes, data)
-    if view.share_cut_off(head) > field_of_view.LARGEST_SHARE_CUT_OFF:
+    if view.share_cut_off(head) > geometry.LARGEST_SHARE_CUT_OFF:
         share = view.share_cut_off(head)
         _log.warning("Case %s: %.0f%% of the head lies outside the models' field of view.", case.case_id, 100 * share)
     return Patient(files, case, view)

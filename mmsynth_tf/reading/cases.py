@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mmsynth_tf import constants
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.reading import scaling
+from mmsynth_tf.reading import background, geometry, scaling
 from mmsynth_tf.reading.grids import ALIGNED, MISALIGNED, Grid, commonest_grid
 from mmsynth_tf.reading.problems import Problem
 from mmsynth_tf.reading.releases import LABEL, CaseFiles, Volume
@@ -20,8 +21,6 @@ _log = logging.getLogger(__name__)
 
 # A modality that shows less of the head than this, compared with all modalities together, was probably cut off.
 _SMALLEST_SHARE_OF_HEAD = 0.9
-# A head that fills more of its volume than this has no background.
-_LARGEST_HEAD = 0.95
 # Registration and skull-stripping leave a few lesion voxels outside the head in good data.
 _LARGEST_LESION_OUTSIDE = 0.01
 
@@ -46,18 +45,19 @@ class Case:
     affine: np.ndarray  # float64 [4, 4], from indices to NIfTI millimetres.
 
 
-def read_case(files: CaseFiles, data: DataConfig, allow_incomplete: bool = False) -> Case:
+def read_case(files: CaseFiles, data: DataConfig, allow_incomplete: bool = False, for_slices: bool = True) -> Case:
     """Reads and checks a case; what is odd but usable is logged.
 
     Args:
       files: the files of the case.
       data: modalities, classes, slice range and crop that the case must serve.
       allow_incomplete: accept a case that lacks modalities (but one) or its label.
+      for_slices: slices will be cut from the case as configured, so that slice range, crop and voxel size must fit.
 
     Raises:
       CaseError: the case cannot be used.
     """
-    case, problems = inspect_case(files, data, allow_incomplete)
+    case, problems = inspect_case(files, data, allow_incomplete, for_slices)
     if case is None:
         raise CaseError([problem for problem in problems if not problem.is_warning])
     for problem in problems:
@@ -66,17 +66,17 @@ def read_case(files: CaseFiles, data: DataConfig, allow_incomplete: bool = False
 
 
 def inspect_case(
-    files: CaseFiles, data: DataConfig, allow_incomplete: bool = False
+    files: CaseFiles, data: DataConfig, allow_incomplete: bool = False, for_slices: bool = True
 ) -> tuple[Case | None, list[Problem]]:
     """Reads a case and reports all problems; the case is None when any of them is not a warning."""
-    return _Inspection(files, data).run(allow_incomplete)
+    return _Inspection(files, data, for_slices).run(allow_incomplete)
 
 
 class _Inspection:
     """The reading of one case, with the problems found on the way."""
 
-    def __init__(self, files: CaseFiles, data: DataConfig):
-        self.files, self.data = files, data
+    def __init__(self, files: CaseFiles, data: DataConfig, for_slices: bool):
+        self.files, self.data, self.for_slices = files, data, for_slices
         self.problems: list[Problem] = []
         self.grid = Grid((), np.eye(4))  # That of most volumes.
 
@@ -88,9 +88,12 @@ class _Inspection:
         label = self._label(arrays.pop(LABEL)) if LABEL in arrays else None
         ranges, heads = self._measure_all(arrays)
         self._check_copies(arrays, ranges)
-        head = self._check_heads(heads)
+        clear = self._check_backgrounds(arrays, ranges, heads)
+        head = self._check_heads({modality: heads[modality] for modality in clear or heads})
         if label is not None and ranges:
             self._check_lesion(label, head)
+        if self.for_slices and not any(not problem.is_warning for problem in self.problems):
+            self._check_crop(head if clear else None, label)
         if any(not problem.is_warning for problem in self.problems):
             return None, self.problems
         case = Case(self.files.case_id, self.files.patient_id, arrays, ranges, label, self.grid.affine)
@@ -150,7 +153,9 @@ class _Inspection:
             return {}
         reference = commonest_grid({role: grid for role, (_, grid) in volumes.items()})
         self.grid, path = volumes[reference][1], self._volumes()[reference].path
-        self._check_slices(path)
+        if self.for_slices:
+            self._check_slices(path)
+            self._report_finding(path, geometry.voxel_finding(self.grid.affine, self.data))
         return {role: array for role, (array, grid) in volumes.items() if self._fits(role, grid, path.name)}
 
     def _fits(self, role: str, grid: Grid, reference: str) -> bool:
@@ -234,7 +239,8 @@ class _Inspection:
             except ValueError as error:
                 self._report(path, str(error), "Replace the file, or remove it and use --allow_incomplete")
                 continue
-            if ranges[modality].low < 0:
+            # What splines leave around a head is negative too, and has a warning of its own.
+            if ranges[modality].low < -background.smallest_distance(ranges[modality]):
                 text = f"its values are negative (from {array.min():g})"
                 self._report(path, text, "They are scaled like others; check that they are meant", is_warning=True)
         return ranges, heads
@@ -245,6 +251,28 @@ class _Inspection:
                 text = f"modality {second} has the same voxels as {first}"
                 remedy = "Give each modality its own image"
                 self._report(self.files.images[second].path, text, remedy, is_warning=True)
+
+    def _check_backgrounds(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        ranges: Mapping[str, scaling.IntensityRange],
+        heads: Mapping[str, np.ndarray],
+    ) -> list[str]:
+        """The modalities whose foreground is the head; brains if there are any beside heads with a skull."""
+        clear, with_skull = [], []
+        for modality, head in heads.items():
+            path = self.files.images[modality].path
+            oddity, group = background.oddity(arrays[modality], ranges[modality], head), clear
+            if oddity:
+                group = []
+            elif self.data.labels == constants.BRATS_LABELS and (
+                oddity := background.skull_oddity(head, self.grid.affine)
+            ):
+                group = with_skull
+            if oddity:
+                self._report(path, oddity.text, oddity.remedy, is_warning=True)
+            group.append(modality)
+        return clear or with_skull
 
     def _check_heads(self, heads: Mapping[str, np.ndarray]) -> np.ndarray:
         """Compares the modalities' heads; returns their union, bool [x, y, z]."""
@@ -258,9 +286,6 @@ class _Inspection:
             if share < _SMALLEST_SHARE_OF_HEAD:
                 text = f"it shows {share:.0%} of the head that all modalities show together"
                 self._report(path, text, "Check whether the volume was cut off", is_warning=True)
-            if size > _LARGEST_HEAD * whole.size:
-                text = "its background is not constant, so that the whole image counts as head"
-                self._report(path, text, "Strip the skull and set the background to 0", is_warning=True)
         return whole
 
     def _check_lesion(self, label: np.ndarray, head: np.ndarray) -> None:
@@ -270,6 +295,21 @@ class _Inspection:
         if outside > _LARGEST_LESION_OUTSIDE:
             text = f"{outside:.0%} of the lesion lies outside the head"
             self._report(self.files.label.path, text, "Check that label and images match", is_warning=True)
+
+    def _check_crop(self, head: np.ndarray | None, label: np.ndarray | None) -> None:
+        """Whether the slices show head and lesion; without a head where it cannot be told from its background."""
+        first = next(iter(self.files.images.values())).path
+        if head is not None:
+            self._report_finding(first, geometry.crop_finding(head, "head", self.grid.affine, self.data))
+            for finding in geometry.edge_findings(head, self.data):
+                self._report_finding(first, finding)
+        if label is not None:
+            finding = geometry.crop_finding(label > 0, "lesion", self.grid.affine, self.data)
+            self._report_finding(self.files.label.path, finding)
+
+    def _report_finding(self, path: Path, finding: geometry.Finding | None) -> None:
+        if finding:
+            self._report(path, finding.text, finding.remedy, finding.is_warning)
 
 
 def _channel(array: np.ndarray, volume: Volume) -> np.ndarray:

@@ -8,15 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.reading import file_search, patient_list, patient_names
+from mmsynth_tf.reading import file_search, layouts, patient_list, patient_names
 from mmsynth_tf.reading.problems import Problem
 from mmsynth_tf.reading.release_table import RELEASES, Release
 
 _log = logging.getLogger(__name__)
 
 LABEL = "label"
-# Endings of images, whether they can be read or not.
-_IMAGE_ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".dcm")
 _MOST_LOGGED = 10
 
 
@@ -84,14 +82,17 @@ def search_cases(folder: str | os.PathLike, modalities: Sequence[str], release: 
     forced = RELEASES[release] if release else None
     candidates = [r for r in RELEASES.values() if forced is None or r.layout == forced.layout]
     listing = file_search.list_files(folder)
+    layouts.refuse_nnunet(folder, listing)
+    listing, set_aside = layouts.set_aside(folder, listing, candidates, modalities)
     best: dict[str, CaseFiles] = {}
     for candidate in candidates:
         for case in _match(listing, modalities, candidate):
             if case.case_id not in best or len(case.images) > len(best[case.case_id].images):
                 best[case.case_id] = case
     if not best:
-        layouts = "; ".join(f"{r.name}: {r.source(modalities[0]).example.format(case='<case>')}" for r in candidates)
-        raise UserError(f"No case found in {folder}. Expected files such as {layouts}.")
+        examples = "; ".join(f"{r.name}: {r.source(modalities[0]).example.format(case='<case>')}" for r in candidates)
+        found = "".join(f" {problem}" for problem in set_aside)
+        raise UserError(f"No case found in {folder}. Expected files such as {examples}.{found}")
     cases = [best[case_id] for case_id in sorted(best)]
     unused = _unused_files(listing, cases, candidates)
     if forced:
@@ -99,7 +100,7 @@ def search_cases(folder: str | os.PathLike, modalities: Sequence[str], release: 
     patients, doubts = _patients(folder, listing, [case.case_id for case in cases])
     cases = [dataclasses.replace(case, patient_id=patients[case.case_id]) for case in cases]
     # Only the first are logged, and patients in both training and test do the most harm.
-    return Found(cases, [*doubts, *_copies(cases), *unused])
+    return Found(cases, [*doubts, *_copies(cases), *set_aside, *unused])
 
 
 def _match(listing: file_search.Listing, modalities: Sequence[str], release: Release) -> Iterator[CaseFiles]:
@@ -109,7 +110,7 @@ def _match(listing: file_search.Listing, modalities: Sequence[str], release: Rel
     for role, source in sources.items():
         for path in listing.files:
             match = source.match(path)
-            if not match:
+            if not match or layouts.hides_contrast(match):
                 continue
             case_id, volume = match["case"], Volume(listing.parent / path, source.channel)
             first = volumes.setdefault(case_id, {}).setdefault(role, volume)
@@ -136,7 +137,7 @@ def _patients(
     if groups := patient_names.look_alikes(case_ids):
         text = "their names differ only by a last number or mark, and each counts as a patient"
         remedy = f"Give scans of one patient the same patient in {folder / patient_list.PATIENT_LIST}"
-        names = _some([" and ".join(names[:2]) for names in groups])
+        names = layouts.some([" and ".join(names[:2]) for names in groups])
         problems.append(Problem(folder.name, names, text, remedy, is_warning=True))
     return patient_names.patient_ids(case_ids), problems
 
@@ -144,7 +145,7 @@ def _patients(
 def _unused_files(
     listing: file_search.Listing, cases: Sequence[CaseFiles], candidates: Sequence[Release]
 ) -> Iterator[Problem]:
-    """Images that belong to no case, one problem for each folder; and folders that have the name of an image."""
+    """Images that belong to no case, one problem for each folder."""
     used = {volume.path.resolve() for case in cases for volume in (*case.images.values(), case.label) if volume}
     used |= {path.resolve() for case in cases for _, path in case.extra}
     releases = list({case.release.name: case.release for case in cases}.values())
@@ -153,28 +154,19 @@ def _unused_files(
     unused: dict[tuple[str, bool], list[str]] = collections.defaultdict(list)
     for path in listing.files:
         place = PurePosixPath(path)
-        is_image = place.name.lower().endswith(_IMAGE_ENDINGS)
         is_used = (listing.parent / path).resolve() in used or any(source.match(path) for source in known)
-        if is_image and not is_used:
+        if layouts.is_image(place.name) and not is_used:
             is_label = any(release.label.match(path) for release in candidates)
             unused[place.parent.name, is_label].append(place.name)
     for (parent, is_label), names in unused.items():
         text = "no image lies with this label" if is_label else "no modality or label has this name"
         remedy = f"Add or rename what belongs to a case ({_expected_names(releases[0])}); leave or remove the rest"
-        yield Problem(parent, _some(names), f"not used, for {text}", remedy, is_warning=True)
-    for path in map(PurePosixPath, listing.folders):
-        if path.name.lower().endswith(_IMAGE_ENDINGS):
-            remedy = "Put the image in its place"
-            yield Problem(path.parent.name, path.name, "it is a folder and no image", remedy, is_warning=True)
+        yield Problem(parent, layouts.some(names), f"not used, for {text}", remedy, is_warning=True)
 
 
 def _expected_names(release: Release) -> str:
     sources = [*(release.sources.values() or [release.source("<modality>")]), release.label]
     return ", ".join(dict.fromkeys(source.example.format(case="<case>") for source in sources))
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _copies(cases: Sequence[CaseFiles]) -> Iterator[Problem]:

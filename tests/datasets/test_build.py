@@ -90,6 +90,24 @@ def test_check_of_good_cases(cases_dir):
     assert (result.returncode, result.stdout) == (0, "2 cases of 2 patients, 0 errors, 0 warnings.\n")
 
 
+NARROW = [*SIZE[:3], "--config.data.crop_columns=0,12", *SIZE[4:]]
+
+
+def test_check_tells_once_that_pixels_are_not_square(cases_dir):
+    # 12 of the 16 columns still hold the lesions, but not the head's last column.
+    result = run("--source=brats", f"--input={cases_dir}", "--check", *NARROW)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("pixels are not square after cropping: 2 mm between rows and 1.5 mm") == 1
+    assert result.stdout.count("the crop (rows 0 to 20, columns 0 to 12) cuts off 10% of the head") == 2
+
+
+def test_build_tells_once_that_pixels_are_not_square(cases_dir, tmp_path):
+    result = run("--source=brats", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", *NARROW)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("pixels are not square after cropping") == 1
+    assert result.stderr.count("cuts off 10% of the head") == 2
+
+
 def test_broken_case_is_one_clear_error(cases_dir, tmp_path):
     (cases_dir / "a" / "a_seg.nii.gz").unlink()
     result = run("--source=brats", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", *SIZE)

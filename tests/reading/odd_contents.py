@@ -25,6 +25,8 @@ from tests.reading.odd_mutators import (
     scaled_store,
     swapped,
     turned,
+    with_noise,
+    with_ringing,
     with_voxel,
 )
 
@@ -118,7 +120,23 @@ GEOMETRY = (
     Odd("axes flipped, and the affine says so", READ, reoriented("RAI")),
     Odd("modalities in different orientations", READ, lambda f: (reoriented("RAS")(f), reoriented("PIL", "label")(f))),
     Odd("left and right exchanged, and the affine says nothing of it", UNNOTICED, array(lambda a: a[::-1]), same=False),
-    Odd("affines other than the unit matrix, but equal", READ, affine(lambda m: turned(10)(2 * m), *BRATS_2018)),
+    Odd("affines other than the unit matrix, but equal", READ, affine(lambda m: turned(10)(moved(7)(m)), *BRATS_2018)),
+    Odd(
+        "voxels of another size than data.voxel_mm, in all volumes",
+        WARNED,
+        affine(lambda m: m @ np.diag([0.5, 0.5, 2, 1]), *BRATS_2018),
+        "Case a, a_t1.nii.gz: its voxels have 2 x 0.5 x 0.5 mm (between slices, rows and columns) where data.voxel_mm "
+        "is 1 x 1 x 1. Resample it to data.voxel_mm, or set --config.data.voxel_mm=2,0.5,0.5 if all cases have this "
+        "size.",
+    ),
+    Odd(
+        "head moved over the edge of the volume",
+        WARNED,
+        array(lambda a: np.concatenate([0 * a[:8], a[:8]]), *BRATS_2018),
+        "Case a, a_t1.nii.gz: the volume ends within the head (left side), and what lies beyond is lost. Export, "
+        "register or resample the images again, with the whole head in the volume.",
+        same=False,
+    ),
     Odd(
         "all volumes turned by 30 degrees",
         WARNED,
@@ -242,7 +260,25 @@ VALUES = (
         "background that is not constant",
         WARNED,
         array(lambda a: (a + np.arange(a.size).reshape(a.shape)).astype(np.int32)),
-        "Case a, a_t2.nii.gz: its background is not constant, so that the whole image counts as head.",
+        "Case a, a_t2.nii.gz: its background is not constant (…% of the voxels on its sides differ from …), so that "
+        "air counts as head, as in scans whose skull was not stripped. Strip the skull and set all outside of the brain "
+        "to 0.",
+        same=False,
+    ),
+    Odd(
+        "noise in half of the air",
+        WARNED,
+        array(with_noise),
+        "Case a, a_t2.nii.gz: its background is not constant (…% of the voxels on its sides differ from 0), so that "
+        "air counts as head",
+        same=False,
+    ),
+    Odd(
+        "values of 0.0001 around the head, as splines leave them",
+        WARNED,
+        array(with_ringing),
+        "Case a, a_t2.nii.gz: …% of what counts as head lies within … of the background 0, as resampling with splines "
+        "leaves it around a head. Set values within … of 0 to 0, or mask the image with the head.",
         same=False,
     ),
     Odd(

@@ -140,6 +140,20 @@ def half_missing(voxels: np.ndarray) -> np.ndarray:
     return voxels
 
 
+def with_noise(voxels: np.ndarray) -> np.ndarray:
+    """Every other voxel of the air gets a value of 1 to 5."""
+    noise = np.arange(voxels.size).reshape(voxels.shape)
+    return np.where((voxels == 0) & (noise % 2 == 1), 1 + noise % 5, voxels).astype(np.int16)
+
+
+def with_ringing(voxels: np.ndarray) -> np.ndarray:
+    """Values of 1e-4, positive and negative, up to 3 voxels around the head, which ends before the sides."""
+    rim = np.zeros(voxels.shape, bool)
+    rim[1:-1, 1:-1] = True
+    signs = 1 - 2 * (np.indices(voxels.shape).sum(axis=0) % 2)
+    return np.where((voxels == 0) & rim, 1e-4 * signs, voxels).astype(np.float32)
+
+
 def renamed(new: str, role: str = "t1c") -> Mutator:
     return lambda folder: file_of(folder, role).rename(folder / "a" / new)
 

@@ -52,11 +52,28 @@ def without(role: str) -> Mutator:
 
 
 def a_folder_instead(folder: Path) -> None:
-    path = file_of(folder, "t2")
+    _in_folder(file_of(folder, "t2"))
+
+
+def folders_instead(folder: Path) -> None:
+    for role in BRATS_2018:
+        _in_folder(file_of(folder, role))
+
+
+def _in_folder(path: Path) -> None:
     content_of_file = path.read_bytes()
     path.unlink()
     path.mkdir()
-    (path / "image.nii.gz").write_bytes(content_of_file)
+    (path / f"00000057_brain{path.name[1:]}").write_bytes(content_of_file)
+
+
+def as_nnunet(folder: Path) -> None:
+    for name in ("imagesTr", "labelsTr"):
+        (folder / name).mkdir()
+    for channel, role in enumerate(("t1", "t2", "t1c", "flair")):
+        file_of(folder, role).rename(folder / "imagesTr" / f"a_{channel:04d}.nii.gz")
+    file_of(folder, "label").rename(folder / "labelsTr" / "a.nii.gz")
+    (folder / "a").rmdir()
 
 
 def copied_case(folder: Path) -> None:
@@ -136,7 +153,12 @@ NAMES = (
         "The name of … cannot be printed (written in another encoding than UTF-8, or with control characters).",
     ),
     Odd("hidden files beside the images (`._a_t1.nii.gz`)", READ, copied("._a_t1.nii.gz")),
-    Odd("an empty folder", READ, lambda folder: (folder / "b").mkdir()),
+    Odd(
+        "an empty folder",
+        WARNED,
+        lambda folder: (folder / "b").mkdir(),
+        "Case cases, b: 1 folder holds no file. Copy or download what belongs there again, or remove it.",
+    ),
     Odd("a case that is a link to a folder elsewhere", READ, linked_from_elsewhere),
     Odd("a second name for the case by a link", READ, lambda folder: (folder / "0").symlink_to(folder / "a")),
     Odd("links that lead round in a circle", READ, lambda folder: (folder / "a" / "up").symlink_to(folder.parent)),
@@ -150,7 +172,23 @@ NAMES = (
         "a folder with the name of an image",
         REFUSED,
         a_folder_instead,
-        "Case a, a_t2.nii.gz: it is a folder and no image. Put the image in its place.",
+        "Case cases, a_t2.nii.gz: 1 folder has the name of an image (Kaggle's copy of BraTS 2021 is such). Move each "
+        "image out of its folder, remove the folder and give the image the folder's name.",
+    ),
+    Odd(
+        "each image in a folder of its name (Kaggle's copy of BraTS 2021)",
+        REFUSED,
+        folders_instead,
+        "No case found in …. Case cases, …: 5 folders have the names of images (Kaggle's copy of BraTS 2021 is such). "
+        "Move each image out of its folder",
+    ),
+    Odd(
+        "nnU-Net's raw layout",
+        REFUSED,
+        as_nnunet,
+        "… is in nnU-Net's raw layout (…_0000.nii.gz), which is not read: file names do not say what an image shows. "
+        "Rename a_0000 to a_…, a_0001 to a_…, a_0002 to a_…, a_0003 to a_… and so on, and put labelsTr/a beside them "
+        "as a_seg. Read them with --release=custom",
     ),
     Odd(
         "a file without permission to read it",

@@ -1,0 +1,77 @@
+"""Whether what counts as head is the head: what lies around it must be one constant value."""
+
+import numpy as np
+
+from mmsynth_tf.reading.scaling import IntensityRange
+from mmsynth_tf.reading.volumes import Oddity
+
+# Values this close to the background, as a share of the range, are what splines leave around a head (1e-4 and less).
+# Of real heads, at most 0.06 % of the voxels are so dark.
+_TINY = 1e-3
+# Such values in more of the head than this change its scaling and outline. Of z-scored heads 1 % lie so close to 0.
+_LARGEST_TINY_SHARE = 0.05
+# A head that leaves the volume on one of the four sides covers less of them; noise in the air covers most.
+_LARGEST_SIDE_SHARE = 0.25
+# A head that fills more of its volume than this has no background.
+_LARGEST_HEAD = 0.95
+# The largest brains have 2 litres; heads with skin and skull have more than 3. mm^3.
+_LARGEST_BRAIN = 2.3e6
+# A share is known well enough from every fourth row.
+_ROW_STEP = 4
+_STRIP = "Strip the skull and set all outside of the brain to 0"
+
+
+def smallest_distance(intensities: IntensityRange) -> float:
+    """Values closer to the background than this are no tissue; in the unit of the volume."""
+    return _TINY * (intensities.high - intensities.low)
+
+
+def oddity(volume: np.ndarray, intensities: IntensityRange, head: np.ndarray) -> Oddity | None:
+    """Why the foreground of a volume is not the head, if it is not.
+
+    Args:
+      volume: any number type [x, y, z], finite.
+      intensities: its scaling.
+      head: bool [x, y, z], its foreground.
+    """
+    background, tiny = intensities.background, smallest_distance(intensities)
+    sides = np.concatenate([volume[index].ravel() for index in (0, -1, np.s_[:, 0], np.s_[:, -1])])
+    distances = _distances(sides, background)
+    beyond = np.count_nonzero(distances >= tiny) / sides.size
+    share = _share_near(volume, background, tiny, head)
+    if share > _LARGEST_TINY_SHARE and beyond <= _LARGEST_SIDE_SHARE:
+        text = (
+            f"{share:.0%} of what counts as head lies within {tiny:.3g} of the background {background:g}, as "
+            "resampling with splines leaves it around a head"
+        )
+        remedy = f"Set values within {tiny:.3g} of {background:g} to {background:g}, or mask the image with the head"
+        return Oddity(text, remedy)
+    if beyond > _LARGEST_SIDE_SHARE or np.count_nonzero(head) > _LARGEST_HEAD * head.size:
+        text = (
+            f"its background is not constant ({beyond:.0%} of the voxels on its sides differ from {background:g}), so "
+            "that air counts as head, as in scans whose skull was not stripped"
+        )
+        return Oddity(text, _STRIP)
+    return None
+
+
+def skull_oddity(head: np.ndarray, affine: np.ndarray) -> Oddity | None:
+    """Whether a head bool [x, y, z] is too large for a brain; `affine` is from indices to mm."""
+    size = np.count_nonzero(head) * abs(np.linalg.det(affine[:3, :3]))
+    if size <= _LARGEST_BRAIN:
+        return None
+    return Oddity(f"its head has {size / 1e6:.1f} litres, more than a brain, so that the skull is part of it", _STRIP)
+
+
+def _share_near(volume: np.ndarray, background: float, distance: float, head: np.ndarray) -> float:
+    """The part of the head whose values lie closer to the background than some distance."""
+    if np.issubdtype(volume.dtype, np.integer) and distance <= 1:
+        return 0.0  # Other integers are further away.
+    # Axes reversed: in the order of memory.
+    rows = np.s_[:, ::_ROW_STEP]
+    near = _distances(volume.T[rows][head.T[rows]], background) < distance
+    return np.count_nonzero(near) / max(near.size, 1)
+
+
+def _distances(values: np.ndarray, background: float) -> np.ndarray:
+    return np.abs(np.subtract(values, background, dtype=np.float64))

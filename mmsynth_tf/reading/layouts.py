@@ -1,0 +1,131 @@
+"""Folders that look like cases of a release and are not: they are named, and what to do with them."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.reading.file_search import Listing
+from mmsynth_tf.reading.problems import Problem
+from mmsynth_tf.reading.release_table import Release
+
+# Endings of images, whether they can be read or not.
+IMAGE_ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".dcm")
+_NNUNET_IMAGE = re.compile(r"(?P<folder>(?:.*/)?)imagesTr/(?P<case>[^/]+)_(?P<channel>\d{4})\.(?:nii|nii\.gz|mha|nrrd)")
+_NNUNET_DESCRIPTION = "dataset.json"
+# BIDS: subject, and a contrast agent among the entities before the last part, which names the modality.
+_AFTER_CONTRAST = re.compile(r"(?:.*/)?sub-[^/]*_ce-[^_/]+_[^/]*", re.IGNORECASE)
+_AGENT = re.compile(r"(?:^|_)ce-", re.IGNORECASE)
+_MOST_SHOWN = 3
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _MOST_SHOWN
+    return ", ".join(names[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_ENDINGS)
+
+
+def refuse_nnunet(folder: Path, listing: Listing) -> None:
+    """Refuses nnU-Net's raw layout, whose file names do not say what the images show.
+
+    Raises:
+      UserError: there are images `imagesTr/<case>_0000`, and their labels lack the number.
+    """
+    matches = [match for path in listing.files if (match := _NNUNET_IMAGE.fullmatch(path))]
+    labels = {PurePosixPath(path).name.split(".")[0] for path in listing.files if "labelsTr/" in path}
+    images = [match for match in matches if f"{match['case']}_{match['channel']}" not in labels]
+    first = next((match for match in images if match["channel"] == "0000"), None)
+    if first is None:
+        return
+    case = first["case"]
+    channels = sorted({match["channel"] for match in images if match["case"] == case})
+    names = _channel_names(listing.parent / first["folder"] / _NNUNET_DESCRIPTION)
+    renames = [f"{case}_{n} to {case}_{names.get(int(n), f'<modality of channel {int(n)}>')}" for n in channels]
+    raise UserError(
+        f"{folder} is in nnU-Net's raw layout ({first[0]}), which is not read: file names do not say what an image "
+        f"shows. Rename {', '.join(renames)} and so on, and put labelsTr/{case} beside them as {case}_seg. Read them "
+        "with --release=custom, which takes label values for the classes of data.labels, in the order of dataset.json."
+    )
+
+
+def _channel_names(path: Path) -> dict[int, str]:
+    """What the description of a data set calls its channels; nothing where it cannot be read."""
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        channels = description.get("channel_names") or description["modality"]  # The latter before version 2.
+        return {int(channel): str(name) for channel, name in channels.items()}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}
+
+
+def set_aside(
+    folder: Path, listing: Listing, releases: Sequence[Release], modalities: Sequence[str]
+) -> tuple[Listing, list[Problem]]:
+    """Takes out files that would be taken for what they are not, and names them and empty folders."""
+    problems = []
+    wrappers = [path for path in listing.folders if is_image(path)]
+    if wrappers:
+        text = (
+            f"{_counted(len(wrappers), 'folder has the name of an image', 'folders have the names of images')} "
+            "(Kaggle's copy of BraTS 2021 is such)"
+        )
+        remedy = "Move each image out of its folder, remove the folder and give the image the folder's name"
+        problems.append(_problem(folder, wrappers, text, remedy))
+    inside = tuple(
+        f"{path}/" for path in wrappers if any(_is_volume(path, release, modalities) for release in releases)
+    )
+    contrast = [path for path in listing.files if _is_hidden_by_contrast(path, releases, modalities)]
+    if contrast:
+        text = "not used, for the name tells of a contrast agent (ce-), and the last part alone would mislead"
+        remedy = "Rename them to <case>_<modality>, such as sub-01_t1c.nii.gz, and name it in --config.data.modalities"
+        problems.append(_problem(folder, contrast, text, remedy))
+    if empty := _empty_folders(listing):
+        text = f"{_counted(len(empty), 'folder holds', 'folders hold')} no file"
+        problems.append(_problem(folder, empty, text, "Copy or download what belongs there again, or remove it"))
+    files = [path for path in listing.files if path not in set(contrast) and not path.startswith(inside)]
+    return dataclasses.replace(listing, files=files), problems
+
+
+def is_after_contrast(path: str) -> bool:
+    """Whether a name in the manner of BIDS tells of a contrast agent before its last part."""
+    return _AFTER_CONTRAST.fullmatch(path) is not None
+
+
+def hides_contrast(match: re.Match) -> bool:
+    """Whether a modality was found by a name that tells of contrast, although its own does not."""
+    return is_after_contrast(match[0]) and _AGENT.search(match["case"]) is not None
+
+
+def _is_hidden_by_contrast(path: str, releases: Sequence[Release], modalities: Sequence[str]) -> bool:
+    matches = [m for r in releases for modality in modalities if (m := r.source(modality).match(path))]
+    return bool(matches) and all(map(hides_contrast, matches))
+
+
+def _is_volume(path: str, release: Release, modalities: Sequence[str]) -> bool:
+    return any(source.match(path) for source in (release.label, *map(release.source, modalities)))
+
+
+def _empty_folders(listing: Listing) -> list[str]:
+    """The uppermost folders without any file below them."""
+    full = {parent.as_posix() for path in listing.files for parent in PurePosixPath(path).parents}
+    empty = {path for path in listing.folders if path not in full and not _is_link_back(listing.parent / path)}
+    return [path for path in listing.folders if path in empty and PurePosixPath(path).parent.as_posix() not in empty]
+
+
+def _is_link_back(path: Path) -> bool:
+    """Whether a folder is a link to one whose content is listed elsewhere."""
+    return path.is_symlink() and any(path.iterdir())
+
+
+def _problem(folder: Path, paths: Sequence[str], text: str, remedy: str) -> Problem:
+    return Problem(folder.name, some([PurePosixPath(path).name for path in paths]), text, remedy, is_warning=True)
+
+
+def _counted(count: int, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"

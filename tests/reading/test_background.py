@@ -1,0 +1,97 @@
+"""What is told about backgrounds, and that what the messages advise makes the head the head."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from mmsynth_tf.reading import background, scaling
+from mmsynth_tf.reading.cases import inspect_case
+from mmsynth_tf.reading.releases import find_cases
+from tests.fakes.fakes_cases import DATA, LPS_AFFINE, volumes, write_nifti_case
+from tests.reading.odd_mutators import with_noise, with_ringing
+
+
+def texts(folder, arrays, data=DATA, affine=LPS_AFFINE):
+    write_nifti_case(folder, "a", arrays, affine=affine)
+    return [str(problem) for problem in inspect_case(find_cases(folder, data.modalities)[0], data)[1]]
+
+
+@pytest.mark.parametrize("change", [with_ringing, with_noise])
+def test_one_image_with_a_bad_background_is_told_alone(tmp_path, change):
+    """The heads of the others are not too small, and nothing is negative."""
+    arrays = volumes()
+    [text] = texts(tmp_path, arrays | {"t2": change(arrays["t2"])})
+    assert text.startswith("Case a, a_t2.nii.gz")
+
+
+def test_ringing_of_all_images_is_told_for_each_and_nothing_else(tmp_path):
+    found = texts(tmp_path, {r: with_ringing(a) if r != "label" else a for r, a in volumes().items()})
+    assert len(found) == 4
+    assert all("resampling with splines" in text for text in found)
+
+
+def limit_in(text: str) -> float:
+    return float(text.split("Set values within ")[1].split(" ")[0])
+
+
+def test_values_set_to_the_background_as_advised_leave_the_head(tmp_path):
+    arrays = volumes()
+    ringing = with_ringing(arrays["t2"])
+    [text] = texts(tmp_path, arrays | {"t2": ringing})
+    repaired = np.where(np.abs(ringing) <= limit_in(text), 0, ringing)
+    assert texts(tmp_path, arrays | {"t2": repaired}) == []
+    np.testing.assert_array_equal(repaired, arrays["t2"])
+
+
+def test_what_a_cubic_spline_leaves_is_found_and_the_advice_helps():
+    """A head of 16 of 64 voxels, moved by half a voxel with the spline that most programs use."""
+    volume = np.zeros((64, 64, 9), np.float32)
+    volume[24:40, 24:40] = 500 + np.arange(256).reshape(16, 16)[..., None]
+    moved = scipy.ndimage.shift(volume, (0.5, 0.5, 0), order=3)
+    intensities, head = scaling.measure(moved, (0.5, 99.5))
+    assert head.mean() > 2 * (volume > 0).mean()
+    oddity = background.oddity(moved, intensities, head)
+    assert "splines" in oddity.text
+    repaired = np.where(np.abs(moved) <= limit_in(f"{oddity.text}. {oddity.remedy}"), 0, moved)
+    intensities, head = scaling.measure(repaired, (0.5, 99.5))
+    assert background.oddity(repaired, intensities, head) is None
+
+
+@pytest.mark.parametrize("value", [0.0, -1000.0])
+def test_z_scored_heads_have_many_values_near_zero_and_are_no_ringing(rng, value):
+    volume = np.full((32, 32, 8), value, np.float32)
+    volume[8:24, 8:24] = rng.normal(size=(16, 16, 8))
+    intensities, head = scaling.measure(volume, (0.5, 99.5))
+    assert background.oddity(volume, intensities, head) is None
+
+
+def test_noise_in_the_air_goes_when_the_outside_is_set_to_zero_as_advised(tmp_path):
+    noisy = {role: with_noise(array) if role != "label" else array for role, array in volumes().items()}
+    found = texts(tmp_path, noisy)
+    assert len(found) == 4
+    assert all("skull was not stripped. Strip the skull and set all outside" in text for text in found)
+    brain = volumes()["t1"] > 0
+    assert texts(tmp_path, {r: np.where(brain, a, 0) if r != "label" else a for r, a in noisy.items()}) == []
+
+
+def test_a_head_with_its_skull_in_constant_air_is_told_by_its_size(tmp_path):
+    """520 voxels in the fakes' head, of 17.58^3 mm^3 and 13 slices by 10 by 6: 4.2 litres."""
+    affine, data = LPS_AFFINE @ np.diag([17.58] * 3 + [1]), dataclasses.replace(DATA, voxel_mm=(17.58,) * 3)
+    found = texts(tmp_path, volumes(), data, affine)
+    assert len(found) == 4
+    assert "its head has 4.2 litres, more than a brain" in found[0]
+    organs = dataclasses.replace(data, labels=("background", "a", "b", "c", "d"))
+    assert texts(tmp_path, volumes(), organs, affine) == []
+
+
+def test_a_brain_beside_heads_with_skull_is_not_cut_off(tmp_path):
+    """The brain is half of the others' heads."""
+    affine, data = LPS_AFFINE @ np.diag([17.58] * 3 + [1]), dataclasses.replace(DATA, voxel_mm=(17.58,) * 3)
+    arrays = volumes()
+    arrays["t2"][8:] = 0
+    arrays["label"][8:] = 0
+    found = texts(tmp_path, arrays, data, affine)
+    assert len(found) == 3
+    assert not any("a_t2" in text or "cut off" in text for text in found)
