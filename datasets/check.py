@@ -23,10 +23,10 @@ def check_cases(found: Found, data: DataConfig, allow_incomplete: bool) -> list[
         split_by_patient({case.case_id: case.patient_id for case in cases}, data)
     except UserError as error:
         problems.append(Problem("all", "-", str(error).rstrip("."), "Change the split"))
-    return [*problems, *slice_problems(data), *found.problems]
+    return [*problems, *_slice_problems(data), *found.problems]
 
 
-def slice_problems(data: DataConfig) -> list[Problem]:
+def _slice_problems(data: DataConfig) -> list[Problem]:
     """What is odd about the configured slices, whatever the cases."""
     finding = geometry.pixel_finding(data)
     return [Problem("all", "-", finding.text, finding.remedy, is_warning=True)] if finding else []

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from datasets.check import slice_problems
 from datasets.features import SortedWriter, slice_features
 from datasets.prepare import data_set_record, require_space, write_data_set
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.parallel import map_in_order
+from mmsynth_tf.reading import geometry
 from mmsynth_tf.reading.cases import read_case
 from mmsynth_tf.reading.releases import CaseFiles
 from mmsynth_tf.reading.slicing import slice_examples
@@ -23,8 +22,6 @@ from mmsynth_tf.reading.splits import split_by_patient
 if TYPE_CHECKING:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
-
-_log = logging.getLogger(__name__)
 
 _DESCRIPTION = "Axial slices of multimodal volumes with lesion labels. Research software. Not for clinical use."
 _CITATION = """
@@ -138,8 +135,7 @@ def build(
       UserError: too few patients for the split.
       OSError: the disk is too small or cannot be written.
     """
-    for problem in slice_problems(data):
-        _log.warning("%s", problem)
+    geometry.warn_of_pixels(data)
     num_slices = len(cases) * len(range(data.slice_start, data.slice_stop, data.slice_step))
     bytes_per_pixel = 2 * data.num_modalities + 1  # Half-precision images and the label.
     require_space(folder, num_slices * data.height * data.width * bytes_per_pixel)

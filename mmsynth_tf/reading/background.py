@@ -21,11 +21,6 @@ _ROW_STEP = 4
 _STRIP = "Strip the skull and set all outside of the brain to 0"
 
 
-def smallest_distance(intensities: IntensityRange) -> float:
-    """Values closer to the background than this are no tissue; in the unit of the volume."""
-    return _TINY * (intensities.high - intensities.low)
-
-
 def oddity(volume: np.ndarray, intensities: IntensityRange, head: np.ndarray) -> Oddity | None:
     """Why the foreground of a volume is not the head, if it is not.
 
@@ -34,7 +29,8 @@ def oddity(volume: np.ndarray, intensities: IntensityRange, head: np.ndarray) ->
       intensities: its scaling.
       head: bool [x, y, z], its foreground.
     """
-    background, tiny = intensities.background, smallest_distance(intensities)
+    background = intensities.background + 0.0  # Never -0.
+    tiny = _TINY * (intensities.high - intensities.low)
     sides = np.concatenate([volume[index].ravel() for index in (0, -1, np.s_[:, 0], np.s_[:, -1])])
     distances = _distances(sides, background)
     beyond = np.count_nonzero(distances >= tiny) / sides.size
@@ -44,7 +40,8 @@ def oddity(volume: np.ndarray, intensities: IntensityRange, head: np.ndarray) ->
             f"{share:.0%} of what counts as head lies within {tiny:.3g} of the background {background:g}, as "
             "resampling with splines leaves it around a head"
         )
-        remedy = f"Set values within {tiny:.3g} of {background:g} to {background:g}, or mask the image with the head"
+        # A threshold would leave the largest of these values, beside the head, and enlarge it.
+        remedy = f"Set all outside of the head to {background:g} by a mask, or resample the original image linearly"
         return Oddity(text, remedy)
     if beyond > _LARGEST_SIDE_SHARE or np.count_nonzero(head) > _LARGEST_HEAD * head.size:
         text = (

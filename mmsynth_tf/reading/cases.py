@@ -239,10 +239,6 @@ class _Inspection:
             except ValueError as error:
                 self._report(path, str(error), "Replace the file, or remove it and use --allow_incomplete")
                 continue
-            # What splines leave around a head is negative too, and has a warning of its own.
-            if ranges[modality].low < -background.smallest_distance(ranges[modality]):
-                text = f"its values are negative (from {array.min():g})"
-                self._report(path, text, "They are scaled like others; check that they are meant", is_warning=True)
         return ranges, heads
 
     def _check_copies(self, arrays: Mapping[str, np.ndarray], ranges: Mapping[str, scaling.IntensityRange]) -> None:
@@ -261,18 +257,22 @@ class _Inspection:
         """The modalities whose foreground is the head; brains if there are any beside heads with a skull."""
         clear, with_skull = [], []
         for modality, head in heads.items():
-            path = self.files.images[modality].path
-            oddity, group = background.oddity(arrays[modality], ranges[modality], head), clear
-            if oddity:
-                group = []
-            elif self.data.labels == constants.BRATS_LABELS and (
-                oddity := background.skull_oddity(head, self.grid.affine)
-            ):
-                group = with_skull
+            path, array = self.files.images[modality].path, arrays[modality]
+            if oddity := background.oddity(array, ranges[modality], head):
+                self._report(path, oddity.text, oddity.remedy, is_warning=True)
+                continue  # What splines and noise leave around a head may be negative, too.
+            if ranges[modality].low < 0:
+                text = f"its values are negative (from {array.min():g})"
+                self._report(path, text, "They are scaled like others; check that they are meant", is_warning=True)
+            oddity = background.skull_oddity(head, self.grid.affine) if self._has_brains else None
             if oddity:
                 self._report(path, oddity.text, oddity.remedy, is_warning=True)
-            group.append(modality)
+            (with_skull if oddity else clear).append(modality)
         return clear or with_skull
+
+    @property
+    def _has_brains(self) -> bool:
+        return self.data.labels == constants.BRATS_LABELS
 
     def _check_heads(self, heads: Mapping[str, np.ndarray]) -> np.ndarray:
         """Compares the modalities' heads; returns their union, bool [x, y, z]."""

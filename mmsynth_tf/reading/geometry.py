@@ -1,12 +1,15 @@
 """Whether a case lies as the settings expect: its voxel size, and its head and lesion within the crop."""
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 
 import nibabel
 import numpy as np
 
 from mmsynth_tf.configs import DataConfig
+
+_log = logging.getLogger(__name__)
 
 # Voxels of two sizes that differ by less than this, relatively, lie within half a voxel over a whole slice.
 SAME_SIZE = 2e-3
@@ -97,6 +100,12 @@ def pixel_finding(data: DataConfig) -> Finding | None:
         f"{size[0]:.4g} to {size[1]:.4g} mm"
     )
     return Finding(text, remedy)
+
+
+def warn_of_pixels(data: DataConfig) -> None:
+    """Logs what `pixel_finding` finds: once for a data set, for it does not depend on the cases."""
+    if finding := pixel_finding(data):
+        _log.warning("All cases: %s. %s.", finding.text, finding.remedy)
 
 
 def _used(volume: np.ndarray, data: DataConfig) -> np.ndarray:

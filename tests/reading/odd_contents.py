@@ -261,8 +261,8 @@ VALUES = (
         WARNED,
         array(lambda a: (a + np.arange(a.size).reshape(a.shape)).astype(np.int32)),
         "Case a, a_t2.nii.gz: its background is not constant (…% of the voxels on its sides differ from …), so that "
-        "air counts as head, as in scans whose skull was not stripped. Strip the skull and set all outside of the brain "
-        "to 0.",
+        "air counts as head, as in scans whose skull was not stripped. Strip the skull and set all outside of the "
+        "brain to 0.",
         same=False,
     ),
     Odd(
@@ -278,7 +278,7 @@ VALUES = (
         WARNED,
         array(with_ringing),
         "Case a, a_t2.nii.gz: …% of what counts as head lies within … of the background 0, as resampling with splines "
-        "leaves it around a head. Set values within … of 0 to 0, or mask the image with the head.",
+        "leaves it around a head. Set all outside of the head to 0 by a mask, or resample the original image linearly.",
         same=False,
     ),
     Odd(
