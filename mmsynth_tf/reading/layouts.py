@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,8 @@ _NNUNET_DESCRIPTION = "dataset.json"
 # BIDS: subject, and a contrast agent among the entities before the last part, which names the modality.
 _AFTER_CONTRAST = re.compile(r"(?:.*/)?sub-[^/]*_ce-[^_/]+_[^/]*", re.IGNORECASE)
 _AGENT = re.compile(r"(?:^|_)ce-", re.IGNORECASE)
+# What macOS puts into each folder that is looked at, even an empty one.
+_OF_NO_CASE = {".DS_Store"}
 _MOST_SHOWN = 3
 
 
@@ -114,13 +117,13 @@ def _is_volume(path: str, release: Release, modalities: Sequence[str]) -> bool:
 def _empty_folders(listing: Listing) -> list[str]:
     """The uppermost folders without any file below them."""
     full = {parent.as_posix() for path in listing.files for parent in PurePosixPath(path).parents}
-    empty = {path for path in listing.folders if path not in full and not _is_link_back(listing.parent / path)}
+    empty = {path for path in listing.folders if path not in full and _holds_no_file(listing.parent / path)}
     return [path for path in listing.folders if path in empty and PurePosixPath(path).parent.as_posix() not in empty]
 
 
-def _is_link_back(path: Path) -> bool:
-    """Whether a folder is a link to one whose content is listed elsewhere."""
-    return path.is_symlink() and any(path.iterdir())
+def _holds_no_file(path: Path) -> bool:
+    """Whether nothing lies below a folder; links may lead to files that are listed elsewhere, and others are hidden."""
+    return not any(set(names) - _OF_NO_CASE for _, _, names in os.walk(path))
 
 
 def _problem(folder: Path, paths: Sequence[str], text: str, remedy: str) -> Problem:

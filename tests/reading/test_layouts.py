@@ -90,7 +90,7 @@ def test_empty_folders_are_named_once_and_also_where_there_is_no_case(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     with pytest.raises(UserError, match=r"No case found .* b, c, d: 3 folders hold no file. Copy or download"):
         find_cases(tmp_path, BRATS_MODALITIES)
-    touch(tmp_path, "a/a_t1.nii.gz", "d/notes.txt")
+    touch(tmp_path, "a/a_t1.nii.gz", "b/.DS_Store", "d/notes.txt", "__MACOSX/._a_t1.nii.gz")
     [problem] = search_cases(tmp_path, BRATS_MODALITIES).problems
     assert problem.is_warning
     assert "b, c, e: 3 folders hold no file" in str(problem)

@@ -106,6 +106,7 @@ def test_numbers_of_patients_are_no_reason_for_a_warning(names):
 @pytest.mark.parametrize("place", ["patients.csv", "cases/site/patients.csv", "cases/Patients.CSV", "Patients.csv"])
 def test_a_list_of_patients_in_another_place_is_named_and_is_read_once_it_is_in_its_place(tmp_path, place, caplog):
     (tmp_path / "cases" / "site").mkdir(parents=True)
+    (tmp_path / "cases" / "site" / "notes.txt").touch()  # Empty folders have a warning of their own.
     for case_id in ("x", "y"):
         (tmp_path / "cases" / f"{case_id}_t1.nii.gz").write_text(case_id)
     (tmp_path / place).write_text("case,patient\nx,1\ny,1\n")
