@@ -27,10 +27,11 @@ GUIDE = (REPOSITORY / "docs" / "bring_your_own_data.md").read_text(encoding="utf
 SIZE = {
     "data.slice_start": 1,
     "data.slice_stop": 9,
-    "data.crop_rows": (2, 50),
-    "data.crop_columns": (8, 48),
-    "data.height": 48,
-    "data.width": 40,
+    "data.crop_rows": (6, 46),
+    "data.crop_columns": (4, 52),
+    "data.height": 40,
+    "data.width": 48,
+    "data.voxel_mm": (12.0, 6.0, 6.0),
 }
 GRID = ("56,52,10", "6,6,12")
 AIR = -1024
@@ -137,7 +138,7 @@ def test_the_check_only_warns_that_ct_has_negative_values(cases, config):
 def test_slices_have_the_modalities_labels_and_size_of_the_guide(real):
     examples = list(real.slices("train").as_numpy_iterator())
     assert real.config.modalities == ("ct", "pet", "t2")
-    assert examples[0]["image"].shape == (3, 48, 40, 1)
+    assert examples[0]["image"].shape == (3, 40, 48, 1)
     assert all(example["available"].all() for example in examples)
     assert set(np.unique([example["label"] for example in examples])) == {0, 1}
 
@@ -158,7 +159,7 @@ def test_the_whole_pipeline_runs(real, workdir, config, tmp_path):
         synthetic.build(generation, 4, output, folder)
     made = prepared.open_prepared(output)
     example = next(made.slices("train").as_numpy_iterator())
-    assert example["image"].shape == (3, 48, 40, 1)
+    assert example["image"].shape == (3, 40, 48, 1)
     assert example["dice"].shape == (3,)
     table = segmentation.run(study.Request(workdir, real))["table"]
     assert table.header == ["test_data", "modality", "lesion"]
