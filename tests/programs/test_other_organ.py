@@ -147,9 +147,9 @@ def test_air_is_background_and_the_lesion_lies_at_the_patients_right_inside_the_
     for example in real.slices("train").as_numpy_iterator():
         ct, lesion = example["image"][0, ..., 0], example["label"][..., 0] > 0
         assert not ct[[0, -1]].any()
-        assert ct[24, 20] > 0
+        assert ct[20, 24] > 0
         assert (ct[lesion] > 0).all()
-        assert not lesion[:, 20:].any()
+        assert not lesion[:, 24:].any()
 
 
 def test_the_whole_pipeline_runs(real, workdir, config, tmp_path):
