@@ -31,8 +31,8 @@ SEGMENTER_PER_MODALITY = "4seg"
 LESION_DESIGNS = (ONE_SEGMENTER, SHARED_ENCODER, SEGMENTER_PER_MODALITY)
 
 # Normalisation in discriminators; instance: that of the slices' and maps' alone.
-NONE, SPECTRAL, INSTANCE = "none", "spectral", "instance"
-DISCRIMINATOR_NORMALIZATIONS = (NONE, SPECTRAL, INSTANCE)
+NONE, SPECTRAL, INSTANCE, INSTANCE_EVERYWHERE = "none", "spectral", "instance", "instance_everywhere"
+DISCRIMINATOR_NORMALIZATIONS = (NONE, SPECTRAL, INSTANCE, INSTANCE_EVERYWHERE)
 
 # File that describes a prepared data set: the DataConfig it was built with, its split, its source.
 DATA_SET_RECORD = "data_set.json"

@@ -187,6 +187,11 @@ class ModalityOracle:
     def _optional_terms(self) -> dict[str, tf.Tensor]:
         """Those that a configuration may do without."""
         each, terms, weights = range(self._n), {}, self._model.config.weights
+        if weights.discriminator_class_translated:
+            pair_scale = self._n * (self._n - 1) / len(self._pairs)
+            terms["discriminator_class_translated"] = pair_scale * sum(
+                self._class(self._x_t[i, j], j) for i, j in self._pairs
+            )
         if not self._model.config.pretrained_lesion:
             terms["lesion_supervised"] = sum(self._lesion(self._labels[i], self._x[i], i) for i in each)
         if self._model.step_losses.reconstructs_itself:

@@ -179,6 +179,21 @@ def test_structure_batches_hold_maps_masks_and_normal_codes(source):
         assert abs(values.mean()) < 0.25 and values.std() == pytest.approx(1.0, abs=0.2)
 
 
+def test_maps_are_learned_without_the_lesions_edges_where_the_paper_is_followed(source):
+    still_config = still(CONFIG)
+    erasing = tree.override(still_config, {"structure.erase_lesion": True})
+    drawn = take(STAGES["segmentation"](source, still_config), 20)
+    images, labels = (np.concatenate([batch[name] for batch in drawn]) for name in ("image", "label"))
+    images, labels = (x.reshape(-1, *x.shape[2:]) for x in (images, labels))
+    edges = structure_maps.structure_map(tf.constant(images), CONFIG.structure_map).numpy()
+    known = {x.tobytes(): y.tobytes() for x, y in zip(edges, edges * (labels == 0), strict=True)}
+    assert any(whole != without for whole, without in known.items())
+    for plain, erased in zip(
+        take(STAGES["structure"](source, still_config), 4), take(STAGES["structure"](source, erasing), 4), strict=True
+    ):
+        assert [known[x.tobytes()] for x in plain["structure"]] == [x.tobytes() for x in erased["structure"]]
+
+
 @pytest.mark.parametrize("triples", [0, 1])
 def test_synthesis_batches_are_consistent(triples):
     config = tree.override(CONFIG, {"synthesis.triples_per_slice": triples})

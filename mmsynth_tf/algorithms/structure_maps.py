@@ -64,7 +64,8 @@ def expansion(image_size: Sequence[int], config: StructureMapConfig) -> tuple[in
 
 def background_of(image: tf.Tensor, config: StructureMapConfig) -> tf.Tensor:
     """The background mask of each image [B, H, W, 1] as the settings have it: float32, 1 outside the head, 0 inside."""
-    return background_mask(image, config.background_threshold, expansion(image.shape[1:3], config))
+    expand = expansion(image.shape[1:3], config)
+    return background_mask(image, config.background_threshold, expand, config.fill_holes)
 
 
 def background_mask(

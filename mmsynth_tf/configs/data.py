@@ -92,6 +92,7 @@ class StructureMapConfig:
         "Algorithm 2's p, for slices of 240 pixels: the head grows by about p/2 a side; on other slices by the same "
         "share of their size, at least 1 pixel in all; 0 is none. Authors 5.",
     )
+    fill_holes: bool = setting(True, "Dark regions that the head encloses belong to the head; paper: they do not.")
     temperature: float = setting(0.02, "Temperature of the differentiable threshold.")
 
 

@@ -57,6 +57,9 @@ class StructureConfig(StageConfig):
         True,
         "Learn from slices that are mirrored at most, whatever else `augmentation` asks for; paper: as they are.",
     )
+    erase_lesion: bool = setting(
+        False, "Erase the lesion's edges from the maps that are learned from; paper: yes (§2.8)."
+    )
     latent_dim: int = setting(512, "Dimensions of the latent code z; authors 4096.")
     base_filters: int = setting(32, "Filters of the first layer of encoder and decoder.")
     max_filters: int = setting(512, "Most filters of any layer.")
@@ -64,7 +67,9 @@ class StructureConfig(StageConfig):
     discriminator_filters: int = setting(64, "Filters of the first layer of the discriminators.")
     dropout: float = setting(0.0, "Dropout rate at the encoder's input; paper 0.1.")
     discriminator_normalization: str = setting(
-        constants.SPECTRAL, "Normalisation in the discriminators: none, spectral or instance; paper: none."
+        constants.SPECTRAL,
+        "Normalisation in the discriminators: none, spectral, instance (of slices and maps, after their first layer) "
+        "or instance_everywhere (of codes and in first layers, too); authors: the last.",
     )
     mean_filter_init: bool = setting(False, "Generators start as mean filters (paper §3.1).")
     discriminator_init_stddev: float = setting(

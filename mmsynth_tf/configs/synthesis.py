@@ -23,6 +23,9 @@ class SynthesisLossWeights:
     discriminator_class_synthetic: float = setting(
         0.0, "class(x_g,i) = i in the discriminator's loss, as in the draft; authors 0."
     )
+    discriminator_class_translated: float = setting(
+        0.0, "sum_ij class(x_t,i,j) = j in the discriminator's loss, as in the draft; authors 0."
+    )
     code_discriminator: float = setting(0.1, "FD_R: |FD(code_i)-1|^2 + |FD(code_g)|^2; authors 1.")
     # Auxiliary training on real slices.
     translation_adversarial: float = setting(0.3, "sum_ij |d(x_t,i,j)-1|^2; authors 5.")
@@ -153,7 +156,9 @@ class SynthesisConfig(StageConfig):
     residual_blocks: int = setting(2, "Residual blocks at the code's resolution, in each encoder and the decoder.")
     dropout: float = setting(0.0, "Dropout rate at the encoders' input; paper 0.1.")
     discriminator_normalization: str = setting(
-        constants.SPECTRAL, "Normalisation in the discriminators: none, spectral or instance; paper: none."
+        constants.SPECTRAL,
+        "Normalisation in the discriminators: none, spectral, instance (of slices and maps, after their first layer) "
+        "or instance_everywhere (of codes and in first layers, too); authors: the last.",
     )
     own_class_features: bool = setting(
         False,

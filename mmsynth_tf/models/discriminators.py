@@ -8,6 +8,8 @@ from mmsynth_tf.models.layers import InstanceNormalization, LeakyReLU, float32_o
 
 keras = tf.keras
 
+_BY_INSTANCE = (constants.INSTANCE, constants.INSTANCE_EVERYWHERE)
+
 
 def patch_discriminator(
     image_size: tuple[int, int],
@@ -41,7 +43,11 @@ def code_discriminator(
     inputs = keras.Input((latent_dim,))
     x = inputs
     for _ in range(2):
-        x = LeakyReLU()(_spectral(keras.layers.Dense(units), normalization)(x))
+        x = _spectral(keras.layers.Dense(units), normalization)(x)
+        # A code has no rows and columns: it is normalised over its features.
+        if normalization == constants.INSTANCE_EVERYWHERE:
+            x = keras.layers.LayerNormalization()(x)
+        x = LeakyReLU()(x)
     x = keras.layers.Dense(1, kernel_initializer=_discriminator_initializer(init_stddev))(x)
     return keras.Model(inputs, float32_output(x), name="code_discriminator")
 
@@ -55,16 +61,16 @@ def feature_discriminator(
 ) -> keras.Model:
     """FD_R: semantic code [B, h, w, C] to scores [B, h/4, w/4, 1]."""
     inputs = keras.Input(code_shape)
-    conv = _discriminator_conv(normalization, init_stddev)
     x = inputs
     for _ in range(2):
-        x = LeakyReLU()(conv(base_filters, 3, 2)(x))
-    return keras.Model(inputs, float32_output(conv(1, 3, 1)(x)), name="feature_discriminator")
+        x = _discriminator_block(x, base_filters, 3, 2, _of_unnormalised(normalization), init_stddev)
+    scores = _discriminator_conv(normalization, init_stddev)(1, 3, 1)(x)
+    return keras.Model(inputs, float32_output(scores), name="feature_discriminator")
 
 
 def _patch_features(x: tf.Tensor, base_filters: int, normalization: str, init_stddev: float) -> tf.Tensor:
-    # The first features are not normalised: brightness is seen before it is normalised away.
-    x = LeakyReLU()(_discriminator_conv(normalization, init_stddev)(base_filters, 4, 2)(x))
+    # By choice the first features are not normalised: brightness is seen before it is normalised away.
+    x = _discriminator_block(x, base_filters, 4, 2, _of_unnormalised(normalization), init_stddev)
     for filters in (2 * base_filters, 4 * base_filters):
         x = _discriminator_block(x, filters, 4, 2, normalization, init_stddev)
     return x
@@ -73,7 +79,7 @@ def _patch_features(x: tf.Tensor, base_filters: int, normalization: str, init_st
 def _patch_scores(x: tf.Tensor, base_filters: int, channels: int, normalization: str, init_stddev: float) -> tf.Tensor:
     x = _discriminator_block(x, 2 * base_filters, 3, 1, normalization, init_stddev)
     # Scores are not bounded: features that are become so small that such scores would hardly tell anything apart.
-    if normalization == constants.NONE:
+    if normalization in (constants.NONE, constants.INSTANCE_EVERYWHERE):
         return float32_output(_discriminator_conv(normalization, init_stddev)(channels, 3, 1)(x))
     return float32_output(keras.layers.Conv2D(channels, 3, padding="same")(x))
 
@@ -82,7 +88,12 @@ def _discriminator_block(
     x: tf.Tensor, filters: int, size: int, strides: int, normalization: str, init_stddev: float
 ) -> tf.Tensor:
     x = _discriminator_conv(normalization, init_stddev)(filters, size, strides)(x)
-    return LeakyReLU()(InstanceNormalization()(x) if normalization == constants.INSTANCE else x)
+    return LeakyReLU()(InstanceNormalization()(x) if normalization in _BY_INSTANCE else x)
+
+
+def _of_unnormalised(normalization: str) -> str:
+    """The normalisation of a layer that `INSTANCE` leaves out."""
+    return constants.NONE if normalization == constants.INSTANCE else normalization
 
 
 def _discriminator_conv(normalization: str, init_stddev: float):

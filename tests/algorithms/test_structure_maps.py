@@ -148,6 +148,13 @@ def test_holes_belong_to_the_head_unless_asked_otherwise():
     np.testing.assert_array_equal(structure_maps.background_mask(image, fill_holes=False), 1.0 - image)
 
 
+def test_settings_say_whether_holes_belong_to_the_head():
+    image = square(10, 2, 8) - square(10, 4, 6)
+    for fill_holes in (True, False):
+        found = structure_maps.background_of(image, config(background_expand=0, fill_holes=fill_holes))
+        np.testing.assert_array_equal(found, structure_maps.background_mask(image, fill_holes=fill_holes))
+
+
 def test_a_bay_that_opens_to_the_border_is_background():
     image = square(10, 2, 8)
     image[:, 2:6, 4] = 0.0

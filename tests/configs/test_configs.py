@@ -109,6 +109,13 @@ def test_the_paper_s_presets_follow_the_draft():
     assert (config.structure.batch_size, config.synthesis.batch_size, config.segmentation.batch_size) == (1, 1, 1)
     assert config.synthesis.triples_per_slice == 0
     assert (config.synthesis.fusion_structure, config.synthesis.fusion_label) == (0.8, 0.2)
+    for stage in (config.structure, config.synthesis):
+        assert (stage.discriminator_normalization, stage.discriminator_init_stddev) == ("instance_everywhere", 0.2)
+    assert config.structure.erase_lesion and not config.structure_map.fill_holes
+    # The draft's discriminator names real, synthesised and translated slices.
+    weights = config.synthesis.weights
+    classes = weights.discriminator_class, weights.discriminator_class_synthetic, weights.discriminator_class_translated
+    assert classes == (50.0, 50.0, 50.0)
     # What is beyond the draft has no weight.
     assert config.synthesis.weights.structure_agreement == config.synthesis.weights.self_structure == 0.0
     assert config.synthesis.weights.self_reconstruction == config.structure.weights.divergence == 0.0
@@ -135,7 +142,9 @@ PAPER_WEIGHTS = {
         "discriminator_synthetic": 35.0,
         "discriminator_translated": 5.0,
         "discriminator_class": 50.0,
-        "discriminator_class_synthetic": 0.0,
+        # The draft's; the authors' code named real slices alone.
+        "discriminator_class_synthetic": 50.0,
+        "discriminator_class_translated": 50.0,
         "code_discriminator": 1.0,
         "translation_adversarial": 5.0,
         "translation_class": 50.0,

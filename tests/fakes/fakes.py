@@ -51,6 +51,7 @@ _TINY = {
     # Not computed without a weight.
     "synthesis.weights.self_structure": 1.0,
     "synthesis.weights.structure_agreement": 1.0,
+    "synthesis.weights.discriminator_class_translated": 1.0,
 }
 
 

@@ -162,7 +162,29 @@ def test_normalisation_of_discriminators_is_a_choice(choice):
     network = discriminators.patch_discriminator(SIZE, base_filters=2, normalization=choice)
     kinds = {type(layer) for layer in network.layers}
     assert (compat.SpectralNormalization in kinds) == (choice == constants.SPECTRAL)
-    assert (layers.InstanceNormalization in kinds) == (choice == constants.INSTANCE)
+    by_instance = (constants.INSTANCE, constants.INSTANCE_EVERYWHERE)
+    assert (layers.InstanceNormalization in kinds) == (choice in by_instance)
+
+
+DISCRIMINATORS = {
+    "of maps": lambda **choice: discriminators.patch_discriminator(SIZE, base_filters=16, **choice),
+    "of codes": lambda **choice: discriminators.code_discriminator(256, **choice),
+    "of features": lambda **choice: discriminators.feature_discriminator((8, 8, 64), base_filters=16, **choice),
+}
+
+
+@pytest.mark.parametrize("build", DISCRIMINATORS.values(), ids=DISCRIMINATORS)
+def test_normalised_everywhere_scores_do_not_grow_with_the_input_nor_with_depth(build):
+    choice = {"normalization": constants.INSTANCE_EVERYWHERE, "init_stddev": 0.2}
+    network = build(**choice)
+    images = noise(4, *network.input_shape[1:])
+    scores = network(images).numpy()
+    # Features have squares of 0.52 on average behind a leaky ReLU of slope 0.2: those that a score sums up, at most
+    # 9 x 32, give it a deviation of 0.2 sqrt(0.52 x 288) = 2.4; of the dense layer's 256 it is 2.3.
+    assert np.sqrt(np.mean(scores**2)) < 5.0
+    np.testing.assert_allclose(network(100.0 * images), scores, rtol=0.05, atol=0.05)
+    plain = build(normalization=constants.NONE, init_stddev=0.2)
+    assert np.abs(plain(100.0 * images)).mean() > 20.0
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -179,7 +201,7 @@ def test_a_class_head_of_its_own_shares_nothing_with_the_other(own):
 
 
 def test_an_unknown_normalisation_is_refused():
-    with pytest.raises(UserError, match="choose none, spectral, instance"):
+    with pytest.raises(UserError, match="choose none, spectral, instance, instance_everywhere"):
         discriminators.patch_discriminator(SIZE, base_filters=2, normalization="batch")
 
 

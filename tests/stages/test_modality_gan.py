@@ -46,6 +46,7 @@ TRAINED_DISCRIMINATORS = {
     "discriminator_translated": {"discriminator"},
     "discriminator_class": {"discriminator"},
     "discriminator_class_synthetic": {"discriminator"},
+    "discriminator_class_translated": {"discriminator"},
     "discriminator_self": {"discriminator"},
     "code_discriminator": {"feature_discriminator"},
 }
@@ -194,7 +195,14 @@ def test_the_discriminator_sees_every_slice_in_a_contrast_of_its_own(rng):
     n, pairs = 3, batch["pair_source"].shape[1]
     groups = {
         "real": (0, n, {"discriminator_real", "discriminator_class"}),
-        "translated": (n, pairs, {"discriminator_translated", "translation_adversarial", "translation_class"}),
+        "translated": (
+            n,
+            pairs,
+            {
+                *("discriminator_translated", "discriminator_class_translated"),
+                *("translation_adversarial", "translation_class"),
+            },
+        ),
         "fake": (
             n + pairs,
             n,

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf.algorithms import structure_maps
+from mmsynth_tf.algorithms import fusion, structure_maps
 from mmsynth_tf.configs import Config
 from mmsynth_tf.input_pipeline import CODE, SliceSource, batches, draw_modality, step_seed
 from mmsynth_tf.models.stage import Batch
@@ -22,11 +22,15 @@ def structure_batches(source: SliceSource, config: Config, start_step: int = 0) 
         config = dataclasses.replace(config, augmentation=config.augmentation.times(0.0))
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
-        image = tf.gather(batch["image"], draw_modality(size, config, step), batch_dims=1)
+        modality = draw_modality(size, config, step)
+        image, label = (tf.gather(batch[name], modality, batch_dims=1) for name in ("image", "label"))
         background = _background(image, config)
+        edges = structure_maps.structure_map(image, config.structure_map, background)
+        if config.structure.erase_lesion:
+            edges = fusion.remove_lesion_edges(edges, label)
         codes = tf.random.stateless_normal([2, size, code_dim], step_seed(config, step, CODE))
         return {
-            "structure": structure_maps.structure_map(image, config.structure_map, background),
+            "structure": edges,
             "background": background,
             "noise": codes[0],
             "code": codes[1],

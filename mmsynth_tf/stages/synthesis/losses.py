@@ -48,6 +48,7 @@ DISCRIMINATOR_TERMS = (
     "discriminator_class_synthetic",
     "code_discriminator",
 )
+DISCRIMINATOR_TRANSLATED_CLASS_TERMS = ("discriminator_class_translated",)
 DISCRIMINATOR_SELF_TERMS = ("discriminator_self",)
 LESION_TERMS = ("lesion_supervised",)
 
@@ -94,7 +95,11 @@ class ModalityLosses:
 
     @property
     def discriminator_terms(self) -> tuple[str, ...]:
-        return DISCRIMINATOR_TERMS + (DISCRIMINATOR_SELF_TERMS if self.reconstructs_itself else ())
+        return (
+            DISCRIMINATOR_TERMS
+            + (DISCRIMINATOR_TRANSLATED_CLASS_TERMS if self.config.weights.discriminator_class_translated else ())
+            + (DISCRIMINATOR_SELF_TERMS if self.reconstructs_itself else ())
+        )
 
     def pretraining(self, batch: Batch, tensors: Tensors) -> Terms:
         """Those of slices that are made from their own maps."""
@@ -109,19 +114,25 @@ class ModalityLosses:
           tensors: of the forward pass.
         """
         return {
-            **self._discriminator_terms(tensors),
+            **self._discriminator_terms(full_rows, tensors),
             **self._auxiliary_terms(full_rows, tensors),
             **self._synthesis_terms(full_rows, tensors),
             **(self._self_terms(batch, tensors) if self.reconstructs_itself else {}),
         }
 
-    def _discriminator_terms(self, t: Tensors) -> Terms:
+    def _discriminator_terms(self, batch: Batch, t: Tensors) -> Terms:
         n, n_pairs = self.num_modalities, self._ordered_pairs
+        class_translated = n_pairs * self._class_loss(t["translated_classes"], batch["pair_target"])
         return {
             **self._real_terms(t),
             "discriminator_synthetic": n * losses.least_squares_fake_loss(t["fake_scores"]),
             "discriminator_translated": n_pairs * losses.least_squares_fake_loss(t["translated_scores"]),
             "discriminator_class_synthetic": n * self._own_class_loss(t["fake_classes"]),
+            **(
+                {"discriminator_class_translated": class_translated}
+                if self.config.weights.discriminator_class_translated
+                else {}
+            ),
             "code_discriminator": n * losses.least_squares_real_loss(t["code_scores"])
             + losses.least_squares_fake_loss(t["fusion_code_scores"]),
         }
