@@ -63,6 +63,7 @@ EXTRAS_REQUIRE = {
     "frd": ["frd-score>=1.0.1"],
     "mha": MHA,
     "monai": ["monai>=1.3"],  # For the test that MONAI reads what `mmsynth sample` writes.
+    "mutation": ["cosmic-ray>=8.4,<9"],  # For tools/mutation.py.
     "notebook": NOTEBOOK,
     "phantom": PHANTOM,
     "tests": [

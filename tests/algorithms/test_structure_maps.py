@@ -115,12 +115,26 @@ def test_a_median_drops_lone_pixels_and_fills_lone_gaps():
     np.testing.assert_array_equal(structure_maps._binary_median(1.0 - lone, 3), np.ones_like(lone))
 
 
+@pytest.mark.parametrize(("window", "kept"), [(3, True), (5, False)])
+def test_a_median_keeps_what_fills_most_of_its_window(window, kept):
+    # Nine pixels fill a window of 9 and are a minority in one of 25.
+    assert structure_maps._binary_median(square(11, 4, 7), window).shape == (1, 11, 11, 1)
+    assert np.any(structure_maps._binary_median(square(11, 4, 7), window)) == kept
+
+
 def test_masking_removes_edges_in_the_background():
     background = 1.0 - square(8, 0, 4)
     edges = structure_maps.structure_map(step_image(), config(mask_outside=True), background).numpy()
     expected = np.zeros((8, 8))
     expected[:4, 3] = 1
     np.testing.assert_array_equal(edges[0, :, :, 0], expected)
+
+
+def test_masking_removes_soft_edges_in_the_background_too():
+    background = 1.0 - square(8, 0, 4)
+    everywhere = structure_maps.soft_structure_map(step_image(), CONFIG)
+    edges = structure_maps.soft_structure_map(step_image(), config(mask_outside=True), background)
+    np.testing.assert_array_equal(edges, everywhere * square(8, 0, 4))
 
 
 def test_a_blur_keeps_the_mean_and_spreads_a_pixel_symmetrically():

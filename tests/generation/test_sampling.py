@@ -15,6 +15,7 @@ from mmsynth_tf.algorithms import contour_filter, warping
 from mmsynth_tf.configs import tree
 from mmsynth_tf.experiments import leaks, segmentation, study
 from mmsynth_tf.generation import map_filter, remaking, sampling
+from mmsynth_tf.stages.synthesis import contrast
 from mmsynth_tf.storage import atomic, records
 from mmsynth_tf.training import checkpoints, runs
 from tests.fakes import fakes
@@ -222,6 +223,27 @@ def test_lesions_are_put_into_real_slices_that_stay_as_they_are(workdir, prepare
         assert np.isnan(sample["mask_error"])
     again = made.remake(samples[-1]["seed"])
     assert flat(again) == flat(samples[-1])
+
+
+def test_lesions_in_real_slices_are_asked_for_in_the_contrast_of_these_slices(
+    prepared_data, tmp_path, rng, monkeypatch
+):
+    config = tree.override(
+        dataclasses.replace(CONFIG, data=prepared_data.config), {"synthesis.contrast_condition": True}
+    )
+    fakes.untrained(constants.SYNTHESIS, config, tmp_path, [prepared_data.record]).checkpoints.save(STEPS)
+    made = generation(tmp_path, prepared_data, generation__real_anatomy=True)
+    monkeypatch.setattr(sampling, "synthesize", lambda *arguments: arguments[-1])
+    shape, classes = (2, fakes.SIZE, fakes.SIZE, 1), prepared_data.config.num_classes
+    own = tf.constant(rng.uniform(0.4, 0.6, (2, 4, *shape[1:])), tf.float32)
+    label, nothing, numbers = tf.zeros(shape, tf.uint8), tf.zeros(shape), tf.constant([0, 1])
+    drawn, asked = (made._run_modality_gan(numbers, nothing, nothing, label, o).numpy() for o in (None, own))
+    measured = contrast.describe_registered(own, label, nothing, classes)
+    expected = made._modality_gan.contrast_scale.normalise(*measured).numpy()
+    # Mean and deviation of the head come first, then what is said of lesions.
+    np.testing.assert_allclose(asked[..., :2], expected[..., :2], rtol=1e-5)
+    np.testing.assert_array_equal(asked[..., 2:], drawn[..., 2:])
+    assert not np.any(asked[..., :2] == drawn[..., :2])
 
 
 def test_labels_without_a_lesion_are_thinned_and_nothing_else_changes(workdir, prepared_data, unfiltered):

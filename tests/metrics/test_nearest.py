@@ -100,3 +100,15 @@ def test_more_than_a_few_slices_close_to_one_patient_alone_are_suspected():
     few, many = (np.where(np.arange(100) < count, 0.75, 0.95) for count in (5, 6))
     assert not CopyCheck(Closeness(np.ones(100), few), unseen).suspected
     assert CopyCheck(Closeness(np.ones(100), many), unseen).suspected
+
+
+def test_a_copy_is_at_most_half_as_far_as_any_unseen_slice():
+    unseen = Closeness(np.array([1.0, 2.0]), np.array([0.8, 1.0]))
+    assert CopyCheck(Closeness(np.array([0.5, 0.51]), np.ones(2)), unseen).copies == 1
+    assert CopyCheck(Closeness(np.ones(2), np.array([0.4, 0.41])), unseen).copies == 1
+
+
+def test_a_slice_that_two_patients_share_has_a_ratio_of_one():
+    same = everywhere(np.zeros((1, 1)))
+    found, _ = nearest([same], everywhere(np.zeros((2, 1))), ["a", "b"])
+    assert (found.distance[0], found.ratio[0]) == (0, 1)

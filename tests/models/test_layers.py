@@ -9,6 +9,7 @@ from mmsynth_tf.models.layers import (
     ConditionalInstanceNormalization,
     DepthToSpace,
     InstanceNormalization,
+    OuterCondition,
     SpaceToDepth,
     UpsampleConv2D,
 )
@@ -91,6 +92,12 @@ def test_upsampling_convolves_repeated_pixels(shapes, coarse, jit_compile, rng):
 
     for actual, expected in zip(*results(), strict=True):
         np.testing.assert_allclose(actual, expected, atol=1e-4)
+
+
+def test_attributes_have_a_place_of_their_own_for_each_choice():
+    choice, attributes = tf.constant([[0.0, 1.0], [1.0, 0.0]]), tf.constant([[2.0, 3.0], [-4.0, 0.5]])
+    result = OuterCondition()([choice, attributes])
+    np.testing.assert_array_equal(result, [[0, 0, 0, 1, 2, 3], [1, -4, 0.5, 0, 0, 0]])
 
 
 def test_a_condition_is_appended_to_every_pixel_of_its_own_row():

@@ -66,6 +66,12 @@ def test_lesion_squared_error_weighs_each_class():
     assert float(losses.lesion_squared_error(one_hot, probabilities, (1.0, 10.0))) == pytest.approx(0.325)
 
 
+def test_the_last_class_weight_stands_for_all_that_follow():
+    # (1 + 10 + 10 + 10) / 4
+    one_hot = tf.zeros([1, 2, 3, 4])
+    assert float(losses.lesion_squared_error(one_hot, one_hot + 1.0, (1.0, 10.0))) == pytest.approx(7.75)
+
+
 def test_soft_dice_by_hand():
     # One lesion class, truth on two of four pixels, 0.5 everywhere: 2 * 1 / (2 + 2) = 0.5.
     truth = tf.one_hot(tf.constant([[[1, 1, 0, 0]]]), 2)

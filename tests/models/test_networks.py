@@ -134,6 +134,15 @@ def kernels(network: tf.keras.Model) -> list[np.ndarray]:
     return [v.numpy() for v in network.trainable_variables if v.shape.rank == 4]
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((64, 32), (32, 16, 1)), ((32, 64), (16, 32, 1)), ((240, 240), (30, 30, 1)), ((16, 16), (16, 16, 1))],
+)
+def test_detail_has_twice_the_resolution_of_the_last_exact_halving(size, expected):
+    # 64 x 32, 32 x 16, 16 x 8; 240, 120, 60, 30, 15.
+    assert networks.detail_shape(size) == expected
+
+
 def test_mean_filters_start_as_means_that_differ_a_little():
     initializer = networks.generator_initializer(mean_filter=True)
     network = networks.unet_encoder(SIZE, 1, base_filters=2, levels=2, initializer=initializer)

@@ -52,6 +52,19 @@ def test_a_head_that_the_crop_would_cut_is_moved_by_whole_voxels():
     np.testing.assert_array_equal(view.image_volume(view.image_slices(volume), inside), volume)
 
 
+def test_a_head_within_the_training_crop_stays_where_it_is():
+    inside = head((36, 40, 5), (20, 19, 2), (8, 10, 9))
+    view = field_of_view.find(inside, SIZES, DATA)
+    assert (view.columns.start, view.rows.start) == (4, 2)
+
+
+def test_a_volume_that_ends_before_the_crop_is_centred():
+    # 30 rows where the crop ends at 34; (14, 18) - (31, 27) / 2, to the nearest even whole numbers.
+    inside = head((36, 30, 5), (18, 14, 2), (10, 10, 9))
+    view = field_of_view.find(inside, SIZES, DATA)
+    assert (view.columns.start, view.rows.start) == (4, -2)
+
+
 @pytest.mark.parametrize("voxels", [(0.5, 0.5), (0.8, 1.3), (2.0, 1.0), (1.0, 3.0)])
 def test_other_voxel_sizes_come_back_within_the_error_of_interpolation(voxels):
     shape = (int(36 / voxels[0]), int(40 / voxels[1]), 4)

@@ -121,6 +121,19 @@ def test_labels_keep_their_values_and_volumes(tmp_path):
     assert np.count_nonzero(unpack(packed["label"]["voxels"], packed["shape"]) == 1) == 27
 
 
+def test_each_class_has_its_volume(tmp_path):
+    write_nifti_case(tmp_path, "a", volumes())
+    label = pack(tmp_path)["label"]
+    assert (label["values"], label["volumes"]) == ([1, 2, 4], [0.02] * 3)  # 16 voxels of 1 mm³ each.
+
+
+def test_shrunk_images_keep_their_mean(tmp_path):
+    folder = write_case(tmp_path)
+    whole, shrunk = (pack(folder, size) for size in (64, 12))
+    means = [unpack(packed["images"][0]["voxels"], packed["shape"]).mean() for packed in (whole, shrunk)]
+    assert means[1] == pytest.approx(means[0], abs=0.5)
+
+
 def test_large_volumes_shrink_and_stay_in_place(tmp_path):
     packed = pack(write_case(tmp_path), max_size=12)
     assert packed["shape"] == (12, 12, 12)
@@ -160,6 +173,7 @@ def test_an_image_without_contrast_is_shown_black(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros(SHAPE, np.int16), AFFINE), tmp_path / "a.nii.gz")
     packed = pack(tmp_path / "a.nii.gz")
     assert not unpack(packed["images"][0]["voxels"], packed["shape"]).any()
+    assert packed["start"] == [12, 15, 10]  # The middle, for there is no lesion.
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,17 @@ def test_decathlon_channels_and_labels(tmp_path):
     assert case.label[arrays["label"] == 1].tolist() == [2] * np.count_nonzero(arrays["label"] == 1)
 
 
+def test_a_stack_with_too_few_channels_is_refused(tmp_path):
+    arrays = volumes((1, 2, 3))
+    # The fourth channel of this release is T2.
+    stack = np.stack([arrays[name] for name in ("flair", "t1", "t1c")], axis=-1)
+    for folder, array in {"imagesTr": stack, "labelsTr": arrays["label"]}.items():
+        (tmp_path / folder).mkdir()
+        nibabel.save(nibabel.Nifti1Image(array, LPS_AFFINE), tmp_path / folder / "BRATS_001.nii.gz")
+    with pytest.raises(CaseError, match="it has only 3 channels"):
+        read(tmp_path)
+
+
 def test_metaimages_of_2015(tmp_path):
     sitk = pytest.importorskip("SimpleITK")
     arrays = volumes((1, 2, 3, 4))
@@ -75,11 +86,15 @@ def test_metaimages_of_2015(tmp_path):
     for name, kind in kinds.items():
         folder = tmp_path / "brats_2013_pat0001_1" / f"VSD.Brain.XX.O.{kind}.7"
         folder.mkdir(parents=True)
-        sitk.WriteImage(sitk.GetImageFromArray(arrays[name].T), str(folder / f"{folder.name}.mha"))
+        image = sitk.GetImageFromArray(arrays[name].T)
+        image.SetSpacing((1.0, 2.0, 3.0))
+        image.SetOrigin((10.0, 20.0, 30.0))
+        sitk.WriteImage(image, str(folder / f"{folder.name}.mha"))
     case = read(tmp_path)
     # ITK's identity direction is LPS already.
     np.testing.assert_array_equal(case.images["t1c"], arrays["t1c"])
     np.testing.assert_array_equal(case.label, arrays["label"])
+    np.testing.assert_allclose(case.affine, [[-1, 0, 0, -10], [0, -2, 0, -20], [0, 0, 3, 30], [0, 0, 0, 1]])
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LPI", "ASL"])
@@ -141,6 +156,23 @@ def test_refuses_truncated_gzip(tmp_path, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(CaseError, match=r"Case a, a_t2.nii.gz: the file is damaged or cut off .*again"):
+        read(tmp_path)
+
+
+def test_every_damaged_file_is_told(tmp_path):
+    folder = write_nifti_case(tmp_path, "a", volumes())
+    for name in ("a_t1.nii.gz", "a_seg.nii.gz"):
+        (folder / name).write_bytes(b"")
+    found = texts(tmp_path)
+    assert len(found) == 2 and all("the file is empty" in text for text in found)
+
+
+@pytest.mark.parametrize(("change", "text"), [(1, "1 bytes longer"), (-1, "1 bytes shorter")])
+def test_a_file_that_is_longer_or_shorter_than_its_header_says_is_refused(tmp_path, change, text):
+    path = write_nifti_case(tmp_path, "a", volumes()) / "a_t2.nii.gz"
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content + b"x" if change > 0 else content[:change]))
+    with pytest.raises(CaseError, match=rf"a_t2.nii.gz: the file is {text} than its header says"):
         read(tmp_path)
 
 

@@ -103,6 +103,11 @@ def test_numbers_of_patients_are_no_reason_for_a_warning(names):
     assert look_alikes(names) == []
 
 
+@pytest.mark.parametrize("names", [["p1_001", "p1_002"], ["x_pre", "x_post"], ["anna", "anna_2"]])
+def test_scans_of_one_patient_alone_are_told_by_a_number_in_the_stem_or_by_a_mark(names):
+    assert [sorted(group) for group in look_alikes(names)] == [sorted(names)]
+
+
 @pytest.mark.parametrize("place", ["patients.csv", "cases/site/patients.csv", "cases/Patients.CSV", "Patients.csv"])
 def test_a_list_of_patients_in_another_place_is_named_and_is_read_once_it_is_in_its_place(tmp_path, place, caplog):
     (tmp_path / "cases" / "site").mkdir(parents=True)

@@ -89,8 +89,21 @@ def test_median_at_an_end_of_the_range_is_taken_for_one_nearby():
     assert scaling.measure_range(mostly_dark, (0, 100), 0.5).power == pytest.approx(np.log(0.5) / np.log(0.1))
 
 
+def test_median_at_the_upper_end_is_taken_for_one_nearby_too():
+    mostly_bright = head(values=100.0)
+    mostly_bright[2, 2, 2:4] = 1.0
+    assert scaling.measure_range(mostly_bright, (0, 100), 0.5).power == pytest.approx(np.log(0.5) / np.log(0.9))
+
+
 def test_negative_integers_are_counted_too():
     volume = np.full((4, 4, 4), -100, np.int16)
     volume[1:3, 1:3, 1:3] = np.arange(-4, 4).reshape(2, 2, 2)
     found = scaling.measure_range(volume, (0.0, 50.0))
     assert (found.background, found.low, found.high) == (-100, -4, -0.5)
+
+
+def test_the_background_is_looked_for_on_the_last_faces_too():
+    # The head lies at the first faces; of the six faces 69 voxels are background and 27 are not.
+    volume = np.full((4, 4, 4), 5, np.int16)
+    volume[-1] = volume[:, -1] = volume[:, :, -1] = 0
+    assert scaling.background_value(volume) == scaling.background_value(volume.astype(np.float32)) == 0

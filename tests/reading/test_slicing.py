@@ -74,6 +74,13 @@ def test_shrunk_image_is_the_mean_over_the_head():
     np.testing.assert_allclose(resize_image(image, (1, 1)), [[0.4]], rtol=1e-6)
 
 
+def test_images_shrink_by_area_and_grow_linearly():
+    row = np.array([[0.2, 0.4, 0.6, 1.0]], np.float32)
+    np.testing.assert_allclose(resize_image(row, (1, 1)), [[0.55]], rtol=1e-6)
+    # Centres of the four pixels lie at -0.25, 0.25, 0.75 and 1.25 of the two.
+    np.testing.assert_allclose(resize_image(row[:, ::2], (1, 4)), [[0.2, 0.3, 0.5, 0.6]], rtol=1e-6)
+
+
 def test_label_is_resized_by_majority():
     label = np.array([[4, 4, 0, 0], [4, 1, 0, 2]], np.uint8)
     np.testing.assert_array_equal(resize_label(label, (1, 2)), [[4, 0]])
