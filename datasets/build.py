@@ -62,7 +62,8 @@ _INPUT = path_flags.define_path("input", None, "brats: folder that holds the cas
 _RELEASE = flags.DEFINE_string(
     "release",
     None,
-    "brats: brats2015, brats2017-2021, brats2023, decathlon or custom; found from file names if not given.",
+    "brats: brats2015, brats2017-2021, brats2023, brats2024-glioma, brats-peds, brats-met, brats-men, brats-men-rt, "
+    "brats-ssa, decathlon or custom; found from the names of files and cases if not given.",
 )
 _ALLOW_INCOMPLETE = flags.DEFINE_bool("allow_incomplete", False, "brats: use cases that lack modalities or the label.")
 _CHECK = flags.DEFINE_bool("check", False, "brats: only read all cases and print a table of all problems.")

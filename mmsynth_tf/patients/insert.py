@@ -101,7 +101,7 @@ class Insert:
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """A label on the patient's grid, and where it comes from."""
         path, release = self.labels[rng.integers(len(self.labels))]
-        lesion = lesions.read(path, release, self.models.data.num_classes)
+        lesion = lesions.read(path, release, self.models.data.labels)
         if self.move:
             return lesions.place(lesion, head, nibabel.affines.voxel_sizes(one.case.affine), rng)
         label = lesions.resample(lesion, one.case.affine, head.shape)

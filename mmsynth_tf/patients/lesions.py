@@ -1,6 +1,7 @@
 """Lesion labels: read from files, grown from noise, and placed into a head."""
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import scipy.ndimage
 from mmsynth_tf import constants
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading import file_search, volumes
-from mmsynth_tf.reading.release_table import RELEASES, Release
+from mmsynth_tf.reading.labels import LabelError, to_classes
+from mmsynth_tf.reading.release_table import RELEASES, Release, release_named
+
+_log = logging.getLogger(__name__)
 
 # Places tried before a lesion is given up, each a little smaller than the one before.
 _TRIES = 200
@@ -49,14 +53,17 @@ def find(path: Path, release: str | None = None) -> list[tuple[Path, Release]]:
     Raises:
       UserError: there is no such file, or none in the folder.
     """
-    candidates = [RELEASES[release]] if release else list(RELEASES.values())
+    if release is not None and release not in RELEASES:
+        raise UserError(f"Unknown release {release!r}. Known releases: {', '.join(RELEASES)}.")
+    forced = RELEASES[release] if release else None
+    candidates = [other for other in RELEASES.values() if forced is None or other.layout == forced.layout]
     if path.is_file():
-        return [(path, _release_of(file_search.as_given(path).as_posix(), candidates) or RELEASES[release or "custom"])]
+        return [(path, forced or _release_of(file_search.as_given(path).as_posix(), candidates) or RELEASES["custom"])]
     if not path.is_dir():
         raise UserError(f"There is no file or folder {path}. Check --label.")
     listing = file_search.list_files(path)
     found = [(listing.parent / name, _release_of(name, candidates)) for name in listing.files]
-    found = [(file, of) for file, of in found if of is not None]
+    found = [(file, forced or of) for file, of in found if of is not None]
     if not found:
         names = ", ".join(dict.fromkeys(candidate.label.example.format(case="<case>") for candidate in candidates))
         raise UserError(f"{path} holds no label. Expected files such as {names}.")
@@ -64,34 +71,36 @@ def find(path: Path, release: str | None = None) -> list[tuple[Path, Release]]:
 
 
 def _release_of(name: str, candidates: Sequence[Release]) -> Release | None:
-    return next((candidate for candidate in candidates if candidate.label.match(name)), None)
+    """The release whose labels are named so; one that claims the case's name goes before."""
+    for candidate in candidates:
+        if match := candidate.label.match(name):
+            claiming = release_named(match["case"])
+            return claiming if claiming and claiming.layout == candidate.layout else candidate
+    return None
 
 
-def read(path: Path, release: Release, num_classes: int) -> Lesion:
-    """Reads a label file.
+def read(path: Path, release: Release, labels: Sequence[str]) -> Lesion:
+    """Reads a label file; what is odd about it is logged.
+
+    Args:
+      path: the file.
+      release: whose values it holds.
+      labels: names of the models' classes.
 
     Raises:
       UserError: the file cannot be read, is empty, or holds values that the release or the models do not know.
     """
     try:
         image = volumes.read_image(path)
-    except volumes.VolumeError as error:
+        if image.array.ndim != 3:
+            raise UserError(f"Label {path} has {image.array.ndim} dimensions. Give one volume of whole numbers.")
+        label, oddities = to_classes(image.array, release, labels, "--label_release", fixed=True)
+    except (volumes.VolumeError, LabelError) as error:
         raise UserError(f"Label {path}: {error}.") from error
-    codes = release.label_values or {value: value for value in range(num_classes)}
-    unknown = sorted(set(np.unique(image.array).tolist()) - set(codes))
-    if unknown or image.array.ndim != 3:
-        text = f"unknown value {unknown[0]:g}" if unknown else f"{image.array.ndim} dimensions"
-        raise UserError(
-            f"Label {path} has {text}; {release.name} has {', '.join(map(str, sorted(codes)))}. Repair the label, or "
-            "name the right numbering with --label_release."
-        )
-    if not image.array.any():
+    if not label.any():
         raise UserError(f"Label {path} is empty. Choose another.")
-    table = np.zeros(max(codes) + 1, np.uint8)
-    table[list(codes)] = list(codes.values())
-    label = table[image.array.astype(np.intp)]
-    if label.max() >= num_classes:
-        raise UserError(f"Label {path} has class {label.max()}; the models have {num_classes} classes.")
+    for oddity in (*image.oddities, *oddities):
+        _log.warning("Label %s: %s. %s.", path, oddity.text, oddity.remedy)
     return Lesion(label, image.affine, path.name)
 
 

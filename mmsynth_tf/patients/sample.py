@@ -109,7 +109,7 @@ class Sampler:
     def _draw_label(self, head: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
         if self.labels:
             path, release = self.labels[rng.integers(len(self.labels))]
-            lesion = lesions.read(path, release, self.models.data.num_classes)
+            lesion = lesions.read(path, release, self.models.data.labels)
         else:
             lesion = lesions.grow(self.models.data.labels, rng)
         return lesions.place(lesion, head, np.array(self.models.data.voxel_mm[::-1]), rng)

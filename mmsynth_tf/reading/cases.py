@@ -11,7 +11,7 @@ import numpy as np
 from mmsynth_tf import constants
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.reading import background, geometry, scaling
+from mmsynth_tf.reading import background, geometry, labels, scaling
 from mmsynth_tf.reading.grids import ALIGNED, MISALIGNED, Grid, commonest_grid
 from mmsynth_tf.reading.problems import Problem
 from mmsynth_tf.reading.releases import LABEL, CaseFiles, Volume
@@ -205,25 +205,15 @@ class _Inspection:
 
     def _label(self, array: np.ndarray) -> np.ndarray | None:
         """Maps label values to classes; uint8 [x, y, z]."""
-        path, classes = self.files.label.path, self.files.release.label_values
-        classes = classes or {value: value for value in range(self.data.num_classes)}
-        inside = array.T != 0  # Axes reversed: in the order of memory.
-        found = array.T[inside]
-        values = np.unique(found)
-        unknown = [f"{value:g}" for value in values.tolist() if value not in classes]
-        if unknown:
-            allowed = ", ".join(map(str, sorted(classes)))
-            text = f"unknown label value {', '.join(unknown[:5])}; {self.files.release.name} has {allowed}"
-            self._report(path, text, "Repair the label, or name the right numbering with --release")
+        path = self.files.label.path
+        try:
+            label, oddities = labels.to_classes(array, self.files.release, self.data.labels)
+        except labels.LabelError as error:
+            self._report(path, error.text, error.remedy)
             return None
-        label = np.zeros(array.shape, np.uint8, order="F")
-        table = np.zeros(max(classes) + 1, np.uint8)
-        table[list(classes)] = list(classes.values())
-        label.T[inside] = table[found.astype(np.intp)]
-        if label.max() >= self.data.num_classes:
-            text = f"class {label.max()} is outside the {self.data.num_classes} configured classes"
-            self._report(path, text, "Name all classes in --config.data.labels")
-        if not values.size:
+        for oddity in oddities:
+            self._report(path, oddity.text, oddity.remedy, is_warning=True)
+        if not label.any():
             self._report(path, "the label is empty", "Check that this patient has no lesion", is_warning=True)
         return label
 

@@ -6,11 +6,18 @@ of a case does not depend on it: see `patient_names`. Other data (another organ,
 is read by the `custom` release: `<case>_<modality>.nii[.gz]` and
 `<case>_seg.nii[.gz]`, whose label values are the classes themselves. Capitals
 in file names do not matter.
+
+Challenges that number their labels differently name their files alike, so a row
+may claim names of cases (`names`). Values that the canonical scheme has no class
+for stand in `beyond`, and labels that hold them are refused.
 """
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmsynth_tf import constants
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +41,24 @@ class Release:
     label: Source
     label_values: Mapping[int, int] | None  # Value in the file to canonical class; None: the classes themselves.
     layout: str = "suffix"  # Releases of one layout may be forced on each other's file names.
+    names: str | None = None  # Regular expression for names of cases that are of this release whatever files end in.
+    # Values without a canonical class, and what they mean.
+    beyond: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    doubt: tuple[str, str] | None = None  # What its cases are warned of, once for all, and the remedy.
 
     def source(self, modality: str) -> Source:
         return self.sources.get(modality) or _nifti(f"_{modality}")
 
+    def meanings(self, labels: Sequence[str]) -> dict[int, str]:
+        """What each label value means; `labels` are the configured classes, which `custom` has for values."""
+        if self.label_values is None:
+            return dict(enumerate(labels))
+        known = {value: constants.BRATS_LABELS[label] for value, label in self.label_values.items()}
+        return dict(sorted({**known, **self.beyond}.items()))
 
-def _nifti(suffix: str) -> Source:
-    pattern = rf"(?:.*/)?(?P<case>[^/]+){re.escape(suffix)}\.nii(?:\.gz)?"
+
+def _nifti(suffix: str, case: str = "[^/]+") -> Source:
+    pattern = rf"(?:.*/)?(?P<case>{case}){re.escape(suffix)}\.nii(?:\.gz)?"
     return Source(pattern, example=f"{{case}}{suffix}.nii.gz")
 
 
@@ -57,6 +75,15 @@ def _decathlon(folder: str, channel: int | None = None) -> Source:
     return Source(pattern, channel, f"{folder}/{{case}}.nii.gz")
 
 
+# File names and label values of the challenges from 2023 on, unless their row says otherwise.
+_SOURCES_2023 = {"t1": _nifti("-t1n"), "t2": _nifti("-t2w"), "t1c": _nifti("-t1c"), "flair": _nifti("-t2f")}
+_VALUES_2023 = {0: 0, 1: 1, 2: 2, 3: 4}
+
+
+def _since_2023(name: str, names: str, label_values: Mapping[int, int] = _VALUES_2023, **other: Any) -> Release:
+    return Release(name, _SOURCES_2023, _nifti("-seg"), label_values, names=rf"{names}(?:\D.*)?", **other)
+
+
 RELEASES = {
     release.name: release
     for release in (
@@ -66,11 +93,30 @@ RELEASES = {
             label=_nifti("_seg"),
             label_values={0: 0, 1: 1, 2: 2, 4: 4},
         ),
+        _since_2023("brats2023", r"brats-gli-\d+-0\d\d"),
+        # Glioma after treatment, several scans a patient: time points from 100 on.
+        _since_2023("brats2024-glioma", r"brats-gli-\d+-[1-9]\d\d", beyond={4: "resection cavity"}),
+        _since_2023(
+            "brats-peds",
+            r"brats-peds?-\d+-\d+",
+            {0: 0, 1: 4, 2: 3, 4: 2},
+            beyond={3: "cyst"},
+            doubt=(
+                "BraTS-PEDs is read with the label values since 2024 (1 enhancing tumour, 2 non-enhancing tumour, "
+                "3 cyst, 4 oedema)",
+                "Use --release=brats2023 for that of 2023 (1 necrotic core, 2 oedema, 3 enhancing tumour)",
+            ),
+        ),
+        _since_2023("brats-met", r"brats-mets?-\d+-\d+", beyond={4: "resection cavity"}),
+        _since_2023("brats-men", r"brats-men-\d+-\d+"),
+        _since_2023("brats-ssa", r"brats-ssa-\d+-\d+"),
         Release(
-            name="brats2023",
-            sources={"t1": _nifti("-t1n"), "t2": _nifti("-t2w"), "t1c": _nifti("-t1c"), "flair": _nifti("-t2f")},
-            label=_nifti("-seg"),
-            label_values={0: 0, 1: 1, 2: 2, 3: 4},
+            name="brats-men-rt",
+            sources={"t1c": _nifti("_t1c", r"brats-men-rt-[^/]+")},
+            label=_nifti("_gtv", r"brats-men-rt-[^/]+"),
+            label_values={0: 0},
+            names=r"brats-men-rt-.+",
+            beyond={1: "gross tumour volume"},
         ),
         Release(
             name="brats2015",
@@ -89,3 +135,9 @@ RELEASES = {
         Release(name="custom", sources={}, label=_nifti("_seg"), label_values=None),
     )
 }
+
+
+def release_named(case_id: str) -> Release | None:
+    """The release that claims a case's name."""
+    claims = (r for r in RELEASES.values() if r.names and re.fullmatch(r.names, case_id, re.IGNORECASE))
+    return next(claims, None)

@@ -4,13 +4,14 @@ import collections
 import dataclasses
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading import file_search, layouts, patient_list, patient_names
 from mmsynth_tf.reading.problems import Problem
-from mmsynth_tf.reading.release_table import RELEASES, Release
+from mmsynth_tf.reading.release_table import RELEASES, Release, release_named
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ def search_cases(folder: str | os.PathLike, modalities: Sequence[str], release: 
     """Finds the cases below a folder, at any depth, and the release of each. Their files are not read.
 
     A case belongs to the release whose file names account for most of its
-    modalities, at least one of them in its table; earlier rows win ties. Its
+    modalities, at least one of them in its table; earlier rows win ties. A
+    release that claims the case's name goes before it. The case's
     patient follows from its name (`patient_names`), or from `patients.csv` in
     the folder, whatever its release.
 
@@ -95,12 +97,11 @@ def search_cases(folder: str | os.PathLike, modalities: Sequence[str], release: 
         raise UserError(f"No case found in {folder}. Expected files such as {examples}.{found}")
     cases = [best[case_id] for case_id in sorted(best)]
     unused = _unused_files(listing, cases, candidates)
-    if forced:
-        cases = [dataclasses.replace(case, release=forced) for case in cases]
+    cases = [dataclasses.replace(case, release=forced or _of_name(case)) for case in cases]
     patients, doubts = _patients(folder, listing, [case.case_id for case in cases])
     cases = [dataclasses.replace(case, patient_id=patients[case.case_id]) for case in cases]
     # Only the first are logged, and patients in both training and test do the most harm.
-    return Found(cases, [*doubts, *_copies(cases), *set_aside, *unused])
+    return Found(cases, [*doubts, *_copies(cases), *_numbering_doubts(folder, cases), *set_aside, *unused])
 
 
 def _match(listing: file_search.Listing, modalities: Sequence[str], release: Release) -> Iterator[CaseFiles]:
@@ -140,6 +141,45 @@ def _patients(
         names = layouts.some([" and ".join(names[:2]) for names in groups])
         problems.append(Problem(folder.name, names, text, remedy, is_warning=True))
     return patient_names.patient_ids(case_ids), problems
+
+
+def _of_name(case: CaseFiles) -> Release:
+    """The release that claims the case's name, if its files may be named so; else that of the file names."""
+    claiming = release_named(case.case_id)
+    return claiming if claiming and claiming.layout == case.release.layout else case.release
+
+
+def _numbering_doubts(folder: Path, cases: Sequence[CaseFiles]) -> Iterator[Problem]:
+    """Names that speak for other label values than those that are used, and what releases warn of themselves."""
+    doubts: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+    for case in cases:
+        if doubt := _numbering_doubt(case):
+            doubts[doubt].append(case.case_id)
+    for (text, remedy), names in doubts.items():
+        yield Problem(folder.name, layouts.some(names), text, remedy, is_warning=True)
+
+
+def _numbering_doubt(case: CaseFiles) -> tuple[str, str] | None:
+    used, claiming = case.release, release_named(case.case_id)
+    if claiming and claiming.label_values != used.label_values:
+        text = f"this is a name of {claiming.name} ({_numbering(claiming)}), and labels are read as {used.name}"
+        return (
+            f"{text} ({_numbering(used)})",
+            f"Check the labels; {claiming.name} is read with --release={claiming.name}",
+        )
+    if used.label_values is None and re.match("brats", case.case_id, re.IGNORECASE):
+        return (
+            f"this is a name of BraTS, and labels are read as {used.name} ({_numbering(used)})",
+            "Check the labels; where enhancing tumour is 4, --release=brats2017-2021 is right, and --release=brats2023 "
+            "where it is 3",
+        )
+    return used.doubt
+
+
+def _numbering(release: Release) -> str:
+    if release.label_values is None:
+        return "values are the classes of data.labels"
+    return ", ".join(f"{value} {meaning}" for value, meaning in release.meanings(()).items() if value)
 
 
 def _unused_files(

@@ -299,12 +299,15 @@ def test_roughness_is_the_mean_step_over_the_mean():
 
 @pytest.mark.parametrize(
     ("label", "message"),
-    [(np.full(SHAPE, 3, np.uint8), r"unknown value 3; brats2017-2021 has 0, 1, 2, 4"), (np.zeros(SHAPE), "is empty")],
+    [
+        (np.full(SHAPE, 3, np.uint8), "label value 3; brats2017-2021 has 0, 1, 2, 4"),
+        (np.zeros(SHAPE), "is empty"),
+    ],
 )
 def test_label_file_that_cannot_be_used_is_refused(tmp_path, label, message):
     [(path, release)] = labels_from(tmp_path, label)
     with pytest.raises(UserError, match=message):
-        lesions.read(path, release, 5)
+        lesions.read(path, release, MODELS.data.labels)
 
 
 def test_labels_that_are_not_there_are_refused(tmp_path):

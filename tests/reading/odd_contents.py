@@ -20,6 +20,7 @@ from tests.reading.odd_mutators import (
     image,
     moved,
     packed_as,
+    packed_with_slope,
     renamed,
     reoriented,
     scaled_store,
@@ -34,9 +35,8 @@ READ, WARNED, REFUSED, UNNOTICED = Outcome
 
 DAMAGED = "Case a, a_t2.nii.gz: the file is damaged or cut off (…). Copy or download it again."
 OTHER_AFFINE = "Case a, a_t2.nii.gz: its affine differs from that of a_t1.nii.gz, by up to … voxels."
-UNKNOWN_VALUE = (
-    "Case a, a_seg.nii.gz: unknown label value …. Repair the label, or name the right numbering with --release."
-)
+UNKNOWN_VALUE = "Case a, a_seg.nii.gz: unknown label value …; brats2017-2021 has 0, 1, 2, 4. "
+NOT_WHOLE = f"{UNKNOWN_VALUE}Store the label as whole numbers (up to 0.001 is rounded)."
 
 FILES = (
     Odd("gzip cut off", REFUSED, content(lambda b: b[: len(b) // 2]), DAMAGED),
@@ -239,6 +239,7 @@ VALUES = (
     ),
     Odd("intensities from 0 to 32767", READ, array(lambda a: (a * (32767 / a.max())).astype(np.int16))),
     Odd("stored with a slope and an intercept", READ, scaled_store(0.5, -10)),
+    Odd("stored with a negative slope", READ, scaled_store(-1, 200)),
     Odd("stored in 8 bits", READ, packed_as(np.uint8)),
     Odd("stored in double precision", READ, packed_as(np.float64)),
     Odd("stored with the other order of bytes", READ, image(big_endian, "t2", "label")),
@@ -293,17 +294,38 @@ VALUES = (
 
 LABELS = (
     Odd("whole numbers stored as floats", READ, packed_as(np.float32, "label")),
-    Odd("a value between two classes", REFUSED, array(with_voxel(1.5), "label"), UNKNOWN_VALUE),
-    Odd("a negative value", REFUSED, array(with_voxel(-1), "label"), UNKNOWN_VALUE),
+    Odd("a value between two classes", REFUSED, array(with_voxel(1.5), "label"), NOT_WHOLE),
+    Odd("a negative value", REFUSED, array(with_voxel(-1), "label"), f"{UNKNOWN_VALUE}Repair the label."),
     Odd("a NaN", REFUSED, array(with_voxel(np.nan), "label"), "Case a, a_seg.nii.gz: 1 voxels are NaN or infinite."),
-    Odd("3, which this release does not have", REFUSED, array(with_voxel(3), "label"), UNKNOWN_VALUE),
+    Odd(
+        "a value that is off by rounding",
+        WARNED,
+        array(lambda a: np.where(a == 4, np.float32(3.9999995), a), "label"),
+        "Case a, a_seg.nii.gz: its values are rounded to whole numbers, 3.9999995 to 4 for one. Store the label as "
+        "integers.",
+    ),
+    Odd(
+        "floats that are packed into 16 bits with a slope",
+        WARNED,
+        packed_with_slope(np.int16, "label"),
+        "Case a, a_seg.nii.gz: its values are rounded to whole numbers, … to … for one.",
+    ),
+    Odd("floats that are packed into 8 bits with a slope", REFUSED, packed_with_slope(np.uint8, "label"), NOT_WHOLE),
+    Odd(
+        "3, which this release does not have",
+        REFUSED,
+        array(with_voxel(3), "label"),
+        f"{UNKNOWN_VALUE}Repair the label, or name its numbering: --release=brats2024-glioma (1 necrotic core, "
+        "2 oedema, 3 enhancing tumour, 4 resection cavity) or …",
+    ),
     Odd(
         "4 under the file names of BraTS 2023",
         REFUSED,
         as_release_of_2023,
-        "Case a, a-seg.nii.gz: unknown label value 4; brats2023 has 0, 1, 2, 3.",
+        "Case a, a-seg.nii.gz: unknown label value 4; brats2023 has 0, 1, 2, 3. Repair the label, or name its "
+        "numbering: --release=brats2017-2021 (1 necrotic core, 2 oedema, 4 enhancing tumour) or …",
     ),
-    Odd("an image in place of the label", REFUSED, copied("a_seg.nii.gz"), UNKNOWN_VALUE),
+    Odd("an image in place of the label", REFUSED, copied("a_seg.nii.gz"), f"{UNKNOWN_VALUE}Repair the label."),
     Odd(
         "lesion outside the head",
         WARNED,

@@ -127,6 +127,17 @@ def packed_as(dtype: type, *roles: str) -> Mutator:
     return array(lambda voxels: voxels.astype(dtype), *roles)
 
 
+def packed_with_slope(dtype: type, role: str) -> Mutator:
+    """Saves floats as integers, for which nibabel chooses slope and intercept."""
+
+    def change(source: nibabel.Nifti1Image) -> nibabel.Nifti1Image:
+        packed = nibabel.Nifti1Image(np.asarray(source.dataobj, np.float64), source.affine)
+        packed.set_data_dtype(dtype)
+        return packed
+
+    return image(change, role)
+
+
 def big_endian(source: nibabel.Nifti1Image) -> nibabel.Nifti1Image:
     voxels = np.asarray(source.dataobj)
     return nibabel.Nifti1Image(

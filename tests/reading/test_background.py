@@ -87,7 +87,7 @@ def test_a_head_with_its_skull_in_constant_air_is_told_by_its_size(tmp_path):
     assert len(found) == 4
     assert "its head has 4.2 litres, more than a brain" in found[0]
     organs = dataclasses.replace(data, labels=("background", "a", "b", "c", "d"))
-    assert texts(tmp_path, volumes(), organs, affine) == []
+    assert not any("litres" in text for text in texts(tmp_path, volumes(), organs, affine))
 
 
 def test_a_brain_beside_heads_with_skull_is_not_cut_off(tmp_path):

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.patients.viewer.files import CaseImages
-from mmsynth_tf.reading import grids, problems, scaling, volumes
+from mmsynth_tf.reading import grids, labels, problems, scaling, volumes
+
+_log = logging.getLogger(__name__)
 
 # Wider than those of training: a viewer should not cut off what is bright.
 _PERCENTILES = (0.1, 99.9)
@@ -87,11 +90,14 @@ def _read_classes(case: CaseImages, grid: grids.Grid) -> tuple[np.ndarray, list[
     """The label with its values numbered from 1, uint8 [x, y, z], and the values."""
     image = _read(case, case.label)
     _require_grid(case, case.label, image, grid)
-    values = np.unique(image.array[image.array != 0])
+    array, oddities = labels.whole_numbers(image.array)
+    for oddity in oddities:
+        _log.warning("%s: %s. %s.", case.label, oddity.text, oddity.remedy)
+    values = np.unique(array[array != 0])
     if image.array.ndim != 3 or values.size > _MOST_CLASSES or (values != np.rint(values)).any():
         text = f"it is no label: {image.array.ndim} dimensions, {values.size} different values"
         raise _error(case, case.label, text, "Give one volume of whole numbers, one a class")
-    classes = np.where(image.array != 0, np.searchsorted(values, image.array) + 1, 0).astype(np.uint8)
+    classes = np.where(array != 0, np.searchsorted(values, array) + 1, 0).astype(np.uint8)
     return classes, values.astype(int).tolist()
 
 
