@@ -1,4 +1,4 @@
-"""The tables of README.md and BUILD_NOTES.md stand as the records in docs/results/ have them."""
+"""The tables of the documents agree with the records in docs/results/."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Writes the tables of measured results in README.md and BUILD_NOTES.md from the records in docs/results/.
+"""Writes the tables of measured results in the documents from the records in docs/results/.
 
     python -m tools.studies.tables
 
@@ -16,7 +16,11 @@ import numpy as np
 from scipy import stats
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENTS = (REPOSITORY / "README.md", REPOSITORY / "BUILD_NOTES.md")
+DOCUMENTS = (
+    REPOSITORY / "README.md",
+    REPOSITORY / "BUILD_NOTES.md",
+    REPOSITORY / "docs" / "experiments" / "usability_17_cases.md",
+)
 _STUDY = REPOSITORY / "docs" / "results" / "cpu_17_cases"
 _MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # Rows of sets that were built with `generation.real_anatomy`, by the word for them: the experiment calls all sets
