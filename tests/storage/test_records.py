@@ -45,15 +45,15 @@ def test_replaces_only_when_asked_and_only_by_something_whole(tmp_path):
 
 
 def die_within(statement: str) -> None:
-    """Runs a block of `records` in a process that ends within it, as SIGKILL ends it."""
-    code = f"import os, pathlib; from mmsynth_tf import records\nwith {statement} as made:\n    os._exit(0)"
+    """Runs a block of `atomic` in a process that ends within it, as SIGKILL ends it."""
+    code = f"import os, pathlib; from mmsynth_tf.storage import atomic\nwith {statement} as made:\n    os._exit(0)"
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
 
 
 def test_what_killed_processes_left_is_cleared_away(tmp_path):
     output, file = tmp_path / "a", tmp_path / "b.txt"
-    die_within(f"records.new_folder(pathlib.Path({str(output)!r}), 'marker')")
-    die_within(f"records.atomic_path({str(file)!r})")
+    die_within(f"atomic.new_folder(pathlib.Path({str(output)!r}), 'marker')")
+    die_within(f"atomic.atomic_path({str(file)!r})")
     assert len(list(tmp_path.iterdir())) == 2
     with atomic.new_folder(output, "marker"):
         pass

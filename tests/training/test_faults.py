@@ -117,7 +117,7 @@ def test_a_signal_that_nobody_asked_for_is_raised_at_the_end():
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_programs_that_are_stopped_say_so_in_one_line(number, status):
     sleeper = "lambda argv: (print('ready', flush=True), time.sleep(60))"
-    code = f"import time; from mmsynth_tf import commands; commands.run({sleeper})"
+    code = f"import time; from mmsynth_tf import program; program.run({sleeper})"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, **pipes) as process:
         process.stdout.readline()
