@@ -46,6 +46,6 @@ RESERVED_NAMES = (
 )
 
 # Standard deviations of Gaussians across slices, mm, so that made volumes are about as rough as real ones
-# (docs/results/slice_consistency.md).
+# (docs/experiments/records/slice_consistency.md).
 TRANSLATED_BLUR = 0.5
 SYNTHESISED_BLUR = 0.75

@@ -1,4 +1,4 @@
-"""The tables of the documents agree with the records in docs/results/."""
+"""The tables of the documents agree with the records in docs/experiments/records/."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""Measures what evening out neighbouring slices is worth (docs/results/slice_consistency.md).
+"""Measures what evening out neighbouring slices is worth (docs/experiments/records/slice_consistency.md).
 
-    python -m tools.slice_consistency --models=models/a --input=test_cases/ --output=slice_consistency.md
+    python -m tools.studies.slice_consistency --models=models/a --input=test_cases/ --output=slice_consistency.md
 
 Every modality is translated from the first one, and made from the first one's
 structure map and the case's own label; both are compared with the real slices.

@@ -1,4 +1,4 @@
-"""Writes the tables of measured results in the documents from the records in docs/results/.
+"""Writes the tables of measured results in the documents from docs/experiments/records/.
 
     python -m tools.studies.tables
 
@@ -21,7 +21,7 @@ DOCUMENTS = (
     REPOSITORY / "BUILD_NOTES.md",
     REPOSITORY / "docs" / "experiments" / "usability_17_cases.md",
 )
-_STUDY = REPOSITORY / "docs" / "results" / "cpu_17_cases"
+_STUDY = REPOSITORY / "docs" / "experiments" / "records" / "usability_17_cases"
 _MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # Rows of sets that were built with `generation.real_anatomy`, by the word for them: the experiment calls all sets
 # synthetic. Not every study has both.

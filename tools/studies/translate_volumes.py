@@ -1,6 +1,6 @@
-"""Translates whole volumes and compares them with the real ones (docs/results/translate_volumes.csv).
+"""Translates whole volumes and compares them with the real ones (docs/experiments/records/translate_volumes.csv).
 
-    python -m tools.translate_volumes --models=models/a --input=test_cases/ --output=translate_volumes.csv
+    python -m tools.studies.translate_volumes --models=models/a --input=test_cases/ --output=translate_volumes.csv
 
 Each case's first modality becomes the others, as `mmsynth translate` does it
 with a case that has nothing else; a row a case and target: PSNR, SSIM and MAE inside the head at the volume's own

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# What stages trained in mixed bfloat16 are worth beside ones in float32, on real cases with the `cpu` preset; leaves its
-# records beside this file.
+# Compares stages trained in mixed bfloat16 and in float32 on real cases with the `cpu` preset; writes its records to
+# docs/experiments/records/.
 #
-#   docs/results/bfloat16.sh <folder with BraTS cases> <work folder>
+#   tools/studies/bfloat16.sh <folder with BraTS cases> <work folder>
 #
 # Both sets of slices without a lesion filter are judged by the segmenters in float32. A step that is done is not done
 # again, so the script can be stopped and started.
 set -euo pipefail
 cases=$1 work=$2
-results=$(dirname "$0")/bfloat16
+results=$(dirname "$0")/../../docs/experiments/records/bfloat16
 python=${PYTHON:-python}
 mkdir -p "$work" "$results"
 

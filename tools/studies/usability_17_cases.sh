@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole study on real cases with the `cpu` preset; leaves its records beside this file.
+# The whole study on real cases with the `cpu` preset; writes its records to docs/experiments/records/.
 #
-#   docs/results/cpu_17_cases.sh <folder with BraTS cases> <work folder>
+#   tools/studies/usability_17_cases.sh <folder with BraTS cases> <work folder>
 #
 # A step that is done is not done again, so the script can be stopped and started.
 # SEEDS and STEPS are the seeds and training steps of the segmenters of the usability experiment, in all its rows; ROWS
@@ -14,7 +14,7 @@
 # script can be run by itself beside another, and the script then finds it done.
 set -euo pipefail
 cases=$1 work=$2
-results=$(dirname "$0")/cpu_17_cases
+results=$(dirname "$0")/../../docs/experiments/records/usability_17_cases
 python=${PYTHON:-python}
 seeds=${SEEDS:-0,1}
 designs=${DESIGNS-1seg 1ecl_4dcl}
@@ -56,8 +56,8 @@ done
 evaluate segmentation
 keep segmentation records.csv; keep segmentation table.md
 evaluate lesion_check --synthetic_data="$sets"
-# A value a slice: Dice alone, or the file would hold megabytes.
-grep -E '^experiment,|,dice,' "$work/models/evaluation/lesion_check/records.csv" > "$results/lesion_check.csv"
+# One value a slice: whole-tumour Dice only, or the file would hold megabytes.
+grep -E '^experiment,|,WT,dice,' "$work/models/evaluation/lesion_check/records.csv" > "$results/lesion_check.csv"
 keep lesion_check table.md
 evaluate fidelity --synthetic_data="$work/unfiltered" --seeds=0,1,2
 evaluate memorisation --synthetic_data="$work/synthetic"
@@ -65,7 +65,6 @@ evaluate translation
 for experiment in fidelity memorisation translation; do
   for table in "$work/models/evaluation/$experiment"/*.md; do keep $experiment "$(basename "$table")" "_$(basename "$table")"; done
 done
-keep translation records.csv
 evaluate usability --synthetic_data="$work/synthetic" --rows="$rows" --seeds="$seeds" ${STEPS:+--steps="$STEPS"}
 keep usability records.csv
 for table in table by_modality comparison; do keep usability $table.md _$table.md; done
