@@ -30,4 +30,4 @@ def test_the_rows_of_judges_are_taken_where_there_are_any_and_the_table_says_who
     assert tables._judge_of([judge]) == "judge (4seg)"
     older = [{"value": "3"}]
     assert tables._judged(older) == older
-    assert tables._judge_of(older) == "the segmenters that the generator was trained with"
+    assert tables._judge_of(older) == "the stage's segmenters"

@@ -18,7 +18,7 @@ from scipy import stats
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
     REPOSITORY / "README.md",
-    REPOSITORY / "BUILD_NOTES.md",
+    REPOSITORY / "docs" / "experiments" / "translation.md",
     REPOSITORY / "docs" / "experiments" / "usability_17_cases.md",
 )
 _STUDY = REPOSITORY / "docs" / "experiments" / "records" / "usability_17_cases"
@@ -28,6 +28,8 @@ _MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _REAL_ANATOMY = {"inserted": "usability_real_anatomy.csv", "warped": "usability_warped_lesions.csv"}
 _REGIONS = ("WT", "TC", "ET")
 _MODALITIES = ("t1", "t2", "t1c", "flair")
+# The set of generated slices that fidelity and the lesion check judge.
+_SYNTHETIC = "unfiltered"
 _COMPARED = (
     ("real_1_inserted_3", "real_1"),
     ("real_1_inserted_3", "real_1_augmented_3"),
@@ -37,15 +39,13 @@ _COMPARED = (
     ("real_1_augmented_3", "real_1"),
 )
 # Measures of registration with more to say than their name.
-_REGISTRATION = {
-    "registration dice": "Dice of the structure maps of two modalities, which the generator's losses raise"
-}
+_REGISTRATION = {"registration dice": "Dice of two modalities' structure maps, which losses raise"}
 _WORDS = {
     "real": "real",
     "synthetic": "synthetic",
-    "inserted": "lesions put into real slices",
-    "warped": "lesions of new shapes put into real slices",
-    "augmented": "classically augmented",
+    "inserted": "lesions in real slices",
+    "warped": "warped lesions in real slices",
+    "augmented": "augmented",
 }
 
 Row = dict[str, str]
@@ -62,72 +62,74 @@ def render(document: str) -> str:
 
 def quality() -> str:
     """Maps and slices beside real ones; T1 / T2 / T1c / FLAIR and their mean where it says no less."""
-    fidelity, registration = _markdown("fidelity_table.md"), _markdown("fidelity_registration.md")
+    fidelity = _markdown("fidelity_table.md")
     acceptance = json.loads((_STUDY / "synthetic_data_set.json").read_text(encoding="utf-8"))["generation"]
-    lesions = _judged(_records("lesion_check.csv", region="WT", metric="dice"))
-    copies = _markdown("memorisation_table.md")
 
-    def measured(measure: str, named: str) -> list[float]:
-        [row] = (r for r in fidelity if r["measure"].startswith(measure) and r["set"].startswith(named))
-        return [_number(row[modality]) for modality in _MODALITIES]
+    def beside(question: str, measure: str, real: str) -> tuple[str, str, str]:
+        return question, _each(_measured(fidelity, measure, _SYNTHETIC)), _each(_measured(fidelity, measure, real))
 
-    def distance(named: str) -> str:
-        return f"{np.mean(measured('frechet', named)):.3f}"
+    return _table(
+        ("question", "synthetic", "real"),
+        [
+            ("structure maps that pass Algorithm 3", f"{acceptance['structure_acceptance']:.0%}", "–"),
+            *_registration_rows(),
+            _frechet_row(fidelity),
+            _lesion_row(),
+            _nearest_row(),
+            beside("named as their modality by a classifier (real: test patients)", "classifier", "real (test)"),
+            beside("MS-SSIM of two patients' slices (higher: less variety)", "ms-ssim", "real (train)"),
+        ],
+    )
+
+
+def _measured(fidelity: Sequence[Row], measure: str, named: str) -> list[float]:
+    """A measure of each modality in one set."""
+    [row] = (r for r in fidelity if r["measure"].startswith(measure) and r["set"].startswith(named))
+    return [_number(row[modality]) for modality in _MODALITIES]
+
+
+def _registration_rows() -> list[tuple[str, str, str]]:
+    registration = _markdown("fidelity_registration.md")
 
     def pairs(measure: str, named: str) -> str:
         [row] = (r for r in registration if r["measure"] == measure and r["set"].startswith(named))
         values = [_number(value) for name, value in row.items() if "–" in name]
         return f"{min(values):.3f} / {np.mean(values):.3f}"
 
-    def lesion(named: str) -> list[float]:
-        own = [row for row in lesions if row["test_data"] == named]
-        by_modality = [_values(row for row in own if row["modality"] == modality) for modality in _MODALITIES]
-        return [float(np.nanmean(values)) for values in by_modality]
+    return [
+        (
+            f"registration: {_REGISTRATION.get(measure, measure)}, lowest pair / mean",
+            pairs(measure, _SYNTHETIC),
+            f"{pairs(measure, 'real (train)')} (training patients)",
+        )
+        for measure in dict.fromkeys(row["measure"] for row in registration)
+    ]
 
-    def nearest(named: str) -> str:
-        [row] = (r for r in copies if r["space"] == "image" and r["set"].startswith(named))
+
+def _frechet_row(fidelity: Sequence[Row]) -> tuple[str, str, str]:
+    synthetic, real = (np.mean(_measured(fidelity, "frechet", named)) for named in (_SYNTHETIC, "real (train)"))
+    question = f"Fréchet distance to training slices ({_frechet_features(fidelity)})"
+    return question, f"{synthetic:.3f}", f"{real:.3f} (half of the training patients to the others)"
+
+
+def _lesion_row() -> tuple[str, str, str]:
+    rows = _judged(_records("lesion_check.csv", region="WT", metric="dice"))
+
+    def found(named: str) -> str:
+        own = [row for row in rows if row["test_data"] == named]
+        by_modality = [_values(row for row in own if row["modality"] == modality) for modality in _MODALITIES]
+        return _each([float(np.nanmean(values)) for values in by_modality])
+
+    return f"lesion check: WT Dice a slice, by {_judge_of(rows)}", found(_SYNTHETIC), found("real")
+
+
+def _nearest_row() -> tuple[str, str, str]:
+    def first_percentile(named: str) -> str:
+        [row] = (r for r in _markdown("memorisation_table.md") if r["space"] == "image" and r["set"].startswith(named))
         return row["1st percentile"]
 
-    train, test, made = "real (train)", "real (test)", "unfiltered"
-    return _table(
-        ("question", "made", "real"),
-        [
-            ("structure maps that pass Algorithm 3", f"{acceptance['structure_acceptance']:.0%}", "–"),
-            *(
-                (
-                    f"registration: {_REGISTRATION.get(measure, measure)}, lowest pair / mean of all",
-                    pairs(measure, made),
-                    f"{pairs(measure, train)} (training patients)",
-                )
-                for measure in dict.fromkeys(row["measure"] for row in registration)
-            ),
-            (
-                f"Fréchet distance to training slices ({_frechet_features(fidelity)})",
-                distance(made),
-                f"{distance(train)} (half of the training patients to the others)",
-            ),
-            (
-                f"lesion where the label says: whole-tumour Dice per slice (no filter; by {_judge_of(lesions)})",
-                _each(lesion(made)),
-                f"{_each(lesion('real'))} (test patients)",
-            ),
-            (
-                "distance to the nearest training slice, 1st percentile",
-                nearest("synthetic"),
-                f"{nearest(test)} (test patients)",
-            ),
-            (
-                "named as their modality by a classifier trained on real slices",
-                _each(measured("classifier", made)),
-                f"{_each(measured('classifier', test))} (test patients)",
-            ),
-            (
-                "variety: MS-SSIM of two slices of different patients (higher: more alike)",
-                _each(measured("ms-ssim", made)),
-                f"{_each(measured('ms-ssim', train))} (training patients)",
-            ),
-        ],
-    )
+    question = "distance to the nearest training slice, 1st percentile"
+    return question, first_percentile("synthetic"), f"{first_percentile('real (test)')} (test patients)"
 
 
 def usability() -> str:
@@ -161,7 +163,7 @@ def splits() -> str:
         "trained on",
         *(f"WT, split {number}" for number in range(1, len(by_split) + 1)),
         *(f"{region}, {patients} patients" for region in _REGIONS),
-        f"p (WT, against {_described(best)})",
+        "p of WT, against the best",
     )
     return _table(header, body)
 
@@ -172,11 +174,11 @@ def comparisons() -> str:
 
     def cell(first: str, second: str, region: str) -> str:
         differences = np.array(_differences(rows, first, second, region))
-        better = f"{np.sum(differences > 0)} of {len(differences)} better"
+        better = f"{np.sum(differences > 0)} of {len(differences)}"
         return f"{100 * differences.mean():+.1f} ({better}, {_p_text(differences)})"
 
     return _table(
-        ("points of Dice (patients, p)", *_REGIONS),
+        ("points of Dice (patients better, p)", *_REGIONS),
         [
             (f"{_described(first)}, against {_described(second)}", *(cell(first, second, r) for r in _REGIONS))
             for first, second in _COMPARED
@@ -212,8 +214,8 @@ def translation() -> str:
     return _table(
         (
             "slices of the wanted modality",
-            "PSNR inside the head, dB",
-            f"whole-tumour Dice by {_judge_of(rows)}",
+            "PSNR in the head, dB",
+            f"WT Dice by {_judge_of(rows)}",
             "pairs furthest below the U-Nets, dB",
         ),
         [
@@ -241,11 +243,11 @@ def translation_splits() -> str:
         return f"{made:.3f} of {real:.3f} ({made / real:.3f})"
 
     measures: dict[str, Callable[[Sequence[Row]], str]] = {
-        "whole-tumour Dice on translated slices, of real ones": kept,
-        "on the regressor's": lambda rows: f"{_translated(rows, 'paired', 'dice'):.3f}",
-        "PSNR inside the head, dB: translated / regressor / source itself": lambda rows: all_three(rows, "psnr", 2),
-        "SSIM: translated / regressor / source itself": lambda rows: all_three(rows, "ssim", 3),
-        "pairs furthest below the regressor, dB": _furthest,
+        "WT Dice on translated slices, of real ones": kept,
+        "on the U-Nets' slices": lambda rows: f"{_translated(rows, 'paired', 'dice'):.3f}",
+        "PSNR in the head, dB: translated / U-Nets / source": lambda rows: all_three(rows, "psnr", 2),
+        "SSIM: translated / U-Nets / source": lambda rows: all_three(rows, "ssim", 3),
+        "pair furthest below the U-Nets, dB": lambda rows: _furthest(rows, 1),
     }
     return _table(
         ("", *columns), [(name, *(measure(rows) for rows in columns.values())) for name, measure in measures.items()]
@@ -258,15 +260,15 @@ def _translated(rows: Sequence[Row], translator: str, metric: str, **wanted: str
     return float(np.nanmean(_values(_matching(rows, translator=translator, metric=metric, **wanted))))
 
 
-def _furthest(rows: Sequence[Row]) -> str:
-    """The two pairs whose translations are furthest below those of the U-Nets, in PSNR."""
+def _furthest(rows: Sequence[Row], count: int = 2) -> str:
+    """The pairs whose translations are furthest below those of the U-Nets, in PSNR."""
 
     def below(source: str, target: str) -> float:
         paired, made = (_translated(rows, t, "psnr", source=source, modality=target) for t in ("paired", "gan"))
         return paired - made
 
     pairs = sorted(itertools.permutations(_MODALITIES, 2), key=lambda pair: -below(*pair))
-    return ", ".join(f"{below(*pair):.2f} ({' to '.join(pair)})" for pair in pairs[:2])
+    return ", ".join(f"{below(*pair):.2f} ({' to '.join(pair)})" for pair in pairs[:count])
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -351,7 +353,7 @@ def _judged(rows: Sequence[Row]) -> list[Row]:
 
 def _judge_of(rows: Sequence[Row]) -> str:
     """Which segmenters found the lesions; in records that are older than judges the segmentation stage's."""
-    judges = dict.fromkeys(row.get("judge") or "the segmenters that the generator was trained with" for row in rows)
+    judges = dict.fromkeys(row.get("judge") or "the stage's segmenters" for row in rows)
     return ", ".join(judges)
 
 
@@ -359,7 +361,7 @@ def _frechet_features(fidelity: Sequence[Row]) -> str:
     """What the features are of, from "frechet distance (segmenter)"."""
     measures = dict.fromkeys(row["measure"] for row in fidelity if row["measure"].startswith("frechet"))
     features = ", ".join(re.findall(r"distance \((.*)\)", " ".join(measures)))
-    return "features of the segmenters that the generator was trained with" if features == "segmenter" else features
+    return "features of the stage's segmenters" if features == "segmenter" else features
 
 
 def _each(values: Sequence[float]) -> str:

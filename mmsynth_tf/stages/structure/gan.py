@@ -112,9 +112,9 @@ class StructureGAN(StageModel):
     def latent(self, code: tf.Tensor) -> tf.Tensor:
         """z_g: standard normal noise, distributed as the codes of real maps if `match_codes`.
 
-        The code discriminator alone brings those codes near N(0, I), but not near enough for maps that look
-        real (BUILD_NOTES.md, "Tried"). Mean and covariance are those of the codes; the flow, if there is one, gives
-        what is not normal about them.
+        The code discriminator alone brings those codes near N(0, I), but not near enough for maps that look real
+        (docs/experiments/structure_maps.md). Mean and covariance are those of the codes; the flow, if there is one,
+        gives what is not normal about them.
 
         Args:
           code: float32 [B, L], standard normal.
