@@ -32,6 +32,7 @@ _DETECT_ANOMALY = flags.DEFINE_bool(
     "detect_anomaly", False, "Check every tensor and name the operation that first makes NaN or infinity; slow."
 )
 configs_flags.define_config_flags()
+flags.declare_key_flag("preset")
 
 
 def main(argv: list[str]) -> None:

@@ -68,10 +68,10 @@ def _read(cases: Sequence) -> None:
 
 
 def _build(cases: Sequence, data: DataConfig) -> None:
-    from datasets import brats
+    from datasets import cases as cases_builder
 
     with tempfile.TemporaryDirectory() as folder:
-        brats.build(cases, data, Path(folder), allow_incomplete=True, release="benchmark")
+        cases_builder.build(cases, data, Path(folder), allow_incomplete=True, release="benchmark")
 
 
 def _peak_mebibytes(cases: Sequence, data: DataConfig, copies: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import stage_step
-from datasets import brats
+from datasets import cases as cases_builder
 from mmsynth_tf import constants, input_pipeline, prepared
 from mmsynth_tf.configs import Config, DataConfig
 from mmsynth_tf.models.stage import Batch
@@ -87,7 +87,7 @@ def made_up_data(folder: Path, data: DataConfig) -> prepared.PreparedData:
     for number in range(_CASES):
         fakes_cases.write_nifti_case(cases, f"case_{number}_1", _volumes(number, data))
     found = releases.find_cases(cases, data.modalities, None)
-    brats.build(found, data, prepared_folder, False, "made up")
+    cases_builder.build(found, data, prepared_folder, False, "made up")
     return prepared.open_prepared(prepared_folder)
 
 

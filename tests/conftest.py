@@ -51,7 +51,7 @@ def real_cases() -> Path:
 @pytest.fixture(scope="session")
 def prepared_data(tmp_path_factory):
     """A prepared data set of six tiny cases: 16 x 16 pixels, four modalities, one region called "all"."""
-    from datasets import brats
+    from datasets import cases as cases_builder
     from mmsynth_tf import prepared
     from mmsynth_tf.reading import releases
     from tests.fakes import fakes, fakes_cases
@@ -60,5 +60,5 @@ def prepared_data(tmp_path_factory):
     for number in range(6):
         fakes_cases.write_nifti_case(cases, f"case_{number}_1", fakes_cases.volumes())
     data = dataclasses.replace(fakes_cases.DATA, height=fakes.SIZE, width=fakes.SIZE, regions={"all": (1, 2, 4)})
-    brats.build(releases.find_cases(cases, data.modalities, None), data, folder, False, "made up")
+    cases_builder.build(releases.find_cases(cases, data.modalities, None), data, folder, False, "made up")
     return prepared.open_prepared(folder)

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from datasets import brats, on_beam, synthetic
+from datasets import cases as cases_builder
+from datasets import on_beam, synthetic
 from mmsynth_tf import constants
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading import releases
@@ -34,7 +35,7 @@ def test_real_cases(direct, tmp_path):
     cases = releases.find_cases(tmp_path / "cases", fakes_cases.DATA.modalities, None)
     for name, options in (("plain", None), ("beam", direct)):
         with new_folder(tmp_path / name, constants.DATA_SET_RECORD) as folder:
-            brats.build(cases, fakes_cases.DATA, folder, False, "made up", options)
+            cases_builder.build(cases, fakes_cases.DATA, folder, False, "made up", options)
     assert files(tmp_path / "beam") == files(tmp_path / "plain")
 
 

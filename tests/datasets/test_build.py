@@ -4,7 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
+from datasets import build, source_flags
+from mmsynth_tf.errors import UserError
 from tests.fakes.fakes_cases import volumes, write_nifti_case
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,16 +51,20 @@ def assert_one_clear_error(result, *words):
         assert word in lines[0]
 
 
-def test_help_is_quick():
+def test_help_is_quick_and_lists_flags_by_source():
     result = run("datasets/build.py", "--help", command=("-X", "importtime"))
-    assert "--source" in result.stdout
     assert not re.search(r"\| +tensorflow", result.stderr)
+    headings = [f"flags of --source={source}:" for source in source_flags.BY_SOURCE]
+    groups = re.split("|".join([*headings, "datasets/build.py:\n"]), result.stdout)[-4:]
+    listed = [re.findall(r"^  --(?:\[no\])?(\w+):", group, re.MULTILINE) for group in groups]
+    assert listed[-1] == ["beam_options", "output", "overwrite", "preset", "source"]
+    assert listed[:-1] == [sorted(flag.name for flag in holders) for holders in source_flags.BY_SOURCE.values()]
 
 
 def test_builds_as_module(cases_dir, tmp_path):
     arrays = volumes()
     write_nifti_case(cases_dir, "b", {"label": 0 * arrays["label"]})
-    arguments = ["--source=brats", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", *SIZE]
+    arguments = ["--source=cases", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", *SIZE]
     result = run(*arguments, command=("-m", "datasets.build"))
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out" / "data_set.json").exists()
@@ -64,7 +72,7 @@ def test_builds_as_module(cases_dir, tmp_path):
 
 
 def test_existing_output(cases_dir):
-    result = run("--source=brats", f"--input={cases_dir}", f"--output={cases_dir}", *SIZE)
+    result = run("--source=cases", f"--input={cases_dir}", f"--output={cases_dir}", *SIZE)
     assert_one_clear_error(result, "exists", "--overwrite")
     assert len(list(cases_dir.iterdir())) == 2
 
@@ -73,7 +81,7 @@ def test_check_prints_all_problems_and_writes_nothing(cases_dir, tmp_path):
     (cases_dir / "a" / "a_t2.nii.gz").unlink()
     (cases_dir / "b" / "b_flair.nii.gz").write_bytes(b"junk")
     write_nifti_case(cases_dir, "c", {"label": volumes()["label"]})
-    result = run("--source=brats", f"--input={cases_dir}", "--check", *SIZE)
+    result = run("--source=cases", f"--input={cases_dir}", "--check", *SIZE)
     assert result.returncode == 1
     rows = result.stdout.splitlines()
     assert [row.split()[:3] for row in rows if row.startswith("ERROR")] == [
@@ -86,7 +94,7 @@ def test_check_prints_all_problems_and_writes_nothing(cases_dir, tmp_path):
 
 
 def test_check_of_good_cases(cases_dir):
-    result = run("--source=brats", f"--input={cases_dir}", "--check", *SIZE)
+    result = run("--source=cases", f"--input={cases_dir}", "--check", *SIZE)
     assert (result.returncode, result.stdout) == (0, "2 cases of 2 patients, 0 errors, 0 warnings.\n")
 
 
@@ -95,14 +103,14 @@ NARROW = [*SIZE[:3], "--config.data.crop_columns=0,12", *SIZE[4:]]
 
 def test_check_tells_once_that_pixels_are_not_square(cases_dir):
     # 12 of the 16 columns still hold the lesions, but not the head's last column.
-    result = run("--source=brats", f"--input={cases_dir}", "--check", *NARROW)
+    result = run("--source=cases", f"--input={cases_dir}", "--check", *NARROW)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("pixels are not square after cropping: 2 mm between rows and 1.5 mm") == 1
     assert result.stdout.count("the crop (rows 0 to 20, columns 0 to 12) cuts off 10% of the head") == 2
 
 
 def test_build_tells_once_that_pixels_are_not_square(cases_dir, tmp_path):
-    result = run("--source=brats", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", *NARROW)
+    result = run("--source=cases", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", *NARROW)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("pixels are not square after cropping") == 1
     assert result.stderr.count("cuts off 10% of the head") == 2
@@ -110,19 +118,60 @@ def test_build_tells_once_that_pixels_are_not_square(cases_dir, tmp_path):
 
 def test_broken_case_is_one_clear_error(cases_dir, tmp_path):
     (cases_dir / "a" / "a_seg.nii.gz").unlink()
-    result = run("--source=brats", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", *SIZE)
+    result = run("--source=cases", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", *SIZE)
     assert_one_clear_error(result, "Case a, a_seg.nii.gz: the label is missing", "--allow_incomplete")
     assert [path.name for path in tmp_path.iterdir()] == ["cases"]
 
 
 def test_empty_input_and_missing_flags(tmp_path):
-    assert_one_clear_error(run("--source=brats", f"--input={tmp_path}", "--check"), "No case found", "t1.nii.gz")
-    assert_one_clear_error(run("--source=brats", "--check"), "--input")
+    assert_one_clear_error(run("--source=cases", f"--input={tmp_path}", "--check"), "No case found", "t1.nii.gz")
+    assert_one_clear_error(run("--source=cases", "--check"), "--input")
+
+
+@pytest.fixture
+def parse():
+    """Parses flags as the program does, and forgets them afterwards."""
+    saved = flagsaver.save_flag_values()
+    yield lambda *arguments: flags.FLAGS(["build.py", "--output=unused", *arguments])
+    flagsaver.restore_flag_values(saved)
+
+
+VALUES = {"input": "cases", "release": "custom", "cases_dir": "cases", "workdir": "runs", "labels_from": "data"}
+FOREIGN = [
+    (source, other, holder.name)
+    for source in source_flags.BY_SOURCE
+    for other, holders in source_flags.BY_SOURCE.items()
+    for holder in holders
+    if other != source
+]
+
+
+@pytest.mark.parametrize(("source", "other", "name"), FOREIGN)
+def test_a_flag_of_another_source_is_refused_also_with_its_default(parse, source, other, name):
+    default = flags.FLAGS[name].default
+    value = VALUES.get(name, "1" if default is None else str(default).lower())
+    parse(f"--source={source}", f"--{name}={value}")
+    expected = rf"^--source={source} does not take --{name} \(a flag of --source={other}\)\. Leave it out, or give"
+    with pytest.raises(UserError, match=expected):
+        build.main(["build.py"])
+
+
+def test_all_flags_of_other_sources_are_named_at_once(tmp_path):
+    result = run("--source=phantom", f"--output={tmp_path / 'out'}", "--count=5", "--check")
+    foreign = "--check (a flag of --source=cases), --count (a flag of --source=synthetic)"
+    assert_one_clear_error(result, f"--source=phantom does not take {foreign}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_workers_that_do_not_fit_are_refused(tmp_path):
+    shared = ["--source=synthetic", f"--output={tmp_path / 'out'}", "--workdir=runs", "--labels_from=data"]
+    assert_one_clear_error(run(*shared, "--worker=2", "--num_workers=2"), "--worker=2 must be below --num_workers=2")
+    assert_one_clear_error(run(*shared, "--num_workers=2"), "--num_workers needs --worker", "Leave both out")
 
 
 def test_unwritable_output(cases_dir, tmp_path):
     (tmp_path / "file").touch()
-    result = run("--source=brats", f"--input={cases_dir}", f"--output={tmp_path / 'file' / 'out'}", *SIZE)
+    result = run("--source=cases", f"--input={cases_dir}", f"--output={tmp_path / 'file' / 'out'}", *SIZE)
     assert_one_clear_error(result, "Cannot write", "--output")
 
 

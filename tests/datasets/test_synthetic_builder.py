@@ -16,7 +16,7 @@ from tests.fakes.fakes_cases import DATA
 
 SIZE = (*DATA.image_size, 1)
 DATA_RECORD = {
-    "source": "brats",
+    "source": "cases",
     "release": "brats2017-2021",
     "created": "2026-01-01T00:00:00+00:00",
     "split": {"train": ["a_1", "a_2", "b_1"], "validation": [], "test": ["c_1"]},

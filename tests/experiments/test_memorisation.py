@@ -87,7 +87,7 @@ def test_what_was_measured_is_not_measured_again(run, monkeypatch):
 
 def test_patients_that_were_not_searched_are_counted():
     real = fakes_sets.real_data()
-    other = {"source": "brats", "split": {"train": ["a0", "z"]}, "patients": {}}
+    other = {"source": "cases", "split": {"train": ["a0", "z"]}, "patients": {}}
     synthetic = fakes_sets.synthetic_data(fakes_sets.examples(7, NEW), real)
     synthetic.record["generation"]["labels_from"] = other
     assert memorisation._not_searched(synthetic, real) == 1

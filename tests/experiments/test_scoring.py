@@ -14,11 +14,11 @@ from tests.fakes import fakes
 
 CONFIG = fakes.tiny_config(num_modalities=2, num_classes=3).data
 REAL = {
-    "source": "brats",
+    "source": "cases",
     "split": {"train": ["a_1", "a_2"], "test": ["b_1"]},
     "patients": {"a_1": "a", "a_2": "a", "b_1": "b"},
 }
-OTHERS = {"source": "brats", "split": {"train": ["c_1"]}, "patients": {"c_1": "c"}}
+OTHERS = {"source": "cases", "split": {"train": ["c_1"]}, "patients": {"c_1": "c"}}
 
 
 def data(record):
@@ -52,14 +52,14 @@ def test_other_patients_may_be_tested_on():
     ids=["directly", "through synthetic data", "through synthetic data of synthetic data", "through its label"],
 )
 def test_a_patient_seen_in_training_is_refused_at_another_time_point(trained_on):
-    later = {"source": "brats", "split": {"test": ["a_3"]}, "patients": {"a_3": "a"}}
+    later = {"source": "cases", "split": {"test": ["a_3"]}, "patients": {"a_3": "a"}}
     with pytest.raises(leaks.LeakError, match="trained on \\(a"):
         leaks.refuse_leak(trained_on, data(later), "test")
 
 
 @pytest.mark.parametrize(("train", "warned"), [(["a_1", "c_1"], False), (["c_1"], True), ([], False)])
 def test_training_patients_that_the_models_have_never_seen_are_named(caplog, train, warned):
-    others = {"source": "brats", "split": {"train": train}, "patients": {"a_1": "a", "c_1": "c"}}
+    others = {"source": "cases", "split": {"train": train}, "patients": {"a_1": "a", "c_1": "c"}}
     leaks.warn_of_other_training_patients([REAL], data(others))
     assert ("--train_data" in caplog.text) == warned
 

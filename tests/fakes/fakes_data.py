@@ -34,6 +34,6 @@ def data_set(folder, name, split, dice=(), **record):
     path = folder / name
     path.mkdir()
     data = {"modalities": list(CONFIG.data.modalities)}
-    record = {"source": "brats", "patients": {}, "split": split, "data": data, **record}
+    record = {"source": "cases", "patients": {}, "split": split, "data": data, **record}
     (path / constants.DATA_SET_RECORD).write_text(json.dumps(record))
     return FakeData(path, CONFIG.data, record, dice)

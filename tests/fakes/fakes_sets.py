@@ -40,7 +40,7 @@ def examples(seed: int, cases: list[str]) -> dict[str, np.ndarray]:
 
 def real_data(train: int = 4, test: int = 2) -> DataInMemory:
     cases = {"train": [f"a{i}" for i in range(train)], "test": [f"b{i}" for i in range(test)]}
-    record = {"source": "brats", "split": cases, "patients": {}}
+    record = {"source": "cases", "split": cases, "patients": {}}
     slices = {name: examples(seed, ids) for seed, (name, ids) in enumerate(cases.items())}
     return DataInMemory(pathlib.Path("real"), CONFIG.data, record, slices)
 

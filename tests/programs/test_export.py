@@ -27,7 +27,7 @@ CONFIG = fakes.tiny_config(
     synthesis__fusion_noise=True,
     generation__structure_threshold=0.45,
 )
-RECORD = {"source": "brats", "release": "made up", "split": {"train": ["case_1"]}}
+RECORD = {"source": "cases", "release": "made up", "split": {"train": ["case_1"]}}
 
 # Runs every signature on inputs named <signature>/<input>; writes <signature>/<output>.
 PLAIN_PROGRAM = """

@@ -10,8 +10,10 @@ import nibabel
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
-from datasets import brats, check, synthetic
+from datasets import cases as cases_builder
+from datasets import check, synthetic
 from mmsynth_tf import configs, constants, prepared
 from mmsynth_tf.configs import tree
 from mmsynth_tf.experiments import segmentation, study
@@ -96,7 +98,8 @@ def cases(tmp_path_factory, config):
 def real(cases, config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared") / "abdomen"
     with atomic.new_folder(folder, constants.DATA_SET_RECORD) as scratch:
-        brats.build(cases, config.data, scratch, allow_incomplete=False, release="custom")
+        cases_builder.build(cases, config.data, scratch, allow_incomplete=False, release="custom")
+    assert not tfds.builder_from_directory(str(folder)).info.citation  # It is not BraTS.
     return prepared.open_prepared(folder)
 
 

@@ -72,7 +72,7 @@ def test_what_the_canonical_scheme_cannot_hold_is_refused(tmp_path, case_id, val
 def build(folder, *flags):
     """Builds a set of two patients; returns its slices and what was said."""
     output = folder.with_name("set")
-    result = run("--source=brats", f"--input={folder}", f"--output={output}", "--overwrite", *SIZE, *flags)
+    result = run("--source=cases", f"--input={folder}", f"--output={output}", "--overwrite", *SIZE, *flags)
     assert result.returncode in (0, 1), result.stderr
     if result.returncode:
         return None, result.stderr

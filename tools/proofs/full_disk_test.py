@@ -85,7 +85,7 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         trial, settings = Trial(Path(scratch), disk), tiny.config_flags(**tiny.lengths(_STEPS, _INTERVAL))
         tiny.write_cases(Path(scratch) / "cases", 10)
-        build = ["datasets/build.py", "--source=brats", f"--input={scratch}/cases", *settings]
+        build = ["datasets/build.py", "--source=cases", f"--input={scratch}/cases", *settings]
         train = ["train.py", *settings, f"--data_dir={disk}/data", f"--workdir={disk}/models"]
         evaluate = ["evaluate.py", "--experiment=segmentation", f"--workdir={disk}/models", f"--test_data={disk}/data"]
 

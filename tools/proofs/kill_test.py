@@ -90,10 +90,10 @@ def _jobs(cases: Path, undisturbed: Path) -> list[Job]:
     settings = tiny.config_flags(**tiny.lengths(_STEPS, _INTERVAL))
     data, models, build = undisturbed / "data", undisturbed / "models", "datasets/build.py"
     train = ["train.py", f"--data_dir={data}", *settings]
-    brats = [build, "--source=brats", f"--input={cases}", *settings]
+    cases_build = [build, "--source=cases", f"--input={cases}", *settings]
     synthetic = [build, "--source=synthetic", f"--workdir={models}", f"--labels_from={data}", *settings]
     return [
-        Job("data set", lambda f: [*brats, f"--output={f / 'data'}"], "data", _data_set_contents),
+        Job("data set", lambda f: [*cases_build, f"--output={f / 'data'}"], "data", _data_set_contents),
         Job(
             "training",
             lambda f: [*train, "--stage=structure", f"--workdir={f / 'models'}"],

@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
             [
                 [
                     "datasets/build.py",
-                    "--source=brats",
+                    "--source=cases",
                     f"--input={folder / 'cases'}",
                     f"--output={folder / 'data'}",
                     *settings,

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from datasets import brats
+from datasets import cases as cases_builder
 from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import tree
 from mmsynth_tf.reading.cases import CaseError, read_case
@@ -29,7 +29,7 @@ def cases_dir(tmp_path):
 
 def build(cases_dir, output, data=DATA, allow_incomplete=False):
     with new_folder(output, "data_set.json") as folder:
-        brats.build(find_cases(cases_dir, data.modalities), data, folder, allow_incomplete, "brats2017-2021")
+        cases_builder.build(find_cases(cases_dir, data.modalities), data, folder, allow_incomplete, "brats2017-2021")
     return tfds.builder_from_directory(str(output))
 
 
@@ -73,7 +73,9 @@ def test_record_and_split_by_patient(cases_dir, tmp_path):
     builder = build(cases_dir, tmp_path / "out")
     record = json.loads((tmp_path / "out" / constants.DATA_SET_RECORD).read_text())
     assert tree.override(configs.DataConfig(), record["data"]) == DATA
-    assert (record["source"], record["release"]) == ("brats", "brats2017-2021")
+    assert (record["source"], record["release"]) == ("cases", "brats2017-2021")
+    assert builder.info.name == "cases"
+    assert "menze2015brats" in builder.info.citation
     patients = {s: {e["patient_id"] for e in examples(builder, s)} for s in builder.info.splits}
     assert set(patients) == {"train", "test"}
     assert not patients["train"] & patients["test"]

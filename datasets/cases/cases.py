@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 _DESCRIPTION = "Axial slices of multimodal volumes with lesion labels. Research software. Not for clinical use."
-_CITATION = """
+_BRATS_CITATION = """
 @article{menze2015brats, title={The Multimodal Brain Tumor Image Segmentation Benchmark ({BRATS})},
   author={Menze, Bjoern H. and others}, journal={IEEE Transactions on Medical Imaging}, year={2015}}
 @article{bakas2017advancing, title={Advancing The Cancer Genome Atlas glioma {MRI} collections with expert
@@ -40,7 +40,7 @@ KeyedExample = tuple[str, dict[str, Any]]
 
 
 @dataclasses.dataclass
-class BratsConfig(tfds.core.BuilderConfig):
+class CasesConfig(tfds.core.BuilderConfig):
     """What to read and how to cut it.
 
     Attributes:
@@ -48,6 +48,7 @@ class BratsConfig(tfds.core.BuilderConfig):
       cases: the files of the cases, from `mmsynth_tf.reading.releases.find_cases`.
       allow_incomplete: accept cases that lack modalities or the label.
       on_beam: read the cases on Apache Beam.
+      release: what the cases are.
     """
 
     name: str = "slices"
@@ -55,6 +56,7 @@ class BratsConfig(tfds.core.BuilderConfig):
     cases: Sequence[CaseFiles] = dataclasses.field(default=(), repr=False)  # TFDS logs the configuration.
     allow_incomplete: bool = False
     on_beam: bool = False
+    release: str = ""
 
     @property
     def patients(self) -> dict[str, str]:
@@ -65,14 +67,17 @@ class BratsConfig(tfds.core.BuilderConfig):
         return split_by_patient(self.patients, self.data)
 
 
-class Brats(tfds.core.GeneratorBasedBuilder):
+class Cases(tfds.core.GeneratorBasedBuilder):
     """Slices of real cases, split by patient."""
 
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = tfds.features.FeaturesDict(slice_features(self.builder_config.data))
-        return self.dataset_info_from_configs(features=features, description=_DESCRIPTION, citation=_CITATION)
+        # The Decathlon's brain tumours are cases of BraTS.
+        is_brats = any(name in self.builder_config.release for name in ("brats", "decathlon"))
+        citation = _BRATS_CITATION if is_brats else ""
+        return self.dataset_info_from_configs(features=features, description=_DESCRIPTION, citation=citation)
 
     def _example_writer(self) -> tfds.core.ExampleWriter:
         return SortedWriter(self.info.file_format)
@@ -139,10 +144,16 @@ def build(
     num_slices = len(cases) * len(range(data.slice_start, data.slice_stop, data.slice_step))
     bytes_per_pixel = 2 * data.num_modalities + 1  # Half-precision images and the label.
     require_space(folder, num_slices * data.height * data.width * bytes_per_pixel)
-    config = BratsConfig(data=data, cases=cases, allow_incomplete=allow_incomplete, on_beam=beam_options is not None)
+    config = CasesConfig(
+        data=data,
+        cases=cases,
+        allow_incomplete=allow_incomplete,
+        on_beam=beam_options is not None,
+        release=release,
+    )
     write_data_set(
-        lambda data_dir: Brats(data_dir=data_dir, config=config),
+        lambda data_dir: Cases(data_dir=data_dir, config=config),
         folder,
-        lambda: data_set_record(data, "brats", release, config.split, config.patients),
+        lambda: data_set_record(data, "cases", release, config.split, config.patients),
         beam_options,
     )

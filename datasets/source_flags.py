@@ -1,0 +1,62 @@
+"""The flags of `datasets/build.py` that belong to one source of slices, by source."""
+
+from absl import flags
+
+from mmsynth_tf.configs import path_flags
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.reading.release_table import RELEASES
+
+flags.disclaim_key_flags()  # --help lists them by source: see `help_text`.
+
+CASES, PHANTOM, SYNTHETIC = "cases", "phantom", "synthetic"
+
+INPUT = path_flags.define_path("input", None, "Folder that holds the cases, at any depth.")
+RELEASE = flags.DEFINE_string(
+    "release", None, f"One of {', '.join(RELEASES)}; found from the names of files and cases if not given."
+)
+ALLOW_INCOMPLETE = flags.DEFINE_bool("allow_incomplete", False, "Use cases that lack modalities or the label.")
+CHECK = flags.DEFINE_bool("check", False, "Only read all cases, and print a table of all problems.")
+
+NUM_CASES = flags.DEFINE_integer("num_cases", 20, "Number of patients.", lower_bound=1)
+CASES_DIR = path_flags.define_path("cases_dir", None, "Folder for the NIfTI files; <output>/cases if not given.")
+
+WORKDIR = path_flags.define_path("workdir", None, "Work directory of the trained stages.")
+LABELS_FROM = path_flags.define_path("labels_from", None, "Prepared data set whose labels are used.")
+COUNT = flags.DEFINE_integer("count", 1000, "Number of slices to generate.", lower_bound=1)
+NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Number of workers that share the build.", lower_bound=1)
+WORKER = flags.DEFINE_integer("worker", None, "Make only the share of this worker, from 0.", lower_bound=0)
+
+BY_SOURCE = {
+    CASES: (INPUT, RELEASE, ALLOW_INCOMPLETE, CHECK),
+    PHANTOM: (NUM_CASES, CASES_DIR),
+    SYNTHETIC: (WORKDIR, LABELS_FROM, COUNT, NUM_WORKERS, WORKER),
+}
+
+
+def help_text() -> str:
+    """The flags of each source under its name, as absl writes help."""
+    for source, holders in BY_SOURCE.items():
+        for holder in holders:
+            flags.FLAGS.register_key_flag_for_module(_heading(source), flags.FLAGS[holder.name])
+    return "".join(f"{flags.FLAGS.module_help(_heading(source))}\n" for source in BY_SOURCE)
+
+
+def _heading(source: str) -> str:
+    return f"flags of --source={source}"
+
+
+def refuse_others(source: str) -> None:
+    """Refuses flags on the command line that belong to another source, also where they are given their defaults.
+
+    Raises:
+      UserError: there are such flags.
+    """
+    given = {
+        f"--{holder.name}": f"--source={other}"
+        for other, holders in BY_SOURCE.items()
+        for holder in holders
+        if other != source and flags.FLAGS[holder.name].present
+    }
+    if given:
+        listed = ", ".join(f"{name} (a flag of {other})" for name, other in given.items())
+        raise UserError(f"--source={source} does not take {listed}. Leave it out, or give the source it belongs to.")
