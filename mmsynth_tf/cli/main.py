@@ -110,6 +110,26 @@ def _sample() -> None:
     print(f"{_FLAGS.count} cases in {_FLAGS.output}. {constants.DISCLAIMER}")
 
 
+def _nnunet() -> None:
+    """Writes prepared data sets in nnU-Net's raw layout: a case a slice, folds by patient.
+
+    mmsynth nnunet --data=data/brats --synthetic_data=data/synthetic --output=nnUNet_raw/Dataset501_Mixed
+
+    Validation folds hold real patients alone. Without --synthetic_data and a
+    validation split, the training patients make five folds. Copy
+    splits_final.json to nnUNet_preprocessed/<data set> after planning.
+    """
+    from mmsynth_tf import prepared
+    from mmsynth_tf.patients import nnunet
+
+    real = prepared.open_prepared(_FLAGS.data)
+    synthetic = [prepared.open_prepared(path) for path in _FLAGS.synthetic_data]
+    for data in synthetic:
+        prepared.require_same_geometry(data, real.config, str(real.path))
+    counts = nnunet.write_prepared(real, synthetic, Path(_FLAGS.output), overwrite=_FLAGS.overwrite)
+    print(f"{_FLAGS.output}: {', '.join(f'{count} {kind}' for kind, count in counts.items())} slices.")
+
+
 def _view() -> None:
     """Writes a page to look through cases, which any browser opens without a server.
 
@@ -222,6 +242,12 @@ def _define_sample() -> None:
     _define_images(constants.SYNTHESISED_BLUR)
 
 
+def _define_nnunet() -> None:
+    path_flags.define_path("data", None, "Prepared data set of real patients.", required=True)
+    path_flags.define_paths("synthetic_data", [], "Prepared synthetic data sets, for training.")
+    _define_output("Folder to make, named like Dataset501_Mixed.")
+
+
 def _define_view() -> None:
     path_flags.define_path("input", None, "Folder with cases at any depth, or one image file.", required=True)
     _define_output("HTML file to write.")
@@ -233,6 +259,7 @@ _JOBS = {
     "insert": (_insert, _define_insert),
     "sample": (_sample, _define_sample),
     "segment": (_segment, _define_segment),
+    "nnunet": (_nnunet, _define_nnunet),
     "view": (_view, _define_view),
 }
 

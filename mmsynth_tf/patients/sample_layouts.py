@@ -11,7 +11,7 @@ import tqdm
 from mmsynth_tf import constants
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.patients import files, jobs
+from mmsynth_tf.patients import files, jobs, nnunet
 from mmsynth_tf.patients.files import FileGrid
 from mmsynth_tf.patients.sample import Sample, Sampler
 from mmsynth_tf.reading.release_table import RELEASES
@@ -69,7 +69,7 @@ def write(
             shutil.copytree(part, folder, ignore=shutil.ignore_patterns(_PART_FILE), dirs_exist_ok=True)
             made += json.loads((part / _PART_FILE).read_text(encoding="utf-8"))
         if layout == NNUNET:
-            _write_nnunet_description(folder, data.modalities, data.labels, count)
+            nnunet.write_description(folder, data.modalities, data.labels, count)
         jobs.write_record(folder / MANIFEST_FILE, {**settings, "cases": made})
     shutil.rmtree(parts)
 
@@ -113,19 +113,4 @@ def _write_brats(
 def _write_nnunet(
     folder: Path, case_id: str, sample: Sample, grid: FileGrid, labels: Sequence[str], largest: int
 ) -> None:
-    """`imagesTr/<case>_<channel>.nii.gz` and `labelsTr/<case>.nii.gz` with classes as they are: consecutive."""
-    for part in ("imagesTr", "labelsTr"):
-        (folder / part).mkdir(exist_ok=True)
-    for channel, volume in enumerate(sample.images.values()):
-        files.save_image(volume, grid, folder / "imagesTr" / f"{case_id}_{channel:04d}.nii.gz", largest)
-    files.save_label(sample.label, grid, folder / "labelsTr" / f"{case_id}.nii.gz")
-
-
-def _write_nnunet_description(folder: Path, modalities: Sequence[str], labels: Sequence[str], count: int) -> None:
-    description = {
-        "channel_names": {str(channel): name for channel, name in enumerate(modalities)},
-        "labels": {name: index for index, name in enumerate(labels)},
-        "numTraining": count,
-        "file_ending": ".nii.gz",
-    }
-    atomic.write_text(folder / "dataset.json", json.dumps(description, indent=1) + "\n")
+    nnunet.write_case(folder, case_id, sample.images.values(), sample.label, grid, largest=largest)

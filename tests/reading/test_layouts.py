@@ -8,7 +8,7 @@ import pytest
 
 from mmsynth_tf.constants import BRATS_LABELS, BRATS_MODALITIES
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.patients import files, sample_layouts
+from mmsynth_tf.patients import files, nnunet
 from mmsynth_tf.reading.cases import inspect_case, read_case
 from mmsynth_tf.reading.releases import find_cases, search_cases
 from tests.fakes.fakes_cases import DATA, volumes, write_nifti_case
@@ -49,7 +49,7 @@ def test_a_case_folder_with_the_ending_of_an_image_is_read(tmp_path):
 def test_nnunet_is_named_with_its_channels_and_renaming_as_advised_helps(tmp_path, release):
     write_nifti_case(tmp_path, "a", volumes((1, 2, 3)))
     as_nnunet(tmp_path)
-    sample_layouts._write_nnunet_description(tmp_path, BRATS_MODALITIES, BRATS_LABELS, 1)
+    nnunet.write_description(tmp_path, BRATS_MODALITIES, BRATS_LABELS, 1)
     renames = ", ".join(f"a_{n:04d} to a_{name}" for n, name in enumerate(BRATS_MODALITIES))
     with pytest.raises(UserError, match=f"nnU-Net's raw layout .* Rename {renames} and so on.*labelsTr/a .* as a_seg"):
         find_cases(tmp_path, BRATS_MODALITIES, release)

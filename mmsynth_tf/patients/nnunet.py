@@ -1,0 +1,156 @@
+"""Writes nnU-Net's raw layout: one file a channel in imagesTr, labels in labelsTr, and dataset.json."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.experiments import leaks
+from mmsynth_tf.experiments.study import data_name
+from mmsynth_tf.patients import files
+from mmsynth_tf.patients.files import FileGrid
+from mmsynth_tf.prepared import PreparedData
+from mmsynth_tf.reading.splits import TEST, TRAIN, VALIDATION
+from mmsynth_tf.storage import atomic
+
+DESCRIPTION_FILE, SPLITS_FILE = "dataset.json", "splits_final.json"
+# nnU-Net's own number of folds.
+_FOLDS = 5
+_NAME = re.compile(r"Dataset\d{3}_\w+")
+
+
+def write_case(
+    folder: Path,
+    name: str,
+    images: Iterable[np.ndarray],
+    label: np.ndarray,
+    grid: FileGrid,
+    *,
+    largest: int = 1,
+    part: str = "Tr",
+) -> None:
+    """Writes `images<part>/<name>_<channel>.nii.gz` and `labels<part>/<name>.nii.gz`.
+
+    Args:
+      folder: the data set's folder.
+      name: the case's name.
+      images: float [x, y, z] in [0, 1], in the order of the channels.
+      label: integer [x, y, z], consecutive classes.
+      grid: their voxel grid.
+      largest: as in `files.save_image`.
+      part: `Tr` for training, `Ts` for test cases.
+    """
+    for kind in ("images", "labels"):
+        (folder / f"{kind}{part}").mkdir(exist_ok=True)
+    for channel, volume in enumerate(images):
+        files.save_image(volume, grid, folder / f"images{part}" / f"{name}_{channel:04d}.nii.gz", largest)
+    files.save_label(label, grid, folder / f"labels{part}" / f"{name}.nii.gz")
+
+
+def write_description(folder: Path, modalities: Sequence[str], labels: Sequence[str], count: int) -> None:
+    """Writes dataset.json for `count` training cases."""
+    description = {
+        "channel_names": {str(channel): name for channel, name in enumerate(modalities)},
+        "labels": {name: index for index, name in enumerate(labels)},
+        "numTraining": count,
+        "file_ending": ".nii.gz",
+    }
+    atomic.write_text(folder / DESCRIPTION_FILE, json.dumps(description, indent=1) + "\n")
+
+
+def write_prepared(
+    real: PreparedData, synthetic: Sequence[PreparedData], output: Path, *, overwrite: bool = False
+) -> dict[str, int]:
+    """Writes prepared sets as one data set for nnU-Net's 2D configuration, a case a slice.
+
+    nnU-Net draws cases, not slices: as cases of one slice, synthetic and real slices weigh alike. `splits_final.json`
+    keeps the slices of a patient together. Its validation folds hold real patients alone: the validation split where
+    there is one, else five folds of the training patients. Test slices go to imagesTs and labelsTs.
+
+    Args:
+      real: set of real patients.
+      synthetic: synthetic sets of the same geometry, for training.
+      output: folder to make, named as nnU-Net wants it: `Dataset123_Name`.
+      overwrite: replace `output` if it holds such a data set.
+
+    Returns:
+      Number of real, synthetic, validation and test cases written; validation cases are real cases, too.
+
+    Raises:
+      UserError: the name does not fit, a slice lacks its label or a modality, or synthetic sets come without a
+        validation split.
+      LeakError: the makers of a synthetic set have seen validation or test patients.
+    """
+    if not _NAME.fullmatch(output.name):
+        raise UserError(f"nnU-Net names data sets like Dataset123_Tumour; {output.name} is not such a name.")
+    held_out = [split for split in (VALIDATION, TEST) if real.cases.get(split)]
+    if synthetic and VALIDATION not in held_out:
+        raise UserError(
+            f"{real.path} has no validation split, whose patients the makers of the synthetic sets have not seen. "
+            "Build it with --config.data.validation_fraction above 0, and train on that set."
+        )
+    for split in held_out:
+        leaks.refuse_leak([data.record for data in synthetic], real, split)
+    with atomic.new_folder(output, DESCRIPTION_FILE, overwrite) as folder:
+        patients = {split: _write_split(folder, real, split, "Tr") for split in (TRAIN, *held_out) if split != TEST}
+        made = [name for data in synthetic for name in _write_split(folder, data, TRAIN, "Tr")]
+        tested = _write_split(folder, real, TEST, "Ts") if TEST in held_out else {}
+        folds = _folds(patients, made)
+        atomic.write_text(folder / SPLITS_FILE, json.dumps(folds, indent=1) + "\n")
+        count = sum(map(len, patients.values()))
+        write_description(folder, real.config.modalities, real.config.labels, count + len(made))
+    validated = len(set().union(*(fold["val"] for fold in folds)))
+    return {"real": count, "synthetic": len(made), "validation": validated, "test": len(tested)}
+
+
+def _folds(patients: Mapping[str, Mapping[str, str]], made: Sequence[str]) -> list[dict[str, list[str]]]:
+    """The content of splits_final.json, from case to patient of each split."""
+    training = patients[TRAIN]
+    if VALIDATION in patients:
+        return [{"train": sorted([*training, *made]), "val": sorted(patients[VALIDATION])}]
+    names = sorted(set(training.values()))
+    if len(names) < _FOLDS:
+        raise UserError(f"{len(names)} training patients are too few for the {_FOLDS} folds of nnU-Net. Add patients.")
+    fold_of = {name: number % _FOLDS for number, name in enumerate(np.random.default_rng(0).permutation(names))}
+    return [
+        {
+            "train": sorted(case for case, patient in training.items() if fold_of[patient] != fold),
+            "val": sorted(case for case, patient in training.items() if fold_of[patient] == fold),
+        }
+        for fold in range(_FOLDS)
+    ]
+
+
+def _write_split(folder: Path, data: PreparedData, split: str, part: str) -> dict[str, str]:
+    """Writes the slices of a split; case name to patient."""
+    grid, patients = _slice_grid(data.config), {}
+    for example in _whole_slices(data, split):
+        name = f"{data_name(data)}_{example['case_id'].decode()}_{example['slice_index']:03d}"
+        # Rows run to the back and columns to the left: [rows, columns, 1] -> [x, y, z] in LPS order.
+        images = np.float32(example["image"]).transpose(0, 2, 1, 3)
+        label = example["label"].transpose(1, 0, 2)
+        write_case(folder, name, images, label, grid, part=part)
+        patients[name] = example["patient_id"].decode()
+    return patients
+
+
+def _whole_slices(data: PreparedData, split: str) -> Iterator[dict[str, Any]]:
+    for example in data.slices(split).as_numpy_iterator():
+        lacking = [name for name, there in zip(data.config.modalities, example["available"], strict=True) if not there]
+        lacking += [] if example["has_label"] else ["its label"]
+        if lacking:
+            raise UserError(
+                f"Case {example['case_id'].decode()} of {data.path} lacks {', '.join(lacking)}; nnU-Net needs every "
+                "channel and label. Build the set without this case."
+            )
+        yield example
+
+
+def _slice_grid(data: DataConfig) -> FileGrid:
+    between, row, column = data.spacing_mm
+    return FileGrid((data.width, data.height, 1), np.diag([-column, -row, between, 1.0]))
