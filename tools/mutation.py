@@ -2,11 +2,12 @@
 
     pip install -e '.[tests,mutation]'
     python -m tools.mutation --output=mutation.json
+    python -m tools.mutation --output=mutation.json --module=mmsynth_tf/reading/geometry.py
 
-Cosmic Ray finds the places; so many of each folder are drawn by the seed, with one change of each place. A change is
-made in a copy of the repository and tested with the files that import the changed module; what survives these is tested
-with all tests of its folder. Results are kept in the output; the same command goes on there, and tests what survived
-again.
+Cosmic Ray finds the places. Some of each folder are drawn by the seed, or all of the given modules are taken, with one
+change of each place. A change is made in a copy of the repository and tested with the module's namesake and the files
+that import it; what survives these is tested with all tests of its folder. Results are kept in the output; the same
+command goes on there, and tests what survived again.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cosmic_ray.plugins
@@ -46,10 +47,11 @@ Result = dict[str, str | float]
 def tests_of(module: Path) -> list[list[str]]:
     """What to test a module with, one after the other: test files that import it, its namesake first; its folder's."""
     dotted = ".".join(module.with_suffix("").parts)
-    importing = [path for path, names in _imports_of_tests().items() if dotted in names]
     folder = Path("tests") / module.parts[1]
+    namesake = folder / f"test_{module.stem}.py"
+    importing = [path for path, names in _imports_of_tests().items() if dotted in names or path == namesake]
     own = [path for path in importing if path.parent == folder]
-    own.sort(key=lambda path: (path.stem != f"test_{module.stem}", path))
+    own.sort(key=lambda path: (path != namesake, path))
     return [[str(path) for path in paths] for paths in (own or importing, [folder]) if paths]
 
 
@@ -66,19 +68,24 @@ def _imports_of_tests() -> dict[Path, set[str]]:
     return found
 
 
-def draw(folder: str, seed: int) -> list[MutationSpec]:
-    """One change of each of `PLACES[folder]` places of a folder."""
-    paths = sorted(path.relative_to(ROOT) for path in (ROOT / PACKAGE / folder).rglob("*.py"))
+def draw(paths: Sequence[Path], name: str, seed: int, most: int | None = None) -> list[MutationSpec]:
+    """One change of each place in some files, or of at most so many places; `name` and `seed` decide which."""
     with cosmic_ray.work_db.use_db(":memory:") as database:
         init(paths, database, {})
         changes = [item.mutations[0] for item in database.work_items]
     idle = {path: set(_without_effect(path)) for path in paths}
     changes = [change for change in changes if change.start_pos not in idle[change.module_path]]
     changes.sort(key=lambda change: (str(change.module_path), change.operator_name, change.occurrence))
-    random.Random(f"{seed} {folder}").shuffle(changes)
+    random.Random(f"{seed} {name}").shuffle(changes)
     by_place = {(change.module_path, change.start_pos): change for change in changes}
     places = sorted(by_place, key=str)
-    return [by_place[place] for place in random.Random(seed).sample(places, min(PLACES[folder], len(places)))]
+    count = len(places) if most is None else min(most, len(places))
+    return [by_place[place] for place in random.Random(seed).sample(places, count)]
+
+
+def _draw_folder(folder: str, seed: int) -> list[MutationSpec]:
+    paths = sorted(path.relative_to(ROOT) for path in (ROOT / PACKAGE / folder).rglob("*.py"))
+    return draw(paths, folder, seed, PLACES[folder])
 
 
 def _without_effect(path: Path) -> Iterator[tuple[int, int]]:
@@ -161,21 +168,27 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", action="append", choices=PLACES, help="only this one; may be given several times")
+    parser.add_argument("--module", type=Path, action="append", help="this file, in place of folders")
+    parser.add_argument("--places", type=int, help="at most so many of each module; all if not given")
     arguments = parser.parse_args()
     output = arguments.output.resolve()
     os.chdir(ROOT)
     results: dict[str, Result] = json.loads(output.read_text()) if output.exists() else {}
     with tempfile.TemporaryDirectory() as scratch:
         trial = Trial(Path(scratch) / "repository")
-        for folder in arguments.folder or PLACES:
-            for change in draw(folder, arguments.seed):
-                operator = change.operator_name.removeprefix("core/")
-                name = f"{change.module_path}:{change.start_pos[0]}:{change.start_pos[1]} {operator}"
-                if results.get(name, {}).get("result") == "noticed" or not (result := trial.test(change)):
-                    continue
-                results[name] = {"folder": folder, **result}
-                print(result["result"], name, result["line"], flush=True)
-                output.write_text(json.dumps(results, indent=1) + "\n")
+        if arguments.module:
+            seed, places = arguments.seed, arguments.places
+            changes = [change for path in arguments.module for change in draw([path], str(path), seed, places)]
+        else:
+            changes = [c for folder in arguments.folder or PLACES for c in _draw_folder(folder, arguments.seed)]
+        for change in changes:
+            operator = change.operator_name.removeprefix("core/")
+            name = f"{change.module_path}:{change.start_pos[0]}:{change.start_pos[1]} {operator}"
+            if results.get(name, {}).get("result") == "noticed" or not (result := trial.test(change)):
+                continue
+            results[name] = {"folder": change.module_path.parts[1], **result}
+            print(result["result"], name, result["line"], flush=True)
+            output.write_text(json.dumps(results, indent=1) + "\n")
     print(_summary(results))
 
 

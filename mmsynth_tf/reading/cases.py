@@ -287,9 +287,13 @@ class _Inspection:
             self._report(self.files.label.path, text, "Check that label and images match", is_warning=True)
 
     def _check_crop(self, head: np.ndarray | None, label: np.ndarray | None) -> None:
-        """Whether the slices show head and lesion; without a head where it cannot be told from its background."""
+        """Whether the slices show head and lesion; no head where no image tells it from its background."""
         first = next(iter(self.files.images.values())).path
-        if head is not None:
+        if head is None:
+            text = "no image of the case shows where its head ends, so that the crop was not compared with the head"
+            remedy = "First mend the backgrounds as the other messages say, then run --check again"
+            self._report(first, text, remedy, is_warning=True)
+        else:
             self._report_finding(first, geometry.crop_finding(head, "head", self.grid.affine, self.data))
             for finding in geometry.edge_findings(head, self.data):
                 self._report_finding(first, finding)

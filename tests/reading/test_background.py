@@ -26,10 +26,27 @@ def test_one_image_with_a_bad_background_is_told_alone(tmp_path, change):
     assert text.startswith("Case a, a_t2.nii.gz")
 
 
-def test_ringing_of_all_images_is_told_for_each_and_nothing_else(tmp_path):
-    found = texts(tmp_path, {r: with_ringing(a) if r != "label" else a for r, a in volumes().items()})
+def test_ringing_of_all_images_is_told_for_each_and_that_the_crop_is_unknown(tmp_path):
+    *found, crop = texts(tmp_path, {r: with_ringing(a) if r != "label" else a for r, a in volumes().items()})
     assert len(found) == 4
     assert all("resampling with splines" in text for text in found)
+    assert "Case a, a_t1.nii.gz: no image of the case shows where its head ends, so that the crop was not" in crop
+
+
+@pytest.mark.parametrize("change", [with_ringing, with_noise])
+def test_a_crop_that_cuts_off_most_of_the_head_is_found_once_one_background_is_as_advised(tmp_path, change):
+    """The head has columns 3 to 13, of which the crop keeps 3; the lesion lies there."""
+    narrow = dataclasses.replace(DATA, crop_columns=(3, 6), width=3, height=20)
+    arrays = volumes((1,))
+    changed = {role: change(array) if role != "label" else array for role, array in arrays.items()}
+    assert texts(tmp_path, changed, narrow)[-1].endswith(
+        "the crop was not compared with the head. First mend the backgrounds as the other messages say, then run "
+        "--check again."
+    )
+    masked = np.where(arrays["t1"] > 0, changed["t1"], 0)
+    found = texts(tmp_path, changed | {"t1": masked}, narrow)
+    assert any("cuts off 70% of the head" in text for text in found)
+    assert not any("not compared" in text for text in found)
 
 
 def test_a_mask_as_advised_leaves_the_head(tmp_path):
@@ -73,7 +90,7 @@ def test_z_scored_heads_have_many_values_near_zero_and_are_no_ringing(rng, value
 
 def test_noise_in_the_air_goes_when_the_outside_is_set_to_zero_as_advised(tmp_path):
     noisy = {role: with_noise(array) if role != "label" else array for role, array in volumes().items()}
-    found = texts(tmp_path, noisy)
+    found = [text for text in texts(tmp_path, noisy) if "the crop was not compared" not in text]
     assert len(found) == 4
     assert all("skull was not stripped. Strip the skull and set all outside" in text for text in found)
     brain = volumes()["t1"] > 0
