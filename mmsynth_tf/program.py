@@ -15,6 +15,7 @@ from absl import app
 from mmsynth_tf.errors import STOP_SIGNALS, Interrupted, UserError, interrupt
 
 _OTHER_KERAS = ("TF_USE_LEGACY_KERAS", "KERAS_NNX_ENABLED", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
+_SHOWN_LOGGERS = ("mmsynth_tf", "datasets")
 _X86 = ("x86_64", "AMD64")
 # What TensorFlow puts around its messages and only its developers understand.
 _NODE = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:\w+\]")
@@ -77,14 +78,15 @@ def prepare_tensorflow() -> None:
 
 
 def _show_own_messages() -> None:
-    """Shows what this package reports, and of TensorFlow and its data sets only errors."""
+    """Shows what this package and the builds in `datasets/` report, and of TensorFlow and TFDS only errors."""
     absl.logging.set_verbosity(absl.logging.ERROR)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    own = logging.getLogger("mmsynth_tf")
-    own.addHandler(handler)
-    own.setLevel(logging.INFO)
-    own.propagate = False
+    for name in _SHOWN_LOGGERS:
+        own = logging.getLogger(name)
+        own.addHandler(handler)
+        own.setLevel(logging.INFO)
+        own.propagate = False
 
 
 def explain(error: Exception) -> str | None:

@@ -53,6 +53,19 @@ def test_wrong_arguments_are_refused_quickly(arguments):
     assert not slow
 
 
+def test_messages_of_the_package_and_of_the_builds_are_shown_once_and_those_of_others_are_not():
+    script = (
+        "import logging\n"
+        "from mmsynth_tf import program\n"
+        "def main(argv):\n"
+        "    for name in ('mmsynth_tf.reading.cases', 'datasets.check', 'absl', 'tensorflow'):\n"
+        "        logging.getLogger(name).warning('from %s', name)\n"
+        "program.run(main)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert re.findall(r"from (\S+)$", result.stderr, re.MULTILINE) == ["mmsynth_tf.reading.cases", "datasets.check"]
+
+
 @pytest.mark.parametrize(
     ("machine", "by_user", "expected"), [("x86_64", None, "1"), ("x86_64", "0", "0"), ("arm64", None, None)]
 )
