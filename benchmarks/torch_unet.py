@@ -22,7 +22,7 @@ def run(config: Config, rounds: int) -> Iterator[Record]:
         return
     from benchmarks import torch_steps
 
-    config = tree.override(config, {"data.modalities": ("t1",), "segmentation.cosine_decay": False})
+    config = tree.override(config, {"data.modalities": ("t1",)})
     batch = stage_step.one_batch(constants.SEGMENTATION, config)
     image, label = (batch[name].numpy()[:, 0, ..., 0] for name in ("image", "label"))
     steps = {"mmsynth_tf": stage_step.Step(stage_step.model(constants.SEGMENTATION, config), batch)}

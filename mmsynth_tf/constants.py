@@ -24,6 +24,10 @@ SEGMENTATION = "segmentation"
 SYNTHESIS = "synthesis"
 STAGES = (STRUCTURE, SEGMENTATION, SYNTHESIS)
 
+# Formulations of a stage: the one that measured best, and the draft's.
+MEASURED = "measured"
+PAPER = "paper"
+
 # Lesion processor designs (paper §2.7).
 ONE_SEGMENTER = "1seg"
 SHARED_ENCODER = "1ecl_4dcl"

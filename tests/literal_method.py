@@ -6,13 +6,17 @@ never its `forward` or `loss_terms`, and follows the tables of method §3, §6 a
 as their formulas read (`plain_layers`).
 """
 
+import contextlib
+import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 from unittest import mock
 
 import tensorflow as tf
 
+from mmsynth_tf import constants
 from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.models import layers
 from mmsynth_tf.models.stage import Batch
@@ -20,12 +24,10 @@ from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 from mmsynth_tf.stages.structure.gan import StructureGAN
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 
-# The formulas are the method's own: without what the stages can do beyond it.
+# The formulas are the method's own: without what the stages can do beyond it. Choices of the structure stage, and
+# settings.
+STRUCTURE_CHOICES = {"match_codes": False, "match_edges": False, "detail": False, "reconstruction_blur": 0.0}
 SETTINGS = {
-    "structure.match_codes": False,
-    "structure.match_edges": False,
-    "structure.detail": False,
-    "structure.reconstruction_blur": 0.0,
     "synthesis.contrast_condition": False,
     "synthesis.skips": False,
     "synthesis.translation_detached": False,
@@ -41,6 +43,27 @@ Pairs = list[tuple[int, int]]
 def norm(a: tf.Tensor, b: tf.Tensor | float = 0.0) -> tf.Tensor:
     """‖a - b‖²: the mean over all elements of (a - b)²."""
     return tf.reduce_mean((a - b) ** 2)
+
+
+@contextlib.contextmanager
+def formulation(formulations: dict[str, Any], name: str, **changes: Any) -> Iterator[str]:
+    """Within it a stage has one more formulation: the measured one, but for some choices.
+
+    Args:
+      formulations: the stage's.
+      name: of the further one.
+      **changes: choices that differ.
+
+    Yields:
+      The name.
+    """
+    if name in formulations:
+        raise ValueError(f"There is a formulation {name!r} already.")
+    formulations[name] = dataclasses.replace(formulations[constants.MEASURED], **changes)
+    try:
+        yield name
+    finally:
+        del formulations[name]
 
 
 def plain_layers() -> AbstractContextManager:

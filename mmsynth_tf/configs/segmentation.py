@@ -3,7 +3,7 @@
 import dataclasses
 
 from mmsynth_tf import constants
-from mmsynth_tf.configs.stage import StageConfig
+from mmsynth_tf.configs.stage import FORMULATION_HELP, StageConfig, chosen
 from mmsynth_tf.configs.tree import setting
 
 
@@ -11,27 +11,66 @@ from mmsynth_tf.configs.tree import setting
 class SegmentationLossWeights:
     """Weights of the segmenters' terms (method §8), each a sum over modalities."""
 
-    squared_error: float = setting(0.0, "|l-l_r|^2 on one-hot channels, class weighted (the paper's only term).")
-    dice: float = setting(1.0, "Soft Dice loss; beyond the paper.")
-    cross_entropy: float = setting(1.0, "Cross-entropy; beyond the paper.")
+    squared_error: float = setting(0.0, "|l-l_r|^2 on one-hot channels, class weighted.", trains="lesion")
+    dice: float = setting(1.0, "Soft Dice loss; beyond the paper.", trains="lesion")
+    cross_entropy: float = setting(1.0, "Cross-entropy; beyond the paper.", trains="lesion")
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationChoices:
+    """In what the measured segmenters and the paper's differ.
+
+    Attributes:
+      weights: of the loss terms.
+      class_weights: of the squared error, one number a class; the last stands for all that follow.
+      beta_1: Adam's.
+      cosine_decay: whether the learning rate decays by half a cosine; otherwise it is constant.
+      dropout: rate at the input.
+      mean_filter_init: whether segmenters start as mean filters (paper §3.1).
+    """
+
+    weights: SegmentationLossWeights = SegmentationLossWeights()
+    class_weights: tuple[float, ...] = (1.0,)
+    beta_1: float = 0.9
+    cosine_decay: bool = True
+    dropout: float = 0.0
+    mean_filter_init: bool = False
+
+
+SEGMENTATION_FORMULATIONS = {
+    constants.MEASURED: SegmentationChoices(),
+    # §2.9 and §3.1 of the draft, with the class weights of the authors' code.
+    constants.PAPER: SegmentationChoices(
+        weights=SegmentationLossWeights(squared_error=1.0, dice=0.0, cross_entropy=0.0),
+        class_weights=(1.0, 15.0, 85.0, 85.0, 85.0),
+        beta_1=0.5,
+        cosine_decay=False,
+        dropout=0.1,
+        mean_filter_init=True,
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationConfig(StageConfig):
     """Lesion segmenters (method §8)."""
 
+    formulation: str = setting(constants.MEASURED, FORMULATION_HELP)
     steps: int = setting(40_000, "Training steps of each segmenter.")
     steps_per_checkpoint: int = setting(1_000, "Steps between checkpoints and log rows.")
     batch_size: int = setting(8, "Global batch size, slices.")
     learning_rate: float = setting(1e-3, "Adam's learning rate at the start.")
-    beta_1: float = setting(0.9, "Adam's beta_1; paper 0.5.")
     design: str = setting(
         constants.SEGMENTER_PER_MODALITY, "What the modalities share: 1seg, 1ecl_4dcl or 4seg (paper §2.7)."
     )
     base_filters: int = setting(32, "Filters of the first level of the U-Net.")
     levels: int = setting(4, "Resolution levels of the U-Net.")
-    dropout: float = setting(0.0, "Dropout rate at the input; paper 0.1.")
-    class_weights: tuple[float, ...] = setting((1.0, 1.0), "Class weights of the squared error; authors 1/15/85/85/85.")
-    mean_filter_init: bool = setting(False, "Segmenters start as mean filters (paper §3.1).")
-    cosine_decay: bool = setting(True, "Decay the learning rate by half a cosine; paper: constant.")
-    weights: SegmentationLossWeights = dataclasses.field(default_factory=SegmentationLossWeights)
+
+    @property
+    def choices(self) -> SegmentationChoices:
+        """In what formulations differ.
+
+        Raises:
+          UserError: there is no formulation of that name.
+        """
+        return chosen(SEGMENTATION_FORMULATIONS, self.formulation)

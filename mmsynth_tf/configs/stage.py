@@ -1,11 +1,52 @@
 """What the settings of all training stages have in common. No TensorFlow here."""
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
 from mmsynth_tf.errors import UserError
+
+Choices = TypeVar("Choices")
+
+FORMULATION_HELP = "measured: what measured best; paper: the draft's formulas, literally."
+
+
+def chosen(formulations: Mapping[str, Choices], name: str) -> Choices:
+    """The choices of a stage's formulation.
+
+    Raises:
+      UserError: the stage has no formulation of that name.
+    """
+    if name not in formulations:
+        raise UserError(f"There is no formulation {name!r}; choose one of {', '.join(formulations)}.")
+    return formulations[name]
+
+
+def weights_by_group(weights: Any) -> dict[str, dict[str, float]]:
+    """What each group of networks is trained by.
+
+    Args:
+      weights: a dataclass of loss weights, each declared by `setting(..., trains=group)`.
+
+    Returns:
+      {group: {term: weight}}, in the order of the fields. A term of weight 0 is left out, so it is not computed.
+    """
+    groups: dict[str, dict[str, float]] = {}
+    for field in dataclasses.fields(weights):
+        terms = groups.setdefault(field.metadata["trains"], {})
+        if weight := getattr(weights, field.name):
+            terms[field.name] = weight
+    return groups
 
 
 class StageConfig:
-    """What the settings of all stages have in common."""
+    """What the settings of all stages have in common.
 
+    Each stage has a frozen dataclass of choices, and a dictionary of formulations that holds one for each name. A
+    formulation takes the place of switches that are only turned together.
+    """
+
+    formulation: str
     steps: int
     steps_per_checkpoint: int
     batch_size: int

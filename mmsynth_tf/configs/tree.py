@@ -9,10 +9,16 @@ from typing import Any
 from mmsynth_tf.errors import UserError
 
 
-def setting(default: Any, text: str) -> Any:
-    """A field of such a dataclass, with its help text."""
+def setting(default: Any, text: str, *, trains: str | None = None) -> Any:
+    """A field of such a dataclass.
+
+    Args:
+      default: its value.
+      text: its help text.
+      trains: for the weight of a loss term, the group of networks that the term trains.
+    """
     factory = {"default_factory": lambda: default} if isinstance(default, dict) else {"default": default}
-    return dataclasses.field(metadata={"help": text}, **factory)
+    return dataclasses.field(metadata={"help": text, "trains": trains}, **factory)
 
 
 def fields(config: Any, prefix: str = "") -> dict[str, tuple[Any, str]]:

@@ -9,7 +9,6 @@ import tensorflow as tf
 from mmsynth_tf import constants
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.models.stage import StageModel
-from mmsynth_tf.stages.structure.gan import binary_maps, sample_maps
 from mmsynth_tf.stages.synthesis import contrast, gan
 
 Outputs = dict[str, tf.Tensor]
@@ -48,7 +47,7 @@ class Signatures:
         self._data, self._structure_threshold = data, structure_threshold
 
     def sample_structure(self, code: tf.Tensor) -> Outputs:
-        structure, background = sample_maps(self._structure_gan, code, self._structure_threshold)
+        structure, background = self._structure_gan.sample(code, self._structure_threshold)
         return {"structure": structure, "background": background}
 
     def synthesize(
@@ -59,8 +58,7 @@ class Signatures:
         return dict(zip(self._data.modalities, tf.unstack(images, axis=1), strict=True))
 
     def generate(self, code: tf.Tensor, label: tf.Tensor, **appearance: tf.Tensor) -> Outputs:
-        maps = sample_maps(self._structure_gan, code, self._structure_threshold)
-        structure, background = binary_maps(*maps, self._structure_threshold)
+        structure, background = self._structure_gan.sample_binary(code, self._structure_threshold)
         # Edges outside the head would be drawn into the empty background.
         structure = structure * (1.0 - background)
         return {

@@ -9,7 +9,7 @@ import tensorflow as tf
 from mmsynth_tf import configs, prepared
 from mmsynth_tf.algorithms import blending, contour_filter, fusion, warping
 from mmsynth_tf.generation.map_filter import MapFilter
-from mmsynth_tf.stages.structure.gan import StructureGAN, binary_maps, sample_maps
+from mmsynth_tf.stages.structure.gan import StructureGAN
 
 Row = dict[str, np.ndarray]
 
@@ -73,7 +73,7 @@ class MadeAnatomy:
         code_dim = self._structure_gan.code_dim
         codes = of_each(lambda d: tf.random.stateless_normal([code_dim], [self._seed + _CODE, d]), numbers)
         threshold = self._settings.structure_threshold
-        return binary_maps(*sample_maps(self._structure_gan, codes, threshold), threshold)
+        return self._structure_gan.sample_binary(codes, threshold)
 
     @tf.function(autograph=False)
     def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:

@@ -4,9 +4,7 @@
 applied once, by `weighted_sum`.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import tensorflow as tf
 
@@ -116,20 +114,19 @@ def pairwise_squared_error(tensors: tf.Tensor) -> tf.Tensor:
     return 2.0 * members * terms * squared_error(deviation)
 
 
-def weighted_sum(terms: Mapping[str, tf.Tensor], weights: Any) -> tf.Tensor:
-    """Σ weight · term.
+def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Σ weight · term, float32 scalar.
 
     Args:
-      terms: scalars by name.
-      weights: a dataclass with a field for each term.
+      weights: by the terms' names, at least one.
+      terms: scalars by name; those without a weight do not count.
 
     Raises:
-      ValueError: a term has no weight.
+      ValueError: there is no weight, or a term is lacking.
     """
-    known = {field.name for field in dataclasses.fields(weights)}
-    if not terms or not set(terms) <= known:
-        raise ValueError(f"Loss terms {sorted(terms)} do not match the weights {sorted(known)}.")
-    return tf.add_n([getattr(weights, name) * term for name, term in terms.items()])
+    if not weights or not set(weights) <= set(terms):
+        raise ValueError(f"Loss terms {sorted(terms)} do not match the weights {sorted(weights)}.")
+    return tf.add_n([weight * terms[name] for name, weight in weights.items()])
 
 
 def across_replicas(operation: tf.distribute.ReduceOp, value: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import tensorflow as tf
 
@@ -14,10 +13,14 @@ Batch = Mapping[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Networks that one optimizer trains, and the loss terms that train them."""
+    """Networks that one optimizer trains, and the weights of the loss terms that train them."""
 
     networks: Sequence[tf.keras.Model]
-    terms: Sequence[str]
+    weights: Mapping[str, float]
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return tuple(self.weights)
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -25,8 +28,9 @@ class Group:
 
 
 class StageModel(tf.keras.Model):
-    """A training stage. Subclasses set `groups` and `term_weights` and compute `forward` and `loss_terms`.
+    """A training stage. Subclasses set `groups` and compute `forward` and `formulas`.
 
+    A term without a weight in the groups, or with weight 0 in the settings (see `weights_by_group`), is not computed.
     Everything random is part of the batch, so a step is a function of batch and
     weights alone: runs repeat, replicas agree, and tests can replay a step.
     """
@@ -34,8 +38,7 @@ class StageModel(tf.keras.Model):
     groups: Mapping[str, Group]
     frozen_networks: Sequence[tf.keras.Model] = ()  # Used, and saved, but not trained.
     statistics: Sequence[tf.Variable] = ()  # Variables that training moves without gradients.
-    term_weights: Any  # A dataclass with a field for each loss term.
-    in_pretraining = False  # In it a stage may leave terms out.
+    in_pretraining = False  # In it a stage may leave out formulas; their terms are 0.
 
     @property
     def pretraining_steps(self) -> int:
@@ -46,9 +49,19 @@ class StageModel(tf.keras.Model):
         """All forward passes of a step, by the method's names."""
         raise NotImplementedError
 
-    def loss_terms(self, batch: Batch, tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Every unweighted loss term, as float32 scalars: means over this replica's part of the batch."""
+    def formulas(self, batch: Batch, tensors: Mapping[str, tf.Tensor]) -> dict[str, Callable[[], tf.Tensor]]:
+        """How each unweighted loss term is computed: a float32 scalar, the mean over this replica's part of the batch.
+
+        Those of terms that have no weight are not called, so what they need may be lacking in `tensors`.
+        """
         raise NotImplementedError
+
+    def loss_terms(self, batch: Batch, tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The unweighted loss terms of all groups, as float32 scalars."""
+        formulas = self.formulas(batch, tensors)
+        if self.in_pretraining:
+            formulas = dict.fromkeys(self.terms, lambda: tf.zeros([])) | formulas
+        return {term: formulas[term]() for term in self.terms}
 
     def compile(self, optimizers: Mapping[str, tf.keras.optimizers.Optimizer], **kwargs) -> None:
         """Sets one optimizer for each group.
@@ -125,7 +138,7 @@ class StageModel(tf.keras.Model):
         """Keras 3 would draw a batch for this and average it, which fails on several machines; the model is built."""
 
     def _total(self, name: str, group: Group, terms: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        total = losses.weighted_sum({term: terms[term] for term in group.terms}, self.term_weights)
+        total = losses.weighted_sum(group.weights, terms)
         # Gradients are summed over replicas, each a mean over its own part of the batch.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         return compat.scaled_loss(self.optimizers[name], total / replicas)
@@ -165,5 +178,7 @@ def gradients_of(
         return [tf.zeros_like(v) if g is None else g for v, g in zip(variables, gradients, strict=True)]
     inert = [v.name for v, g in zip(variables, gradients, strict=True) if g is None]
     if inert:
-        raise ValueError(f"The losses of group {name!r} do not reach {', '.join(inert)}.")
+        raise ValueError(
+            f"The losses of group {name!r} do not reach {', '.join(inert)}. Terms of weight 0 are not computed."
+        )
     return gradients

@@ -11,6 +11,7 @@ from mmsynth_tf.models.stage import Batch, StageModel
 from mmsynth_tf.stages.base import LEARNING, Stage
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 from mmsynth_tf.stages.segmentation.stage import lesion_processor, segmentation_batches, segmentation_preview
+from mmsynth_tf.stages.structure import stage as structure_stage
 from mmsynth_tf.stages.structure.gan import StructureGAN
 from mmsynth_tf.stages.structure.stage import structure_batches, structure_preview
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
@@ -49,13 +50,15 @@ def optimizers(stage: str, config: configs.Config) -> dict[str, tf.keras.optimiz
         rates = {"generator": settings.learning_rate, "discriminator": settings.discriminator_learning_rate}
         if stage == constants.SYNTHESIS and not settings.pretrained_lesion:
             rates["lesion"] = settings.lesion_learning_rate
-        if stage == constants.STRUCTURE and settings.has_flow:
-            rates["flow"] = settings.flow_learning_rate
-    if settings.cosine_decay:
+        if stage == constants.STRUCTURE and settings.choices.match_codes:
+            rates["flow"] = structure_stage.FLOW_LEARNING_RATE
+    choices = settings.choices if stage == constants.SEGMENTATION else settings
+    if stage != constants.STRUCTURE and choices.cosine_decay:
         rates = {
             group: tf.keras.optimizers.schedules.CosineDecay(rate, settings.steps) for group, rate in rates.items()
         }
-    return {group: stage_adam(rate, settings.beta_1, config) for group, rate in rates.items()}
+    beta_1 = structure_stage.BETA_1 if stage == constants.STRUCTURE else choices.beta_1
+    return {group: stage_adam(rate, beta_1, config) for group, rate in rates.items()}
 
 
 def preview(model: StageModel, config: Config, batch: Batch) -> bytes:

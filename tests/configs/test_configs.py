@@ -90,12 +90,12 @@ def test_presets_can_be_trained(name):
     config = configs.preset(name)
     for extent in config.data.image_size:
         assert extent % 8 == 0 and extent % (1 << (config.segmentation.levels - 1)) == 0
-    for weights in (config.segmentation.class_weights, config.synthesis.class_weights):
-        assert len(weights) in (2, config.data.num_classes) and min(weights) > 0
+    for weights in (config.segmentation.choices.class_weights, config.synthesis.class_weights):
+        assert len(weights) in (1, 2, config.data.num_classes) and min(weights) > 0
     for stage in constants.STAGES:
         settings = getattr(config, stage)
         assert 0 < settings.steps_per_checkpoint <= settings.steps
-        weights = dataclasses.astuple(settings.weights)
+        weights = dataclasses.astuple((settings.choices if stage == constants.SEGMENTATION else settings).weights)
         assert min(weights) >= 0 and max(weights) > 0
     assert {config.synthesis.lesion_design, config.segmentation.design} <= set(constants.LESION_DESIGNS)
     assert 0 < config.data.test_fraction + config.data.validation_fraction < 1
@@ -109,9 +109,9 @@ def test_the_paper_s_presets_follow_the_draft():
     assert (config.structure.batch_size, config.synthesis.batch_size, config.segmentation.batch_size) == (1, 1, 1)
     assert config.synthesis.triples_per_slice == 0
     assert (config.synthesis.fusion_structure, config.synthesis.fusion_label) == (0.8, 0.2)
-    for stage in (config.structure, config.synthesis):
+    for stage in (config.structure.choices, config.synthesis):
         assert (stage.discriminator_normalization, stage.discriminator_init_stddev) == ("instance_everywhere", 0.2)
-    assert config.structure.erase_lesion and not config.structure_map.fill_holes
+    assert config.structure.choices.erase_lesion and not config.structure_map.fill_holes
     # The draft's discriminator names real, synthesised and translated slices.
     weights = config.synthesis.weights
     classes = weights.discriminator_class, weights.discriminator_class_synthetic, weights.discriminator_class_translated
@@ -119,7 +119,8 @@ def test_the_paper_s_presets_follow_the_draft():
     # What is beyond the draft has no weight.
     assert config.synthesis.weights.structure_agreement == config.synthesis.weights.self_structure == 0.0
     assert config.synthesis.weights.self_reconstruction == config.structure.weights.divergence == 0.0
-    assert (config.segmentation.weights.dice, config.segmentation.weights.cross_entropy) == (0.0, 0.0)
+    weights = config.segmentation.choices.weights
+    assert (weights.squared_error, weights.dice, weights.cross_entropy) == (1.0, 0.0, 0.0)
 
 
 # Of the authors' code of that time; where it has no such term, or one without gradient, what the draft's formulas say.
@@ -132,11 +133,7 @@ PAPER_WEIGHTS = {
         "moments": 0.1,
         "divergence": 0.0,
         "reconstruction": 50.0,
-        "reconstruction_outside": 5.0,
-        "mask": 25.0,
-        "mask_structure": 5.0,
     },
-    "segmentation": {"squared_error": 1.0, "dice": 0.0, "cross_entropy": 0.0},
     "synthesis": {
         "discriminator_real": 50.0,
         "discriminator_synthetic": 35.0,

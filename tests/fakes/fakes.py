@@ -34,7 +34,6 @@ _TINY = {
     "structure.max_filters": 4,
     "structure.mask_filters": 2,
     "structure.discriminator_filters": 2,
-    "structure.discriminator_init_stddev": 0.2,
     "segmentation.batch_size": 2,
     "segmentation.base_filters": 2,
     "segmentation.levels": 2,
@@ -70,7 +69,6 @@ def tiny_config(num_modalities: int = 3, num_classes: int = 5, base: Config | No
         "data.modalities": tuple(f"modality_{i}" for i in range(num_modalities)),
         "data.labels": tuple(f"class_{c}" for c in range(num_classes)),
         "data.regions": {"all": tuple(range(1, num_classes))},
-        "segmentation.class_weights": class_weights,
         "synthesis.class_weights": class_weights,
         **{path.replace("__", "."): value for path, value in settings.items()},
     }
@@ -96,7 +94,7 @@ def lesion_processor(config: Config, design: str) -> LesionProcessor:
         design=design,
         base_filters=settings.base_filters,
         levels=settings.levels,
-        dropout=settings.dropout,
+        dropout=settings.choices.dropout,
     )
 
 

@@ -1,5 +1,6 @@
 """Checks that every training stage has to pass: who is trained by what, on one device, on two, and under XLA."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -70,9 +71,11 @@ class StepProber:
 
     def __init__(self, model: StageModel, networks: Callable[[StageModel], Networks]):
         self.model, self._networks = model, networks(model)
-        names = [term for group in model.groups.values() for term in group.terms]
-        self._weights = {name: tf.Variable(0.0) for name in names}
-        model.term_weights = type(model.term_weights)(**self._weights)
+        self._weights = {name: tf.Variable(0.0) for name in model.terms}
+        model.groups = {
+            name: dataclasses.replace(group, weights={term: self._weights[term] for term in group.terms})
+            for name, group in model.groups.items()
+        }
         compile_with_sgd(model)
         self._step = tf.function(model.train_step, autograph=False)
         self._start = {name: _values(nets) for name, nets in self._networks.items()}

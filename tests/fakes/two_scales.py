@@ -1,6 +1,5 @@
 """The smallest stage model, and runs of it: two single-weight networks with an optimizer each."""
 
-import dataclasses
 from pathlib import Path
 
 import tensorflow as tf
@@ -11,28 +10,21 @@ from mmsynth_tf.training import checkpoints, loop
 STEPS, INTERVAL = 6, 2
 
 
-@dataclasses.dataclass(frozen=True)
-class Weights:
-    fit: float = 1.0
-    pull: float = 0.5
-
-
 class TwoScales(StageModel):
     """y = a x and z = b y. The first group trains a on the mean of z, the second b on half of it."""
 
     def __init__(self):
         super().__init__()
         self.first, self.second = scale(2.0), scale(3.0)
-        self.term_weights = Weights()
-        self.groups = {"first": Group((self.first,), ("fit",)), "second": Group((self.second,), ("pull",))}
+        self.groups = {"first": Group((self.first,), {"fit": 1.0}), "second": Group((self.second,), {"pull": 0.5})}
 
     def forward(self, batch, training):
         y = self.first(batch["x"], training=training)
         return {"y": y, "z": self.second(y, training=training)}
 
-    def loss_terms(self, batch, tensors):
+    def formulas(self, batch, tensors):
         mean = tf.reduce_mean(tf.cast(tensors["z"], tf.float32))
-        return {"fit": mean, "pull": mean}
+        return {"fit": lambda: mean, "pull": lambda: mean}
 
     @property
     def values(self) -> tuple[float, float]:

@@ -1,5 +1,7 @@
 """The stage model on the smallest example: two single-weight networks with an optimizer each."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -46,6 +48,27 @@ def test_a_variable_that_no_loss_reaches_is_an_error_that_names_it():
         total = 2.0 * reached
     with pytest.raises(ValueError, match=r"group 'some' do not reach inert"):
         gradients_of(tape, total, [reached, inert], "some")
+
+
+class Lacking(TwoScales):
+    """Lacks what one of its terms is computed from."""
+
+    def formulas(self, batch, tensors):
+        return {**super().formulas(batch, tensors), "lacking": lambda: tensors["nowhere"]}
+
+
+def test_a_term_without_a_weight_is_not_computed():
+    assert set(Lacking().loss_terms(BATCH, {"z": tf.constant(2.0)})) == {"fit", "pull"}
+
+
+def test_a_term_with_a_weight_and_no_formula_is_an_error_but_in_pretraining_is_0():
+    model = TwoScales()
+    model.groups["second"] = dataclasses.replace(model.groups["second"], weights={"pull": 0.5, "further": 1.0})
+    with pytest.raises(KeyError, match="further"):
+        model.loss_terms(BATCH, {"z": tf.constant(2.0)})
+    model.in_pretraining = True
+    terms = model.loss_terms(BATCH, {"z": tf.constant(2.0)})
+    assert {name: float(term) for name, term in terms.items()} == {"fit": 2.0, "pull": 2.0, "further": 0.0}
 
 
 def test_networks_have_stable_names():

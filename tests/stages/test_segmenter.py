@@ -5,11 +5,20 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import constants
+from mmsynth_tf.configs.segmentation import SEGMENTATION_FORMULATIONS, SegmentationLossWeights
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 from tests import literal_method
 from tests.fakes import fakes, training_checks
 
-TERMS = ("squared_error", "dice", "cross_entropy")
+ALL_TERMS = SegmentationLossWeights(squared_error=1.0, dice=1.0, cross_entropy=1.0)
+
+
+@pytest.fixture(scope="module")
+def all_terms():
+    """A formulation with all terms, where each class weighs differently."""
+    changes = {"weights": ALL_TERMS, "class_weights": (1.0, 2.0, 3.0, 4.0, 5.0)}
+    with literal_method.formulation(SEGMENTATION_FORMULATIONS, "all terms", **changes) as name:
+        yield name
 
 
 def build(design=constants.SEGMENTER_PER_MODALITY, num_classes=5, **settings) -> Segmenter:
@@ -26,22 +35,29 @@ def networks(model: Segmenter) -> dict[str, list[tf.keras.Model]]:
 
 @pytest.mark.parametrize("num_classes", [2, 5])
 @pytest.mark.parametrize("design", constants.LESION_DESIGNS)
-def test_every_term_equals_the_literal_formula(design, num_classes):
-    model, batch = build(design, num_classes), make_batch(num_classes=num_classes)
+def test_every_term_equals_the_literal_formula(all_terms, design, num_classes):
+    model = build(design, num_classes, segmentation__formulation=all_terms)
+    batch = make_batch(num_classes=num_classes)
     actual = model.loss_terms(batch, model.forward(batch, training=False))
     training_checks.assert_terms_close(actual, literal_method.segmentation_terms(model, batch))
 
 
-def test_each_term_alone_trains_the_lesion_processor():
-    prober, batch = training_checks.StepProber(build(), networks), make_batch()
-    for term in TERMS:
+def test_each_term_alone_trains_the_lesion_processor(all_terms):
+    prober = training_checks.StepProber(build(segmentation__formulation=all_terms), networks)
+    batch = make_batch()
+    for term in ("squared_error", "dice", "cross_entropy"):
         assert prober.moved_by([term], batch) == {"lesion_processor"}, term
     assert prober.moved_by([], batch) == set()
 
 
+@pytest.mark.parametrize(
+    ("formulation", "terms"), [("measured", {"dice", "cross_entropy"}), ("paper", {"squared_error"})]
+)
 @pytest.mark.parametrize("design", constants.LESION_DESIGNS)
-def test_every_variable_has_a_gradient(design):
-    training_checks.assert_no_idle_variable(build(design, segmentation__dropout=0.1), make_batch())
+def test_every_formulation_trains_every_variable_on_its_own_terms(design, formulation, terms):
+    model = build(design, segmentation__formulation=formulation)
+    assert set(model.terms) == terms
+    training_checks.assert_no_idle_variable(model, make_batch())
 
 
 def test_segmenting_gives_the_likeliest_class():

@@ -1,11 +1,15 @@
 """Structure generation: literal losses, and which networks each loss trains."""
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mmsynth_tf import constants
-from mmsynth_tf.stages.structure.gan import StructureGAN, sample_maps
+from mmsynth_tf.configs.structure import STRUCTURE_FORMULATIONS
+from mmsynth_tf.stages.structure.gan import StructureGAN
 from tests import literal_method
 from tests.fakes import fakes, training_checks
 
@@ -36,35 +40,59 @@ def build(**settings) -> StructureGAN:
     return fakes.structure_gan(fakes.tiny_config(**settings))
 
 
+@contextlib.contextmanager
+def literal(**choices) -> Iterator[dict[str, str | float]]:
+    """Settings of the method's own formulas, all of which have a weight, with some choices changed."""
+    changes = literal_method.STRUCTURE_CHOICES | choices
+    with literal_method.formulation(STRUCTURE_FORMULATIONS, "literal", **changes) as name:
+        yield {"structure__formulation": name, "structure__weights__moments": 0.1}
+
+
+@pytest.fixture(scope="module")
+def model():
+    with literal() as settings:
+        return build(**settings)
+
+
 @pytest.fixture(scope="module")
 def batch():
-    return fakes.structure_batch(np.random.default_rng(0), fakes.tiny_config(), batch_size=3)
+    with literal() as settings:
+        return fakes.structure_batch(np.random.default_rng(0), fakes.tiny_config(**settings), batch_size=3)
 
 
 @pytest.fixture(scope="module")
 def prober():
     # Spectral normalisation rescales discriminators in every pass, so it would look like training.
-    return training_checks.StepProber(build(structure__discriminator_normalization=constants.NONE), networks)
+    with literal(discriminator_normalization=constants.NONE) as settings:
+        return training_checks.StepProber(build(**settings), networks)
 
 
 @pytest.mark.parametrize("normalization", constants.DISCRIMINATOR_NORMALIZATIONS)
 def test_every_term_equals_the_literal_formula(batch, normalization):
-    model = build(structure__discriminator_normalization=normalization)
+    with literal(discriminator_normalization=normalization) as settings:
+        model = build(**settings)
     expected = literal_method.structure_terms(model, batch)
     actual = model.loss_terms(batch, model.forward(batch, training=False))
     training_checks.assert_terms_close(actual, expected)
 
 
-def test_the_groups_use_every_term_once():
-    groups = build().groups
-    assert sorted(term for group in groups.values() for term in group.terms) == sorted(TRAINED)
+def test_the_groups_use_every_term_once(model):
+    assert sorted(model.terms) == sorted(TRAINED)
+    assert sorted(build(structure__weights__moments=0.1).terms) == sorted([*TRAINED, "flow"])
+
+
+def test_a_term_of_weight_0_is_not_computed(batch):
+    model = build(structure__formulation="paper", structure__weights__divergence=0.0)
+    assert set(model.loss_terms(batch, model.forward(batch, training=False))) == set(TRAINED) - {
+        "moments",
+        "divergence",
+    }
 
 
 @pytest.mark.parametrize(
     ("group", "table"), [("generator", TRAINED_GENERATORS), ("discriminator", TRAINED_DISCRIMINATORS)]
 )
-def test_each_term_reaches_exactly_the_networks_it_should_train(batch, group, table):
-    model = build()
+def test_each_term_reaches_exactly_the_networks_it_should_train(model, batch, group, table):
     assert training_checks.networks_reached(model, batch, group, networks(model)) == table
 
 
@@ -76,27 +104,27 @@ def test_a_step_on_all_terms_moves_every_network(prober, batch):
     assert prober.moved_by(TRAINED, batch) == set(networks(prober.model))
 
 
-def test_every_variable_has_a_gradient(batch):
-    training_checks.assert_no_idle_variable(build(), batch)
+def test_every_variable_has_a_gradient(model, batch):
+    training_checks.assert_no_idle_variable(model, batch)
 
 
-def test_mean_filters_still_train(batch):
-    training_checks.assert_no_idle_variable(build(structure__mean_filter_init=True, structure__dropout=0.1), batch)
+def test_in_the_paper_s_formulation_mean_filters_still_train(batch):
+    training_checks.assert_no_idle_variable(build(structure__formulation="paper"), batch)
 
 
-def test_sampling_decodes_codes_one_by_one(batch):
-    model = build()
-    structures, backgrounds = sample_maps(model, batch["code"], 0.5)
+def test_sampling_decodes_codes_one_by_one(model, batch):
+    structures, backgrounds = model.sample(batch["code"], 0.5)
     assert structures.shape == backgrounds.shape == (3, fakes.SIZE, fakes.SIZE, 1)
     for row in range(3):
-        structure, background = sample_maps(model, batch["code"][row : row + 1], 0.5)
+        structure, background = model.sample(batch["code"][row : row + 1], 0.5)
         np.testing.assert_allclose(structure[0], structures[row], atol=1e-5)
         np.testing.assert_allclose(background[0], backgrounds[row], atol=1e-5)
     assert np.all((structures >= 0) & (structures <= 1))
 
 
 def test_noise_gets_the_moments_of_real_codes(rng):
-    model = fakes.structure_gan(fakes.tiny_config(structure__match_codes=True, structure__flow_couplings=0))
+    # An untrained flow, of an even number of couplings, changes nothing.
+    model = build()
     codes = rng.multivariate_normal([1.0, 2.0, 0.0, 0.0], np.diag([4.0, 1.0, 0.25, 1.0]) + 0.1, size=400)
     for _ in range(800):
         model.observe(tf.constant(codes, tf.float32))
@@ -105,27 +133,18 @@ def test_noise_gets_the_moments_of_real_codes(rng):
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T, bias=True), atol=0.12)
 
 
-def test_without_matching_the_noise_is_the_code(rng):
-    model = fakes.structure_gan(fakes.tiny_config())
+def test_without_matching_the_noise_is_the_code(model, rng):
     code = tf.constant(rng.standard_normal((3, 4)), tf.float32)
     np.testing.assert_array_equal(model.latent(code), code)
 
 
-EVERYTHING = {
-    "structure__match_codes": True,
-    "structure__match_edges": True,
-    "structure__detail": True,
-    "structure__reconstruction_blur": 1.0,
-}
-
-
 @pytest.fixture
 def whole_batch(rng):
-    return fakes.structure_batch(rng, fakes.tiny_config(**EVERYTHING))
+    return fakes.structure_batch(rng, fakes.tiny_config())
 
 
 def test_beyond_the_paper_every_variable_has_a_gradient(whole_batch):
-    model = build(**EVERYTHING)
+    model = build()
     # A flow starts with shifts and scales that nothing reaches.
     for variable in model.code_flow.trainable_variables:
         variable.assign_add(0.1 * tf.random.stateless_normal(variable.shape, [0, 1]))
@@ -133,7 +152,7 @@ def test_beyond_the_paper_every_variable_has_a_gradient(whole_batch):
 
 
 def test_the_end_of_a_code_is_detail(whole_batch):
-    model, code = build(**EVERYTHING), whole_batch["code"].numpy()
+    model, code = build(), whole_batch["code"].numpy()
     assert model.code_dim == 4 + 16 * 16 == code.shape[1]
     other = code.copy()
     other[0, -1] += 1.0
@@ -144,7 +163,7 @@ def test_the_end_of_a_code_is_detail(whole_batch):
 
 
 def test_the_edge_offset_brings_as_many_edges_as_real_maps_have(rng):
-    model = build(**EVERYTHING)
+    model = build()
     fake = tf.constant(rng.uniform(size=(4, 16, 16, 1)), tf.float32)
     real = tf.cast(fake > 0.8, tf.float32)
     for _ in range(200):
@@ -153,7 +172,7 @@ def test_the_edge_offset_brings_as_many_edges_as_real_maps_have(rng):
 
 
 def test_the_edge_offset_is_added_to_the_log_odds_of_generated_edges(whole_batch):
-    model = build(**EVERYTHING)
+    model = build()
     before = model.decode(whole_batch["code"]).numpy()
     model.edge_offset.assign(np.log(3.0))
     # Three times the odds p / (1 - p).
@@ -161,7 +180,7 @@ def test_the_edge_offset_is_added_to_the_log_odds_of_generated_edges(whole_batch
 
 
 def test_the_flow_learns_from_the_noise_of_a_code_in_eight_orders(whole_batch):
-    model, noise = build(**EVERYTHING), np.zeros(whole_batch["noise"].shape, np.float32)
+    model, noise = build(), np.zeros(whole_batch["noise"].shape, np.float32)
     noise[:, 0] = 2.0
     tensors = {
         **model.forward(whole_batch, training=False),

@@ -9,15 +9,10 @@ from mmsynth_tf.training import precision as training_precision
 from tests.fakes import fakes, training_checks
 
 CONFIGS = {
-    "plain": fakes.tiny_config(2, synthesis__residual_blocks=0),
+    "plain": fakes.tiny_config(2, structure__formulation="paper", synthesis__residual_blocks=0),
     # What the presets beside `paper` have.
     "extended": fakes.tiny_config(
         2,
-        structure__match_codes=True,
-        structure__match_edges=True,
-        structure__flow_couplings=2,
-        structure__detail=True,
-        structure__reconstruction_blur=1.0,
         synthesis__residual_blocks=1,
         synthesis__contrast_condition=True,
         synthesis__skips=True,

@@ -12,10 +12,6 @@ from tests.fakes import fakes, training_checks
 # XLA takes its time for each operation, so this is all of the steps once, in small.
 CONFIG = fakes.tiny_config(
     2,
-    structure__match_codes=True,
-    structure__match_edges=True,
-    structure__detail=True,
-    structure__reconstruction_blur=1.0,
     segmentation__design=constants.ONE_SEGMENTER,
     synthesis__lesion_design=constants.ONE_SEGMENTER,
     synthesis__residual_blocks=0,

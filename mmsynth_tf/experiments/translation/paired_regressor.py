@@ -4,6 +4,7 @@ The pairs are what unregistered data lacks, so this is about the best that a net
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,6 @@ _VALIDATION_SLICES = 256
 _BATCH = 32
 
 
-@dataclasses.dataclass(frozen=True)
-class RegressionLossWeights:
-    """Weight of the one term: sum over targets of the mean |x_j - U_j(x_i)| inside the head."""
-
-    absolute_error: float = 1.0
-
-
 class PairedRegressor(StageModel):
     """One U-Net a target modality, from a slice of any other modality to the registered slice of its own.
 
@@ -49,19 +43,22 @@ class PairedRegressor(StageModel):
         targets = range(num_modalities)
         self.encoders = [networks.unet_encoder(image_size, 1, **shape) for _ in targets]
         self.decoders = [networks.unet_decoder(image_size, 1, activation="sigmoid", **shape) for _ in targets]
-        self.term_weights = RegressionLossWeights()
-        self.groups = {"regressor": Group((*self.encoders, *self.decoders), ("absolute_error",))}
+        # The sum over targets of the mean |x_j - U_j(x_i)| inside the head.
+        self.groups = {"regressor": Group((*self.encoders, *self.decoders), {"absolute_error": 1.0})}
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         sources = tf.gather(batch["image"], batch["source"], batch_dims=1)
         made = [self._regress(sources[:, target], target, training) for target in range(len(self.encoders))]
         return {"translated": tf.stack(made, axis=1)}
 
-    def loss_terms(self, batch, tensors):
+    def formulas(self, batch, tensors):
+        return {"absolute_error": lambda: self._absolute_error(batch, tensors)}
+
+    def _absolute_error(self, batch: Batch, tensors: Mapping[str, tf.Tensor]) -> tf.Tensor:
         # Inside the head, which is where translations are scored.
         head = tf.cast(tf.reduce_any(batch["image"] > 0.0, axis=1, keepdims=True), tf.float32)
         errors = head * tf.abs(batch["image"] - tensors["translated"])
-        return {"absolute_error": tf.math.divide_no_nan(tf.reduce_sum(errors), tf.reduce_sum(head))}
+        return tf.math.divide_no_nan(tf.reduce_sum(errors), tf.reduce_sum(head))
 
     def translate(self, images: tf.Tensor, target: int) -> tf.Tensor:
         """Translates slices float32 [B, H, W, 1] of any modality: float32 [B, H, W, 1], 0 where their head ends."""

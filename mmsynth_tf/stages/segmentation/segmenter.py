@@ -1,9 +1,13 @@
 """Lesion segmenters (paper §2.9, method §8)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 from mmsynth_tf.algorithms import fusion
 from mmsynth_tf.configs import SegmentationConfig
+from mmsynth_tf.configs.stage import weights_by_group
 from mmsynth_tf.models import losses
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 from mmsynth_tf.stages.segmentation.lesion_processor import LesionProcessor
@@ -19,21 +23,25 @@ class Segmenter(StageModel):
         super().__init__(name="segmenter")
         self.lesion_processor = lesion_processor
         self.num_modalities, self.num_classes = lesion_processor.num_modalities, lesion_processor.num_classes
-        self.class_weights, self.term_weights = config.class_weights, config.weights
-        self.groups = {"lesion": Group(lesion_processor.networks, ("squared_error", "dice", "cross_entropy"))}
+        self.class_weights = config.choices.class_weights
+        weights = weights_by_group(config.choices.weights)
+        self.groups = {"lesion": Group(lesion_processor.networks, weights["lesion"])}
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         return {"probabilities": self.lesion_processor(batch["image"], training=training)}
 
-    def loss_terms(self, batch, tensors):
-        terms = {"squared_error": 0.0, "dice": 0.0, "cross_entropy": 0.0}
-        one_hot = fusion.one_hot_label(batch["label"], self.num_classes)
-        for i in range(self.num_modalities):
-            truth, predicted = one_hot[:, i], tensors["probabilities"][:, i]
-            terms["squared_error"] += losses.lesion_squared_error(truth, predicted, self.class_weights)
-            terms["dice"] += losses.soft_dice_loss(truth, predicted)
-            terms["cross_entropy"] += losses.cross_entropy(truth, predicted)
-        return terms
+    def formulas(self, batch, tensors):
+        truth = tf.unstack(fusion.one_hot_label(batch["label"], self.num_classes), axis=1)
+        predicted = tf.unstack(tensors["probabilities"], axis=1)
+
+        def over_modalities(loss: Callable[..., tf.Tensor], *arguments: Any) -> Callable[[], tf.Tensor]:
+            return lambda: tf.add_n([loss(t, p, *arguments) for t, p in zip(truth, predicted, strict=True)])
+
+        return {
+            "squared_error": over_modalities(losses.lesion_squared_error, self.class_weights),
+            "dice": over_modalities(losses.soft_dice_loss),
+            "cross_entropy": over_modalities(losses.cross_entropy),
+        }
 
     def segment(self, images: tf.Tensor) -> tf.Tensor:
         """Slices of every modality to labels.

@@ -46,6 +46,7 @@ def segmentation_preview(model: Segmenter, config: Config, batch: Batch) -> byte
 
 def lesion_processor(config: configs.Config, design: str) -> LesionProcessor:
     """Untrained lesion processors of the segmenters' size."""
+    choices = config.segmentation.choices
     return LesionProcessor(
         config.data.image_size,
         config.data.num_modalities,
@@ -53,6 +54,6 @@ def lesion_processor(config: configs.Config, design: str) -> LesionProcessor:
         design=design,
         base_filters=config.segmentation.base_filters,
         levels=config.segmentation.levels,
-        dropout=config.segmentation.dropout,
-        initializer=networks.generator_initializer(config.segmentation.mean_filter_init),
+        dropout=choices.dropout,
+        initializer=networks.generator_initializer(choices.mean_filter_init),
     )

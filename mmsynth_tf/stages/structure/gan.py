@@ -1,11 +1,13 @@
 """Structure generation: an autoencoder with two discriminators and a mask generator (paper §2.3, method §3)."""
 
 import math
+from collections.abc import Mapping
 
 import tensorflow as tf
 
 from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs import StructureConfig
+from mmsynth_tf.configs.stage import weights_by_group
 from mmsynth_tf.models import discriminators, losses, networks
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 from mmsynth_tf.stages.structure.code_flow import CodeFlow
@@ -13,15 +15,20 @@ from mmsynth_tf.stages.structure.code_flow import CodeFlow
 # Code statistics are averages over so many steps, and over half of the steps while these are few; they start as those
 # of normal codes, for the covariance of a few codes cannot be inverted.
 _STATISTICS_STEPS, _STATISTICS_START = 500, 20
-# Codes that the flow learns from for each encoded map.
-_FLOW_DRAWS = 8
+# Couplings of the flow, and codes that it learns from for each encoded map.
+_FLOW_COUPLINGS, _FLOW_DRAWS = 6, 8
 # Of the edge offset, for a difference of 1 in density: settles within some hundred steps.
 _EDGE_OFFSET_RATE = 0.2
+# Probability from which a pixel is background.
+BACKGROUND_THRESHOLD = 0.5
+# Weights of the terms that keep edges and background apart: the authors' values, which no measurement questioned.
+# |f_r m|^2; |m - m_r|^2; |f m_r|^2 + |f_r m_r|^2 + |f_g m_g|^2.
+_MASK_WEIGHTS = {"reconstruction_outside": 5.0, "mask": 25.0, "mask_structure": 5.0}
 
 
 def code_dim(image_size: tuple[int, int], config: StructureConfig) -> int:
     """Random numbers that make a map: those of the code, and those of the decoder's noise."""
-    return config.latent_dim + (math.prod(networks.detail_shape(image_size)) if config.detail else 0)
+    return config.latent_dim + (math.prod(networks.detail_shape(image_size)) if config.choices.detail else 0)
 
 
 class StructureGAN(StageModel):
@@ -32,62 +39,75 @@ class StructureGAN(StageModel):
     decoder's noise.
     """
 
-    GENERATOR_TERMS = (
-        "code_adversarial",
-        "map_adversarial",
-        "moments",
-        "divergence",
-        "reconstruction",
-        "reconstruction_outside",
-        "mask",
-        "mask_structure",
-    )
-
     def __init__(self, image_size: tuple[int, int], config: StructureConfig):
         super().__init__(name="structure_gan")
-        self.latent_dim, self.reconstruction_blur = config.latent_dim, config.reconstruction_blur
-        shape = {
-            "latent_dim": config.latent_dim,
-            "base_filters": config.base_filters,
-            "max_filters": config.max_filters,
-        }
-        initializer = networks.generator_initializer(config.mean_filter_init)
-        adversary = {
-            "normalization": config.discriminator_normalization,
-            "init_stddev": config.discriminator_init_stddev,
-        }
-        self.encoder = networks.structure_encoder(image_size, **shape, dropout=config.dropout, initializer=initializer)
-        self.decoder = networks.structure_decoder(image_size, **shape, detail=config.detail, initializer=initializer)
-        self._detail_shape = networks.detail_shape(image_size) if config.detail else None
+        self.latent_dim, self.choices = config.latent_dim, config.choices
         self.code_dim = code_dim(image_size, config)
-        self.mask_generator = networks.mask_generator(
-            image_size, base_filters=config.mask_filters, initializer=initializer
-        )
+        self._detail_shape = networks.detail_shape(image_size) if self.choices.detail else None
+        self._reconstruction_blur = self.choices.reconstruction_blur * min(image_size)
+        self._build_generators(image_size, config)
+        adversary = {
+            "normalization": self.choices.discriminator_normalization,
+            "init_stddev": self.choices.discriminator_init_stddev,
+        }
         self.map_discriminator = discriminators.patch_discriminator(
             image_size, base_filters=config.discriminator_filters, **adversary
         )
         self.code_discriminator = discriminators.code_discriminator(config.latent_dim, **adversary)
-        self.match_codes, self.match_edges = config.match_codes, config.match_edges
-        # Mean and covariance of the codes of real maps, as moving averages.
+        self._build_statistics()
+        weights = weights_by_group(config.weights)
+        generators = self.encoder, self.decoder, self.mask_generator
+        self.groups = {
+            "generator": Group(generators, weights["generator"] | _MASK_WEIGHTS),
+            "discriminator": Group((self.map_discriminator, self.code_discriminator), weights["discriminator"]),
+        }
+        self.code_flow = None
+        if self.choices.match_codes:
+            self.code_flow = CodeFlow(config.latent_dim, couplings=_FLOW_COUPLINGS)
+            # Its weight is free: no other term trains the flow.
+            self.groups["flow"] = Group((self.code_flow,), {"flow": 1.0})
+
+    def _build_generators(self, image_size: tuple[int, int], config: StructureConfig) -> None:
+        initializer = networks.generator_initializer(self.choices.mean_filter_init)
+        shape = {
+            "latent_dim": config.latent_dim,
+            "base_filters": config.base_filters,
+            "max_filters": config.max_filters,
+            "initializer": initializer,
+        }
+        self.encoder = networks.structure_encoder(image_size, **shape, dropout=self.choices.dropout)
+        self.decoder = networks.structure_decoder(image_size, **shape, detail=self.choices.detail)
+        self.mask_generator = networks.mask_generator(
+            image_size, base_filters=config.mask_filters, initializer=initializer
+        )
+
+    def _build_statistics(self) -> None:
         replicated = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}
-        self.code_mean = tf.Variable(tf.zeros([config.latent_dim]), name="code_mean", **replicated)
-        self.code_covariance = tf.Variable(tf.eye(config.latent_dim), name="code_covariance", **replicated)
+        # Mean and covariance of the codes of real maps, as moving averages.
+        self.code_mean = tf.Variable(tf.zeros([self.latent_dim]), name="code_mean", **replicated)
+        self.code_covariance = tf.Variable(tf.eye(self.latent_dim), name="code_covariance", **replicated)
         self.observed_steps = tf.Variable(0.0, name="observed_steps", **replicated)
         # Added to the log odds of generated edges, so that there are as many as in real maps.
         self.edge_offset = tf.Variable(0.0, name="edge_offset", **replicated)
         self.statistics = (self.code_mean, self.code_covariance, self.observed_steps, self.edge_offset)
-        self.term_weights = config.weights
-        self.groups = {
-            "generator": Group((self.encoder, self.decoder, self.mask_generator), self.GENERATOR_TERMS),
-            "discriminator": Group(
-                (self.map_discriminator, self.code_discriminator),
-                ("code_discriminator", "map_discriminator"),
-            ),
-        }
-        self.code_flow = None
-        if config.has_flow:
-            self.code_flow = CodeFlow(config.latent_dim, couplings=config.flow_couplings)
-            self.groups["flow"] = Group((self.code_flow,), ("flow",))
+
+    def sample(self, code: tf.Tensor, threshold: float) -> tuple[tf.Tensor, tf.Tensor]:
+        """Decodes codes.
+
+        Args:
+          code: float32 [B, code_dim], standard normal.
+          threshold: probability from which a pixel is an edge.
+
+        Returns:
+          Probability of an edge, and of background given the binary map; each float32 [B, H, W, 1].
+        """
+        structure = self.decode(code)
+        return structure, self.mask_generator(_at_least(structure, threshold), training=False)
+
+    def sample_binary(self, code: tf.Tensor, threshold: float) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `sample`, but the map and the background are binary: float32 [B, H, W, 1], {0, 1}."""
+        structure, background = self.sample(code, threshold)
+        return _at_least(structure, threshold), _at_least(background, BACKGROUND_THRESHOLD)
 
     def decode(self, code: tf.Tensor) -> tf.Tensor:
         """Standard normal noise to the probability of an edge.
@@ -110,11 +130,11 @@ class StructureGAN(StageModel):
         return self.decoder([z, detail], training=training)
 
     def latent(self, code: tf.Tensor) -> tf.Tensor:
-        """z_g: standard normal noise, distributed as the codes of real maps if `match_codes`.
+        """z_g: standard normal noise, distributed as the codes of real maps if the choices match codes.
 
         The code discriminator alone brings those codes near N(0, I), but not near enough for maps that look real
-        (docs/experiments/structure_maps.md). Mean and covariance are those of the codes; the flow, if there is one,
-        gives what is not normal about them.
+        (docs/experiments/structure_maps.md). Mean and covariance are those of the codes; the flow gives what is not
+        normal about them.
 
         Args:
           code: float32 [B, L], standard normal.
@@ -122,10 +142,9 @@ class StructureGAN(StageModel):
         Returns:
           float32 [B, L].
         """
-        if not self.match_codes:
+        if not self.code_flow:
             return code
-        if self.code_flow:
-            code = self.code_flow.inverse(code)
+        code = self.code_flow.inverse(code)
         return self.code_mean + tf.matmul(code, self._code_factor(), transpose_b=True)
 
     def _code_factor(self) -> tf.Tensor:
@@ -136,16 +155,15 @@ class StructureGAN(StageModel):
         deviation = tf.transpose(tf.stop_gradient(z) - self.code_mean)
         return tf.transpose(tf.linalg.triangular_solve(self._code_factor(), deviation))
 
-    def _flow_term(self, batch: Batch, t: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        if not self.code_flow:
-            return {}
+    def _flow_loss(self, batch: Batch, t: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """-log p of the codes of real maps under the flow; beyond the paper."""
         # The same numbers in other dimensions are other noise.
         noise = tf.concat(
             [tf.roll(batch["noise"][:, : self.latent_dim], shift, axis=1) for shift in range(_FLOW_DRAWS)], axis=0
         )
         mean, log_var = (tf.tile(t[name], [_FLOW_DRAWS, 1]) for name in ("z_mean", "z_log_var"))
         codes = mean + tf.exp(0.5 * log_var) * noise
-        return {"flow": self.code_flow.negative_log_likelihood(self._whitened(codes))}
+        return self.code_flow.negative_log_likelihood(self._whitened(codes))
 
     def observe(self, z: tf.Tensor) -> None:
         """Moves the code statistics towards those of a batch of codes of real maps, float32 [B, L]."""
@@ -170,12 +188,12 @@ class StructureGAN(StageModel):
         noise, code = (batch[name][:, : self.latent_dim] for name in ("noise", "code"))
         z = z_mean + tf.exp(0.5 * z_log_var) * noise
         z_g = self.latent(code)
-        if training and self.match_codes:
+        if training and self.choices.match_codes:
             self.observe(z)
         both = tf.concat([batch["noise"], batch["code"]], 0)
         decoded = self._decode(tf.concat([z, z_g], 0), both, training)
         reconstructed, fake = tf.split(decoded, 2)
-        if training and self.match_edges:
+        if training and self.choices.match_edges:
             self.observe_edges(real, fake)
         mask, mask_of_fake = tf.split(self.mask_generator(tf.concat([real, fake], 0), training=training), 2)
         # Apart, for the generator's gradient goes through all of a batch, and is 0 at real maps. Spectral normalisation
@@ -197,51 +215,28 @@ class StructureGAN(StageModel):
             "encoded_code_scores": z_scores,
         }
 
-    def loss_terms(self, batch, tensors):
+    def formulas(self, batch, tensors):
         f, m, t = batch["structure"], batch["background"], tensors
-        f_r, f_g = t["reconstructed_structure"], t["fake_structure"]
+        f_r, f_g, m_r, m_g = (t[n] for n in ("reconstructed_structure", "fake_structure", "mask", "mask_of_fake"))
+        real, fake = losses.least_squares_real_loss, losses.least_squares_fake_loss
         return {
-            "code_discriminator": losses.least_squares_real_loss(t["normal_code_scores"])
-            + losses.least_squares_fake_loss(t["encoded_code_scores"]),
-            "map_discriminator": losses.least_squares_real_loss(t["real_scores"])
-            + losses.least_squares_fake_loss(t["fake_scores"]),
-            "code_adversarial": losses.least_squares_real_loss(t["encoded_code_scores"]),
-            "map_adversarial": losses.least_squares_real_loss(t["fake_scores"]),
-            "moments": losses.moments_loss(t["z_mean"], t["z_log_var"]),
-            "divergence": losses.divergence_loss(t["z_mean"], t["z_log_var"]),
-            "reconstruction": losses.squared_error(
-                *(structure_maps.gaussian_blur(x, self.reconstruction_blur) for x in (f, f_r))
+            "code_discriminator": lambda: real(t["normal_code_scores"]) + fake(t["encoded_code_scores"]),
+            "map_discriminator": lambda: real(t["real_scores"]) + fake(t["fake_scores"]),
+            "code_adversarial": lambda: real(t["encoded_code_scores"]),
+            "map_adversarial": lambda: real(t["fake_scores"]),
+            "moments": lambda: losses.moments_loss(t["z_mean"], t["z_log_var"]),
+            "divergence": lambda: losses.divergence_loss(t["z_mean"], t["z_log_var"]),
+            "reconstruction": lambda: losses.squared_error(self._blurred(f), self._blurred(f_r)),
+            "reconstruction_outside": lambda: losses.squared_error(f_r * m),
+            "mask": lambda: losses.squared_error(m, m_r),
+            "mask_structure": lambda: (
+                losses.squared_error(f * m_r) + losses.squared_error(f_r * m_r) + losses.squared_error(f_g * m_g)
             ),
-            "reconstruction_outside": losses.squared_error(f_r * m),
-            "mask": losses.squared_error(m, t["mask"]),
-            "mask_structure": losses.squared_error(f * t["mask"])
-            + losses.squared_error(f_r * t["mask"])
-            + losses.squared_error(f_g * t["mask_of_fake"]),
-            **self._flow_term(batch, t),
+            "flow": lambda: self._flow_loss(batch, t),
         }
 
-
-BACKGROUND_THRESHOLD = 0.5
-
-
-def sample_maps(structure_gan: StructureGAN, code: tf.Tensor, threshold: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes codes.
-
-    Args:
-      structure_gan: trained.
-      code: float32 [B, L], standard normal.
-      threshold: probability from which a pixel is an edge.
-
-    Returns:
-      Probability of an edge, and of background given the binary map; each float32 [B, H, W, 1].
-    """
-    structure = structure_gan.decode(code)
-    return structure, structure_gan.mask_generator(_at_least(structure, threshold), training=False)
-
-
-def binary_maps(structure: tf.Tensor, background: tf.Tensor, threshold: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """Makes both probabilities of `sample_maps` binary: float32 [B, H, W, 1], {0, 1}."""
-    return _at_least(structure, threshold), _at_least(background, BACKGROUND_THRESHOLD)
+    def _blurred(self, maps: tf.Tensor) -> tf.Tensor:
+        return structure_maps.gaussian_blur(maps, self._reconstruction_blur)
 
 
 def _at_least(probability: tf.Tensor, threshold: float) -> tf.Tensor:

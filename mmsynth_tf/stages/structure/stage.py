@@ -12,21 +12,26 @@ from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.reports import figures
 from mmsynth_tf.stages.base import PREVIEW_ROWS
 from mmsynth_tf.stages.structure import gan
-from mmsynth_tf.stages.structure.gan import StructureGAN, binary_maps, sample_maps
+from mmsynth_tf.stages.structure.gan import StructureGAN
+
+# Adam's, of paper §3.1; its learning rates are constant there and here.
+BETA_1 = 0.5
+# The flow is small, and follows codes that move while the encoder trains.
+FLOW_LEARNING_RATE = 1e-3
 
 
 def structure_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
     """Batches for `StructureGAN` from step `start_step` on."""
     size, code_dim = config.structure.batch_size, gan.code_dim(config.data.image_size, config.structure)
-    if config.structure.upright:
-        config = dataclasses.replace(config, augmentation=config.augmentation.times(0.0))
+    # Heads lie upright: slices are mirrored at most, whatever else `augmentation` asks for in the other stages.
+    config = dataclasses.replace(config, augmentation=config.augmentation.times(0.0))
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
         modality = draw_modality(size, config, step)
         image, label = (tf.gather(batch[name], modality, batch_dims=1) for name in ("image", "label"))
         background = _background(image, config)
         edges = structure_maps.structure_map(image, config.structure_map, background)
-        if config.structure.erase_lesion:
+        if config.structure.choices.erase_lesion:
             edges = fusion.remove_lesion_edges(edges, label)
         codes = tf.random.stateless_normal([2, size, code_dim], step_seed(config, step, CODE))
         return {
@@ -46,7 +51,7 @@ def _background(image: tf.Tensor, config: Config) -> tf.Tensor:
 def structure_preview(model: StructureGAN, config: Config, batch: Batch) -> bytes:
     """Real maps and, below, generated ones."""
     threshold = config.generation.structure_threshold
-    fake, fake_background = binary_maps(*sample_maps(model, batch["code"], threshold), threshold)
+    fake, fake_background = model.sample_binary(batch["code"], threshold)
     rows = min(PREVIEW_ROWS, batch["structure"].shape[0])
     return figures.structure_grid(
         _first([batch["structure"], fake], rows), _first([batch["background"], fake_background], rows), columns=rows

@@ -49,7 +49,6 @@ class ModalityGAN(StageModel):
         super().__init__(name="modality_gan")
         self.num_modalities, self.num_classes = data.num_modalities, data.num_classes
         self.structure_map_config, self.config = structure_map, config
-        self.term_weights = config.weights
         channels = self.num_classes + (1 if config.fusion_concatenate else 0)
         generator = {
             "base_filters": config.base_filters,
@@ -93,13 +92,13 @@ class ModalityGAN(StageModel):
         generating = self.fusion_encoder, self.image_encoder, self.decoder
         judging = self.discriminator, self.feature_discriminator
         self.groups = {
-            "generator": Group(generating, self.step_losses.generator_terms),
-            "discriminator": Group(judging, self.step_losses.discriminator_terms),
+            "generator": Group(generating, _weights(config, self.step_losses.generator_terms)),
+            "discriminator": Group(judging, _weights(config, self.step_losses.discriminator_terms)),
         }
         if config.pretrained_lesion:
             self.frozen_networks = lesion_processor.networks
         else:
-            self.groups["lesion"] = Group(lesion_processor.networks, LESION_TERMS)
+            self.groups["lesion"] = Group(lesion_processor.networks, _weights(config, LESION_TERMS))
 
     def fused_input(self, batch: Batch) -> tf.Tensor:
         """The fusion encoder's input, float32 [B, H, W, C], from `structure`, `background` and `fusion_label`."""
@@ -398,3 +397,7 @@ def synthesize(
     batch = {"structure": structure, "background": background, "fusion_label": label}
     batch |= {"noise": noise, "contrast": contrast}
     return modality_gan.synthesize(batch)
+
+
+def _weights(config: SynthesisConfig, terms: tuple[str, ...]) -> dict[str, float]:
+    return {term: getattr(config.weights, term) for term in terms}
