@@ -151,7 +151,7 @@ def test_data_for_waiting_has_the_geometry_of_the_configuration(tmp_path):
 
 @pytest.fixture(scope="module")
 def makers(tmp_path_factory):
-    beyond = {"structure__detail": True, "synthesis__contrast_condition": True}
+    beyond = {"synthesis__contrast_condition": True}
     config = fakes.tiny_config(2, 2, generation__batch_size=2, **beyond, **SMALL)
     return generation.makers(config, tmp_path_factory.mktemp("exported"))
 

@@ -33,7 +33,7 @@ flags.FLAGS(sys.argv)
 train.main(sys.argv[:1])
 """
 SETTINGS = ["segmentation.base_filters=2", "segmentation.levels=2", "segmentation.batch_size=2"]
-SETTINGS += ["segmentation.class_weights=1,1,1", "runtime.augment=false"]
+SETTINGS += ["runtime.augment=false"]
 
 
 def test_several_data_sets_are_drawn_at_their_shares_all_along_a_pass(tmp_path):
