@@ -10,6 +10,11 @@ in file names do not matter.
 Challenges that number their labels differently name their files alike, so a row
 may claim names of cases (`names`). Values that the canonical scheme has no class
 for stand in `beyond`, and labels that hold them are refused.
+
+Sources of the values since 2023 are the organisers' evaluations: metrics.py of
+https://github.com/rachitsaluja/BraTS-2023-Metrics (43c9052) for all tasks of 2023,
+and the configurations of https://github.com/BraTS/BraTS_evaluation (791134c) for
+BraTS-PEDs and -MET of later years.
 """
 
 import dataclasses
@@ -104,9 +109,11 @@ RELEASES = {
             doubt=(
                 "BraTS-PEDs is read with the label values since 2024 (1 enhancing tumour, 2 non-enhancing tumour, "
                 "3 cyst, 4 oedema)",
-                "Use --release=brats2023 for that of 2023 (1 necrotic core, 2 oedema, 3 enhancing tumour)",
+                "Use --release=brats2023 for that of 2023 (1 non-enhancing parts, read as necrotic core, "
+                "2 oedema, 3 enhancing tumour)",
             ),
         ),
+        # Metastases have cavities since 2025, when scans after treatment joined.
         _since_2023("brats-met", r"brats-mets?-\d+-\d+", beyond={4: "resection cavity"}),
         _since_2023("brats-men", r"brats-men-\d+-\d+"),
         _since_2023("brats-ssa", r"brats-ssa-\d+-\d+"),

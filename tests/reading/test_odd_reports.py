@@ -12,7 +12,8 @@ from mmsynth_tf.reading.releases import search_cases
 from tests.fakes.fakes_cases import DATA, volumes, write_nifti_case
 from tests.programs import test_environment
 from tests.reading.odd_case import Outcome
-from tests.reading.odd_reports import REPORTS, SETTINGS, Report, Setting, page
+from tests.reading.odd_report import Report, Setting
+from tests.reading.odd_reports import REPORTS, SETTINGS, page
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "odd_reports.md"
 
