@@ -36,16 +36,15 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from mmsynth_tf import constants, program
-from mmsynth_tf.configs import flags as configs_flags
-from mmsynth_tf.configs import path_flags
-from mmsynth_tf.errors import UserError
-
 if not __package__:  # Run as a file: what is imported lies beside this folder, not in it.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from datasets import source_flags
 from datasets.source_flags import CASES, PHANTOM, SYNTHETIC
+from mmsynth_tf import constants, program
+from mmsynth_tf.configs import flags as configs_flags
+from mmsynth_tf.configs import path_flags
+from mmsynth_tf.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

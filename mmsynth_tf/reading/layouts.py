@@ -1,21 +1,17 @@
 """Folders that look like cases of a release and are not: they are named, and what to do with them."""
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading.file_search import Listing
 from mmsynth_tf.reading.problems import Problem
 from mmsynth_tf.reading.release_table import Release
 
 # Endings of images, whether they can be read or not.
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".dcm")
-_NNUNET_IMAGE = re.compile(r"(?P<folder>(?:.*/)?)imagesTr/(?P<case>[^/]+)_(?P<channel>\d{4})\.(?:nii|nii\.gz|mha|nrrd)")
-_NNUNET_DESCRIPTION = "dataset.json"
 # BIDS: subject, and a contrast agent among the entities before the last part, which names the modality.
 _AFTER_CONTRAST = re.compile(r"(?:.*/)?sub-[^/]*_ce-[^_/]+_[^/]*", re.IGNORECASE)
 _AGENT = re.compile(r"(?:^|_)ce-", re.IGNORECASE)
@@ -32,39 +28,6 @@ def some(names: Sequence[str]) -> str:
 
 def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_ENDINGS)
-
-
-def refuse_nnunet(folder: Path, listing: Listing) -> None:
-    """Refuses nnU-Net's raw layout, whose file names do not say what the images show.
-
-    Raises:
-      UserError: there are images `imagesTr/<case>_0000`, and their labels lack the number.
-    """
-    matches = [match for path in listing.files if (match := _NNUNET_IMAGE.fullmatch(path))]
-    labels = {PurePosixPath(path).name.split(".")[0] for path in listing.files if "labelsTr/" in path}
-    images = [match for match in matches if f"{match['case']}_{match['channel']}" not in labels]
-    first = next((match for match in images if match["channel"] == "0000"), None)
-    if first is None:
-        return
-    case = first["case"]
-    channels = sorted({match["channel"] for match in images if match["case"] == case})
-    names = _channel_names(listing.parent / first["folder"] / _NNUNET_DESCRIPTION)
-    renames = [f"{case}_{n} to {case}_{names.get(int(n), f'<modality of channel {int(n)}>')}" for n in channels]
-    raise UserError(
-        f"{folder} is in nnU-Net's raw layout ({first[0]}), which is not read: file names do not say what an image "
-        f"shows. Rename {', '.join(renames)} and so on, and put labelsTr/{case} beside them as {case}_seg. Read them "
-        "with --release=custom, which takes label values for the classes of data.labels, in the order of dataset.json."
-    )
-
-
-def _channel_names(path: Path) -> dict[int, str]:
-    """What the description of a data set calls its channels; nothing where it cannot be read."""
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        channels = description.get("channel_names") or description["modality"]  # The latter before version 2.
-        return {int(channel): str(name) for channel, name in channels.items()}
-    except (OSError, ValueError, KeyError, AttributeError):
-        return {}
 
 
 def set_aside(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.reading import file_search, layouts, patient_list, patient_names
+from mmsynth_tf.reading import file_search, layouts, nnunet_layout, patient_list, patient_names
 from mmsynth_tf.reading.problems import Problem
 from mmsynth_tf.reading.release_table import RELEASES, Release, release_named
 
@@ -84,7 +84,7 @@ def search_cases(folder: str | os.PathLike, modalities: Sequence[str], release: 
     forced = RELEASES[release] if release else None
     candidates = [r for r in RELEASES.values() if forced is None or r.layout == forced.layout]
     listing = file_search.list_files(folder)
-    layouts.refuse_nnunet(folder, listing)
+    nnunet_layout.refuse(folder, listing)
     listing, set_aside = layouts.set_aside(folder, listing, candidates, modalities)
     best: dict[str, CaseFiles] = {}
     for candidate in candidates:

@@ -1,12 +1,16 @@
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
-from tests.fakes.fakes_cases import volumes, write_nifti_case
+from tests.fakes.fakes_cases import LPS_AFFINE, volumes, write_nifti_case
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIZE = [
@@ -177,6 +181,49 @@ def test_workers_that_do_not_fit_are_refused(tmp_path):
     shared = ["--source=synthetic", f"--output={tmp_path / 'out'}", "--workdir=runs", "--labels_from=data"]
     assert_one_clear_error(run(*shared, "--worker=2", "--num_workers=2"), "--worker=2 must be below --num_workers=2")
     assert_one_clear_error(run(*shared, "--num_workers=2"), "--num_workers needs --worker", "Leave both out")
+
+
+def write_nnunet(folder, case_id, arrays):
+    """The first and the last modality of a case as channels 0 and 1, and the label."""
+    for name, path in {"t1": "imagesTr/{}_0000", "flair": "imagesTr/{}_0001", "label": "labelsTr/{}"}.items():
+        file = folder / f"{path.format(case_id)}.nii.gz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(arrays[name], LPS_AFFINE), file)
+
+
+def test_what_is_advised_for_the_layout_of_nnunet_leads_to_the_right_set(tmp_path):
+    folder, output, arrays = tmp_path / "raw", tmp_path / "out", volumes((1, 2, 3))
+    for case_id in ("a", "b"):
+        write_nnunet(folder, case_id, arrays | {"t1": arrays["t1"] * (1 + (case_id == "b"))})
+    labels = {"background": 0, "whole tumour": [1, 2, 3], "core": [2, 3], "rim": 3}
+    description = {"channel_names": {"0": "CT", "1": "PET (SUV)"}, "labels": labels}
+    (folder / "dataset.json").write_text(json.dumps(description))
+    command = ["--source=cases", f"--input={folder}", f"--output={output}", *SIZE]
+    refusal = run(*command)
+    assert_one_clear_error(refusal, "nnU-Net's raw layout")
+
+    renames = re.findall(r"(\w+) to (\w+)(?:,| and so on)", refusal.stderr)
+    assert renames == [("a_0000", "a_CT"), ("a_0001", "a_PETSUV")]
+    for old, new in [*renames, *((f"b{old[1:]}", f"b{new[1:]}") for old, new in renames)]:
+        (folder / "imagesTr" / f"{old}.nii.gz").rename(folder / "imagesTr" / f"{new}.nii.gz")
+    for case_id in ("a", "b"):
+        label = folder / "labelsTr" / f"{case_id}.nii.gz"
+        label.rename(folder / "imagesTr" / f"{case_id}_seg.nii.gz")
+    settings = refusal.stderr[refusal.stderr.index("--config.data.modalities") :].strip().removesuffix(".")
+    result = run(*command, "--release=custom", *shlex.split(settings))
+    assert result.returncode == 0, result.stderr
+
+    record = json.loads((output / "data_set.json").read_text())
+    assert record["release"] == "custom"
+    assert record["data"]["modalities"] == ["CT", "PETSUV"]
+    assert record["data"]["labels"] == ["background", "class_1", "class_2", "rim"]
+    assert record["data"]["regions"] == {"whole_tumour": [1, 2, 3], "core": [2, 3], "rim": [3]}
+    for split in ("train", "test"):
+        for example in tfds.as_numpy(tfds.builder_from_directory(str(output)).as_dataset(split=split)):
+            plane = arrays["label"][:, :, example["slice_index"]]
+            assert set(np.unique(example["label"])) == set(np.unique(plane))
+            # The channels of the fakes differ in their slope from front to back alone.
+            assert np.ptp(example["image"]["PETSUV"][2:8, 4]) > np.ptp(example["image"]["CT"][2:8, 4])
 
 
 def test_unwritable_output(cases_dir, tmp_path):

@@ -187,8 +187,8 @@ NAMES = (
         REFUSED,
         as_nnunet,
         "… is in nnU-Net's raw layout (…_0000.nii.gz), which is not read: file names do not say what an image shows. "
-        "Rename a_0000 to a_…, a_0001 to a_…, a_0002 to a_…, a_0003 to a_… and so on, and put labelsTr/a beside them "
-        "as a_seg. Read them with --release=custom",
+        "Rename a_0000 to a_…, a_0001 to a_…, a_0002 to a_…, a_0003 to a_… and so on for all cases, and put labelsTr/a "
+        "beside them as a_seg. Read them with --release=custom, and give datasets/build.py --config.data.modalities=",
     ),
     Odd(
         "a file without permission to read it",

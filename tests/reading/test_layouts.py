@@ -1,18 +1,15 @@
 """Layouts that look like others: they are named, and what is advised leads to the right cases."""
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from mmsynth_tf.constants import BRATS_LABELS, BRATS_MODALITIES
+from mmsynth_tf.constants import BRATS_MODALITIES
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.patients import files, nnunet
-from mmsynth_tf.reading.cases import inspect_case, read_case
+from mmsynth_tf.patients import files
 from mmsynth_tf.reading.releases import find_cases, search_cases
-from tests.fakes.fakes_cases import DATA, volumes, write_nifti_case
-from tests.reading.odd_names import as_nnunet, folders_instead
+from tests.fakes.fakes_cases import volumes, write_nifti_case
+from tests.reading.odd_names import folders_instead
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -43,41 +40,6 @@ def test_a_case_folder_with_the_ending_of_an_image_is_read(tmp_path):
     touch(tmp_path, "x.nii/x_t1.nii.gz", "x.nii/x_seg.nii.gz")
     [case] = find_cases(tmp_path, BRATS_MODALITIES)
     assert case.images["t1"].path.name == "x_t1.nii.gz"
-
-
-@pytest.mark.parametrize("release", [None, "custom", "decathlon"])
-def test_nnunet_is_named_with_its_channels_and_renaming_as_advised_helps(tmp_path, release):
-    write_nifti_case(tmp_path, "a", volumes((1, 2, 3)))
-    as_nnunet(tmp_path)
-    nnunet.write_description(tmp_path, BRATS_MODALITIES, BRATS_LABELS, 1)
-    renames = ", ".join(f"a_{n:04d} to a_{name}" for n, name in enumerate(BRATS_MODALITIES))
-    with pytest.raises(UserError, match=f"nnU-Net's raw layout .* Rename {renames} and so on.*labelsTr/a .* as a_seg"):
-        find_cases(tmp_path, BRATS_MODALITIES, release)
-    for channel, name in enumerate(BRATS_MODALITIES):
-        (tmp_path / "imagesTr" / f"a_{channel:04d}.nii.gz").rename(tmp_path / "imagesTr" / f"a_{name}.nii.gz")
-    (tmp_path / "labelsTr" / "a.nii.gz").rename(tmp_path / "imagesTr" / "a_seg.nii.gz")
-    (tmp_path / "labelsTr").rmdir()
-    [case] = find_cases(tmp_path, BRATS_MODALITIES, "custom")
-    assert inspect_case(case, DATA)[1] == []
-    case = read_case(case, DATA)
-    # The channels of the fakes are in the order of the data's modalities, and classes are as they are.
-    for name, array in volumes((1, 2, 3)).items():
-        np.testing.assert_array_equal(case.label if name == "label" else case.images[name], array)
-
-
-def test_channels_of_older_descriptions_are_named_too(tmp_path):
-    touch(tmp_path, "imagesTr/x_0000.nii.gz", "imagesTr/x_0001.nii.gz")
-    (tmp_path / "dataset.json").write_text(json.dumps({"modality": {"0": "CT", "1": "PET"}}))
-    with pytest.raises(UserError, match="Rename x_0000 to x_CT, x_0001 to x_PET and"):
-        find_cases(tmp_path, ("ct",))
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"modality": 3}'])
-def test_nnunet_without_names_of_channels_is_named_too(tmp_path, content):
-    touch(tmp_path, "imagesTr/x_0000.nii.gz")
-    (tmp_path / "dataset.json").write_text(content)
-    with pytest.raises(UserError, match="x_0000 to x_<modality of channel 0> and"):
-        find_cases(tmp_path, ("ct",))
 
 
 def test_cases_of_the_decathlon_may_have_numbers_of_four_digits(tmp_path):
