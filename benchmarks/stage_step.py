@@ -18,7 +18,7 @@ def model(stage: str, config: Config) -> StageModel:
     tf.keras.utils.set_random_seed(config.runtime.seed)
     with precision.policy(config.runtime.precision):
         built = catalogue.STAGES[stage].build(config)
-        built.compile(catalogue.optimizers(stage, config))
+        built.compile(catalogue.STAGES[stage].optimizers(config))
     return built
 
 

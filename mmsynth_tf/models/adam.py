@@ -1,7 +1,7 @@
 """Adam with one operation for each variable."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -65,6 +65,21 @@ class Adam(tf.keras.optimizers.Adam):
             self._rate = None
 
 
-def stage_adam(rate, beta_1: float, config: configs.Config) -> tf.keras.optimizers.Optimizer:
-    adam = Adam(rate, beta_1=beta_1)
-    return compat.LossScaleOptimizer(adam) if config.runtime.precision == "mixed_float16" else adam
+def optimizers(
+    rates: Mapping[str, float], beta_1: float, decay_steps: int, config: configs.Config
+) -> dict[str, tf.keras.optimizers.Optimizer]:
+    """One Adam for each group of a stage's model.
+
+    Args:
+      rates: learning rate of each group, at the start.
+      beta_1: Adam's.
+      decay_steps: steps over which they decay by half a cosine; 0: they stay.
+      config: says with which precision is trained.
+    """
+
+    def optimizer(rate: float) -> tf.keras.optimizers.Optimizer:
+        schedule = tf.keras.optimizers.schedules.CosineDecay(rate, decay_steps) if decay_steps else rate
+        adam = Adam(schedule, beta_1=beta_1)
+        return compat.LossScaleOptimizer(adam) if config.runtime.precision == "mixed_float16" else adam
+
+    return {group: optimizer(rate) for group, rate in rates.items()}

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, input_pipeline, prepared
+from mmsynth_tf import configs, input_pipeline, prepared
 from mmsynth_tf.errors import UserError, WorkDirError
 from mmsynth_tf.models.stage import StageModel
 from mmsynth_tf.stages import catalogue
-from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 from mmsynth_tf.training import checkpoints, devices, loop, precision, run_folder, weight_average
 from mmsynth_tf.training.loop import Batches
 
@@ -63,8 +62,8 @@ def train(
             run_folder.describe_run(output, config, data_records)
         run = Run(stage, config, folder, devices.strategy(), output)
         start = run.checkpoints.restore()
-        if stage == constants.SYNTHESIS and config.synthesis.pretrained_lesion and not start:
-            _install_segmenters(run.model, config, workdir)
+        if not start:
+            run.stage.install(run.model, config, functools.partial(load, workdir=workdir))
         if start >= settings.steps:
             _LOG.info("%s: all %d steps are done.", stage, settings.steps)
             return
@@ -77,24 +76,6 @@ def _batches_of_all(stage: str, config: configs.Config, data: Sequence[prepared.
     slices = [input_pipeline.training_features(d.slices("train")) for d in data]
     source = input_pipeline.SliceSource(slices, config.data.num_modalities, config.runtime.cache)
     return functools.partial(catalogue.STAGES[stage].batches, source, config)
-
-
-def _install_segmenters(model: ModalityGAN, config: configs.Config, workdir: str | pathlib.Path) -> None:
-    """Gives the modality GAN the trained segmenters of the same work directory as lesion processors.
-
-    Raises:
-      WorkDirError: they are not there, or have another shape.
-    """
-    segmenter, trained = load(constants.SEGMENTATION, workdir)
-    same_design = trained.segmentation.design == config.synthesis.lesion_design
-    source, target = segmenter.lesion_processor.weights, model.lesion_processor.weights
-    if not same_design or [v.shape for v in source] != [v.shape for v in target]:
-        raise WorkDirError(
-            f"The segmenters in {workdir} have another design or size than the lesion processors of the synthesis "
-            "stage. Use the same settings for both, or train them alongside: --noconfig.synthesis.pretrained_lesion."
-        )
-    for a, b in zip(source, target, strict=True):
-        b.assign(a)
 
 
 class Run:
@@ -116,13 +97,13 @@ class Run:
         distribution: tf.distribute.Strategy,
         output: pathlib.Path | None = None,
     ):
-        self.stage, self.config, self.output = stage, config, output or folder
-        self.settings = catalogue.STAGES[stage].settings(config)
+        self.stage, self.config, self.output = catalogue.STAGES[stage], config, output or folder
+        self.settings = self.stage.settings(config)
         self.distribution = distribution
         tf.keras.utils.set_random_seed(config.runtime.seed)
         with distribution.scope():
-            self.model = catalogue.STAGES[stage].build(config)
-            self.model.compile(catalogue.optimizers(stage, config), jit_compile=config.runtime.jit_compile)
+            self.model = self.stage.build(config)
+            self.model.compile(self.stage.optimizers(config), jit_compile=config.runtime.jit_compile)
             self.average = weight_average.WeightAverage(self.model, config.runtime.ema_decay)
         state = {
             "average": self.average.shadows,
@@ -146,15 +127,14 @@ class Run:
             self.output,
             steps=self.settings.steps,
             interval=self.settings.steps_per_checkpoint,
-            slices_per_step=self.settings.batch_size
-            * (1 if self.stage == constants.STRUCTURE else self.config.data.num_modalities),
+            slices_per_step=self.settings.batch_size * self.stage.slices_per_row(self.config),
             draw=lambda: self._draw(fixed_batch),
             after_step=self.average.update,
         )
 
     def _draw(self, batch) -> bytes:
         with self.average.applied():
-            return catalogue.preview(self.model, self.config, batch)
+            return self.stage.preview(self.model, self.config, batch)
 
 
 def load(stage: str, workdir: str | pathlib.Path) -> tuple[StageModel, configs.Config]:

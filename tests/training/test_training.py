@@ -156,7 +156,7 @@ def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data,
 def test_pretraining_ends_after_its_steps_wherever_a_run_begins():
     config = tree.override(CONFIG, {"synthesis.pretraining_steps": 3})
     model = fakes.modality_gan(config)
-    model.compile(catalogue.optimizers(constants.SYNTHESIS, config))
+    model.compile(catalogue.STAGES[constants.SYNTHESIS].optimizers(config))
     # What a step does in which phase is tested with the model; this one says in which it is.
     model.train_step = lambda batch: {"pretraining": tf.constant(model.in_pretraining)}
     for first in (0, 2, 4):

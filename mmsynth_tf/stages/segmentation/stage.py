@@ -2,12 +2,12 @@
 
 import tensorflow as tf
 
-from mmsynth_tf import configs
 from mmsynth_tf.configs import Config
 from mmsynth_tf.input_pipeline import INTENSITY, TRANSFORM, SliceSource, augment, batches, step_seed
-from mmsynth_tf.models import networks
+from mmsynth_tf.models import adam, networks
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.reports import figures
+from mmsynth_tf.stages.base import LEARNING, Stage
 from mmsynth_tf.stages.segmentation.lesion_processor import LesionProcessor
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 
@@ -44,7 +44,7 @@ def segmentation_preview(model: Segmenter, config: Config, batch: Batch) -> byte
     )
 
 
-def lesion_processor(config: configs.Config, design: str) -> LesionProcessor:
+def lesion_processor(config: Config, design: str) -> LesionProcessor:
     """Untrained lesion processors of the segmenters' size."""
     choices = config.segmentation.choices
     return LesionProcessor(
@@ -57,3 +57,20 @@ def lesion_processor(config: configs.Config, design: str) -> LesionProcessor:
         dropout=choices.dropout,
         initializer=networks.generator_initializer(choices.mean_filter_init),
     )
+
+
+def _optimizers(config: Config) -> dict[str, tf.keras.optimizers.Optimizer]:
+    settings = config.segmentation
+    decay_steps = settings.steps if settings.choices.cosine_decay else 0
+    return adam.optimizers({"lesion": settings.learning_rate}, settings.choices.beta_1, decay_steps, config)
+
+
+STAGE = Stage(
+    build=lambda config: Segmenter(config.segmentation, lesion_processor(config, config.segmentation.design)),
+    batches=segmentation_batches,
+    settings=lambda config: config.segmentation,
+    depends_on=("data.", "segmentation.", *LEARNING),
+    optimizers=_optimizers,
+    preview=segmentation_preview,
+    slices_per_row=lambda config: config.data.num_modalities,
+)

@@ -8,16 +8,17 @@ import tensorflow as tf
 from mmsynth_tf.algorithms import fusion, structure_maps
 from mmsynth_tf.configs import Config
 from mmsynth_tf.input_pipeline import CODE, SliceSource, batches, draw_modality, step_seed
+from mmsynth_tf.models import adam
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.reports import figures
-from mmsynth_tf.stages.base import PREVIEW_ROWS
+from mmsynth_tf.stages.base import LEARNING, PREVIEW_ROWS, Stage
 from mmsynth_tf.stages.structure import gan
 from mmsynth_tf.stages.structure.gan import StructureGAN
 
 # Adam's, of paper §3.1; its learning rates are constant there and here.
-BETA_1 = 0.5
+_BETA_1 = 0.5
 # The flow is small, and follows codes that move while the encoder trains.
-FLOW_LEARNING_RATE = 1e-3
+_FLOW_LEARNING_RATE = 1e-3
 
 
 def structure_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
@@ -60,3 +61,22 @@ def structure_preview(model: StructureGAN, config: Config, batch: Batch) -> byte
 
 def _first(tensors: list[tf.Tensor], rows: int) -> np.ndarray:
     return np.concatenate([np.asarray(t[:rows, ..., 0], np.float32) for t in tensors])
+
+
+def _optimizers(config: Config) -> dict[str, tf.keras.optimizers.Optimizer]:
+    settings = config.structure
+    rates = {"generator": settings.learning_rate, "discriminator": settings.discriminator_learning_rate}
+    if settings.choices.match_codes:
+        rates["flow"] = _FLOW_LEARNING_RATE
+    return adam.optimizers(rates, _BETA_1, 0, config)
+
+
+STAGE = Stage(
+    build=lambda config: StructureGAN(config.data.image_size, config.structure),
+    batches=structure_batches,
+    settings=lambda config: config.structure,
+    depends_on=("data.", "structure_map.", "structure.", *LEARNING),
+    optimizers=_optimizers,
+    preview=structure_preview,
+    slices_per_row=lambda config: 1,
+)

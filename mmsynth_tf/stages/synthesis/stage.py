@@ -3,8 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
+from mmsynth_tf import constants
 from mmsynth_tf.algorithms import fusion, warping
 from mmsynth_tf.configs import Config
+from mmsynth_tf.errors import WorkDirError
 from mmsynth_tf.input_pipeline import (
     CONTRAST,
     JUDGED,
@@ -17,10 +19,11 @@ from mmsynth_tf.input_pipeline import (
     draw_modality,
     step_seed,
 )
-from mmsynth_tf.models import passes
+from mmsynth_tf.models import adam, passes
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.reports import figures
-from mmsynth_tf.stages.base import PREVIEW_ROWS
+from mmsynth_tf.stages.base import LEARNING, PREVIEW_ROWS, LoadStage, Stage
+from mmsynth_tf.stages.segmentation.stage import lesion_processor
 from mmsynth_tf.stages.synthesis import contrast, pairs
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 
@@ -78,3 +81,49 @@ def synthesis_preview(model: ModalityGAN, config: Config, batch: Batch) -> bytes
         structures=batch["structure"].numpy()[..., 0],
         backgrounds=batch["background"].numpy()[..., 0],
     )
+
+
+def _build(config: Config) -> ModalityGAN:
+    processor = lesion_processor(config, config.synthesis.lesion_design)
+    return ModalityGAN(config.data, config.structure_map, config.synthesis, processor)
+
+
+def _optimizers(config: Config) -> dict[str, tf.keras.optimizers.Optimizer]:
+    settings = config.synthesis
+    rates = {"generator": settings.learning_rate, "discriminator": settings.discriminator_learning_rate}
+    if not settings.pretrained_lesion:
+        rates["lesion"] = settings.lesion_learning_rate
+    return adam.optimizers(rates, settings.beta_1, settings.steps if settings.cosine_decay else 0, config)
+
+
+def _install_segmenters(model: ModalityGAN, config: Config, load: LoadStage) -> None:
+    """Gives the modality GAN the trained segmenters of the same work directory as lesion processors.
+
+    Raises:
+      WorkDirError: they are not there, or have another shape.
+    """
+    if not config.synthesis.pretrained_lesion:
+        return
+    segmenter, trained = load(constants.SEGMENTATION)
+    same_design = trained.segmentation.design == config.synthesis.lesion_design
+    source, target = segmenter.lesion_processor.weights, model.lesion_processor.weights
+    if not same_design or [v.shape for v in source] != [v.shape for v in target]:
+        raise WorkDirError(
+            "The segmenters in the work directory have another design or size than the lesion processors of the "
+            "synthesis stage. Use the same settings for both, or train them alongside: "
+            "--noconfig.synthesis.pretrained_lesion."
+        )
+    for a, b in zip(source, target, strict=True):
+        b.assign(a)
+
+
+STAGE = Stage(
+    build=_build,
+    batches=synthesis_batches,
+    settings=lambda config: config.synthesis,
+    depends_on=("data.", "structure_map.", "segmentation.", "synthesis.", *LEARNING),
+    optimizers=_optimizers,
+    preview=synthesis_preview,
+    slices_per_row=lambda config: config.data.num_modalities,
+    install=_install_segmenters,
+)
