@@ -1,0 +1,84 @@
+"""One segmenter for all modalities together, any of which may be missing (beyond the paper).
+
+The paper's designs see one modality each. This one is what registered data is
+for, and what is usually trained for a tumour that several modalities show.
+"""
+
+import tensorflow as tf
+
+from mmsynth_tf.algorithms import fusion
+from mmsynth_tf.configs.segmentation import SegmentationLossWeights
+from mmsynth_tf.models import losses, networks
+from mmsynth_tf.models.stage import Batch, Group, StageModel
+
+# Half of the slices keep all modalities: they are the usual case.
+_WHOLE_SHARE = 0.5
+
+
+class JointSegmenter(StageModel):
+    """A 2D U-Net with one channel a modality.
+
+    Batches hold `image` float32 [B, H, W, n], a missing modality 0, and `label` integer [B, H, W, 1].
+
+    Args:
+      image_size: height and width, pixels.
+      num_modalities: n.
+      num_classes: K.
+      base_filters: of the first level.
+      levels: of resolution.
+    """
+
+    def __init__(
+        self, image_size: tuple[int, int], num_modalities: int, num_classes: int, *, base_filters: int, levels: int
+    ):
+        super().__init__(name="joint_segmenter")
+        shape = {"base_filters": base_filters, "levels": levels}
+        self.num_modalities, self.num_classes = num_modalities, num_classes
+        self.encoder = networks.unet_encoder(image_size, num_modalities, **shape)
+        self.decoder = networks.unet_decoder(image_size, num_classes, **shape)
+        self.term_weights = SegmentationLossWeights()
+        self.groups = {"lesion": Group((self.encoder, self.decoder), ("dice", "cross_entropy"))}
+
+    def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
+        return {"probabilities": self.decoder(self.encoder(batch["image"], training=training), training=training)}
+
+    def loss_terms(self, batch, tensors):
+        one_hot = fusion.one_hot_label(batch["label"], self.num_classes)
+        pair = one_hot, tensors["probabilities"]
+        return {"dice": losses.soft_dice_loss(*pair), "cross_entropy": losses.cross_entropy(*pair)}
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def segment(self, images: tf.Tensor) -> tf.Tensor:
+        """Registered slices to labels.
+
+        Args:
+          images: float32 [B, H, W, n]; a modality that is not there is 0.
+
+        Returns:
+          uint8 [B, H, W].
+        """
+        probabilities = self.decoder(self.encoder(images, training=False), training=False)
+        return tf.cast(tf.argmax(probabilities, axis=-1), tf.uint8)
+
+
+def drop_modalities(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Sets modalities to 0 at random, in half of the slices, but never all that a slice has.
+
+    Where all are there, every number of modalities left is equally likely.
+
+    Args:
+      images: float32 [B, H, W, n]; a modality that is missing already is 0.
+      seed: int [2], stateless seed.
+
+    Returns:
+      float32 [B, H, W, n].
+    """
+    seeds = [tf.random.experimental.stateless_fold_in(seed, stream) for stream in range(3)]
+    count, modalities = tf.shape(images)[0], images.shape[-1]
+    there = tf.cast(tf.reduce_any(images > 0, axis=(1, 2)), tf.float32)
+    # The first of a random order of those that are there.
+    scores = tf.random.stateless_uniform([count, modalities], seeds[0], 1.0, 2.0) * there
+    rank = tf.argsort(tf.argsort(scores, axis=-1, direction="DESCENDING"), axis=-1)
+    kept = tf.random.stateless_uniform([count, 1], seeds[1], 1, modalities + 1, tf.int32)
+    whole = tf.random.stateless_uniform([count, 1], seeds[2]) < _WHOLE_SHARE
+    return images * tf.cast((rank < kept) | whole, images.dtype)[:, None, None, :]
