@@ -1,0 +1,126 @@
+"""Real lesions in other real slices: the control for made lesions (as TumorCP and CarveMix; beyond the paper).
+
+All modalities of a lesion go together, so that pasted slices are registered as
+made ones are, and the same blending puts them in.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+import scipy.ndimage
+
+from mmsynth_tf.algorithms import blending
+from mmsynth_tf.errors import UserError
+
+# Of an object: sizes as TumorCP and nnU-Net draw them.
+_SCALE, _GAMMA, _BLUR = (0.7, 1.4), (0.7, 1.5), (0.5, 1.0)
+_BLUR_SHARE = 0.5
+# Smaller ones are rims of lesions that lie in the next slice.
+_LEAST_PIXELS = 10
+# Places for one lesion, then lesions for one slice.
+_PLACES, _LESIONS = 30, 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Pasted:
+    """Slices with a pasted lesion.
+
+    Attributes:
+      image: float16 [C, H, W, n] in [0, 1].
+      label: uint8 [C, H, W].
+      placed: bool [C, H, W], the pasted lesion.
+      recipient: int64 [C], which slice it was put into.
+      donor: int64 [C], which slice it was cut out of.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    placed: np.ndarray
+    recipient: np.ndarray
+    donor: np.ndarray
+
+
+def paste_lesions(image: np.ndarray, label: np.ndarray, count: int, seed: int) -> Pasted:
+    """Draws slices with pasted lesions; draw i depends on the seed and i alone.
+
+    Args:
+      image: float [N, H, W, n] in [0, 1], registered training slices; 0 outside the head and where a modality is
+        missing.
+      label: uint8 [N, H, W].
+      count: C.
+      seed: of all draws.
+
+    Raises:
+      UserError: no slice has a lesion, or no lesion fits into any slice.
+    """
+    donors = np.flatnonzero(np.sum(label > 0, axis=(1, 2)) >= _LEAST_PIXELS)
+    if not donors.size:
+        raise UserError("No training slice has a lesion to cut out; give labelled patients with lesions.")
+    drawn = [_draw(image, label, donors, np.random.default_rng([seed, number])) for number in range(count)]
+    images, labels, placed, recipients, from_slices = zip(*drawn, strict=True)
+    return Pasted(np.stack(images), np.stack(labels), np.stack(placed), np.array(recipients), np.array(from_slices))
+
+
+def _draw(image: np.ndarray, label: np.ndarray, donors: np.ndarray, rng: np.random.Generator) -> tuple:
+    for _ in range(_LESIONS):
+        recipient, donor = int(rng.integers(len(image))), int(rng.choice(donors))
+        own = image[recipient].astype(np.float32)
+        # A lesion comes with the modalities that its slice has; so must the head.
+        shown = image[donor].any(axis=(0, 1)) | ~own.any(axis=(0, 1))
+        if recipient == donor or not shown.all():
+            continue
+        made, moved = _moved(image[donor].astype(np.float32), label[donor], own, rng)
+        if moved is not None:
+            placed = moved > 0
+            made = _varied(made, rng)
+            layers = [
+                blending.blend(*pair, placed, (1.0, 1.0)) for pair in zip(*map(_layers, (own, made)), strict=True)
+            ]
+            result = np.stack(layers, axis=-1).astype(np.float16)
+            return result, np.where(placed, moved, label[recipient]), placed, recipient, donor
+    raise UserError(f"None of {_LESIONS} lesions fits into the head of another training slice; give larger heads.")
+
+
+def _layers(image: np.ndarray) -> list[np.ndarray]:
+    """The modalities of [H, W, n]."""
+    return list(np.moveaxis(image, -1, 0))
+
+
+def _moved(
+    image: np.ndarray, label: np.ndarray, own: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A slice scaled, turned, mirrored and shifted such that its lesion lies within the head of `own`, with its label.
+
+    The label is None where no place was found.
+    """
+    there = own.any(axis=(0, 1))
+    head = np.all(own[..., there] > 0, axis=-1)
+    if not head.any():
+        return image, None
+    scale = math.exp(rng.uniform(*np.log(_SCALE)))
+    angle, mirror = rng.uniform(-math.pi, math.pi), rng.choice((-1.0, 1.0))
+    cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
+    # From pixels of the result to those of the slice.
+    matrix = np.array([[cosine, -sine], [sine * mirror, cosine * mirror]])
+    centre = np.argwhere(label > 0).mean(axis=0)
+    places = np.argwhere(head)
+    for place in places[rng.integers(len(places), size=_PLACES)]:
+        offset = centre - matrix @ place
+        moved = scipy.ndimage.affine_transform(label, matrix, offset, order=0)
+        lesion = moved > 0
+        # A part that would lie beyond the border was cut off.
+        complete = lesion.sum() >= 0.8 * scale**2 * (label > 0).sum()
+        if complete and lesion.any() and not (lesion & ~head).any():
+            layers = [scipy.ndimage.affine_transform(layer, matrix, offset, order=1) for layer in _layers(image)]
+            return np.stack(layers, axis=-1), moved
+    return image, None
+
+
+def _varied(made: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A slice with another contrast in each modality, and blurred or not, 0 where it is 0."""
+    made = np.clip(made, 0.0, 1.0) ** np.exp(rng.uniform(*np.log(_GAMMA), size=made.shape[-1])).astype(np.float32)
+    if rng.random() < _BLUR_SHARE:
+        sigma = rng.uniform(*_BLUR)
+        made = np.where(made > 0, scipy.ndimage.gaussian_filter(made, (sigma, sigma, 0)), made)
+    return made
