@@ -1,4 +1,7 @@
-"""The console script `mmsynth`: jobs on patients' files. `mmsynth <job> --help` says what a job takes."""
+"""The console script `mmsynth`: jobs on patients' files and on synthetic sets.
+
+`mmsynth <job> --help` says what a job takes.
+"""
 
 import sys
 from collections.abc import Callable
@@ -144,6 +147,45 @@ def _view() -> None:
     print(f"Open {output} in a browser.")
 
 
+def _remake() -> None:
+    """Generates samples of a synthetic set again from their records, and compares them bit by bit.
+
+    mmsynth remake --data=data/synthetic --sample=synthetic_000000012 --workdir=runs/a --labels_from=data/brats
+
+    The exit status is 1 if a sample differs. Other weights or labels than those
+    of the record are refused.
+    """
+    from mmsynth_tf import prepared
+    from mmsynth_tf.generation import remaking, sampling
+
+    sampling.make_repeatable()
+    remaker = remaking.Remaker(prepared.open_prepared(_FLAGS.data), _FLAGS.workdir, _FLAGS.labels_from)
+    identical = True
+    for case_id in _FLAGS.sample:
+        remade = remaker.remake(case_id)
+        identical &= not remade.differences
+        print(remade.summary())
+        if _FLAGS.output and remade.example:
+            print(f"  {remaker.save(remade, Path(_FLAGS.output))}")
+    if not identical:
+        if remaker.changes:
+            print(f"The last bit of a float depends on what it is computed with: {'; '.join(remaker.changes)}.")
+        sys.exit(1)
+
+
+def _card() -> None:
+    """Writes the data card of a synthetic set again, with the experiments measured since it was built.
+
+    mmsynth card --data=data/synthetic --workdir=runs/a
+
+    Measurements of other sets, or older than this one, are left out.
+    """
+    from mmsynth_tf.generation import data_card
+
+    workdir = Path(_FLAGS.workdir) if _FLAGS.workdir else None
+    print(f"Data card: {data_card.write(Path(_FLAGS.data), workdir)}")
+
+
 def _load_models() -> Any:
     from mmsynth_tf.patients.slice_models import SliceModels
 
@@ -248,6 +290,19 @@ def _define_nnunet() -> None:
     _define_output("Folder to make, named like Dataset501_Mixed.")
 
 
+def _define_remake() -> None:
+    path_flags.define_path("data", None, "Prepared synthetic data set.", required=True)
+    flags.DEFINE_list("sample", None, "Case ids of the samples.", required=True)
+    path_flags.define_path("workdir", None, "Work directory of the stages that generated it.", required=True)
+    path_flags.define_path("labels_from", None, "Prepared data set that its labels came from.", required=True)
+    path_flags.define_path("output", None, "Folder for the samples: <case>.npz and <case>.png.")
+
+
+def _define_card() -> None:
+    path_flags.define_path("data", None, "Prepared synthetic data set.", required=True)
+    path_flags.define_path("workdir", None, "Work directory that holds evaluation/ with the measurements.")
+
+
 def _define_view() -> None:
     path_flags.define_path("input", None, "Folder with cases at any depth, or one image file.", required=True)
     _define_output("HTML file to write.")
@@ -261,6 +316,8 @@ _JOBS = {
     "segment": (_segment, _define_segment),
     "nnunet": (_nnunet, _define_nnunet),
     "view": (_view, _define_view),
+    "remake": (_remake, _define_remake),
+    "card": (_card, _define_card),
 }
 
 

@@ -194,7 +194,7 @@ def _measured(experiment: str, record: Mapping[str, Any], name: str, workdir: Pa
         "Not measured. Measure it and write this page again:\n\n"
         f"    python evaluate.py --experiment={experiment} --workdir=<workdir> --test_data=<real data> "
         f"--synthetic_data={name}\n"
-        f"    python -m mmsynth_tf.cli.data_card --data={name} --workdir=<workdir>"
+        f"    mmsynth card --data={name} --workdir=<workdir>"
     )
 
 
@@ -212,7 +212,7 @@ def _remaking(name: str, record: Mapping[str, Any]) -> str:
     sample = next(iter(record["split"]["train"]), "synthetic_000000000")
     return (
         "Every sample follows from its number, the seed, the labels and the weights above:\n\n"
-        f"    python -m mmsynth_tf.cli.remake --data={name} --sample={sample} --workdir=<workdir> "
+        f"    mmsynth remake --data={name} --sample={sample} --workdir=<workdir> "
         "--labels_from=<real data>"
     )
 

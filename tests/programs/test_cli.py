@@ -8,12 +8,13 @@ import nibabel
 import pytest
 
 from mmsynth_tf import constants
+from mmsynth_tf.cli import main
 from mmsynth_tf.configs import tree
 from mmsynth_tf.export import saved_models
 from tests.fakes import fakes, fakes_cases
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-JOBS = ("translate", "insert", "sample", "segment", "view")
+JOBS = tuple(main._JOBS)
 CONFIG = fakes.tiny_config(num_modalities=4, data__modalities=constants.BRATS_MODALITIES, data__crop_rows=(2, 18))
 
 
@@ -61,6 +62,16 @@ def test_translates_a_file_with_exported_models(models, tmp_path):
     assert "Not for clinical use" in result.stdout
     for suffix in ("t2", "t1ce", "flair"):
         assert nibabel.load(tmp_path / "out" / "p1" / f"p1_{suffix}.nii.gz").shape == fakes_cases.SHAPE
+
+
+def test_jobs_on_synthetic_sets_refuse_real_patients(prepared_data, tmp_path):
+    data = f"--data={prepared_data.path}"
+    card = mmsynth("card", data)
+    remake = mmsynth("remake", data, "--sample=a", f"--workdir={tmp_path}", f"--labels_from={prepared_data.path}")
+    for result in (card, remake):
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr
+        assert f"Error: {prepared_data.path} is no synthetic data set" in result.stderr
 
 
 def test_mendable_error_is_one_line(tmp_path):

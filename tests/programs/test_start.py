@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from mmsynth_tf import program
+from mmsynth_tf.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SLOW = ("tensorflow", "tensorflow_datasets", "keras", "scipy", "matplotlib", "nibabel", "cv2")
-MODULES = ("cli", "cli.data_card", "cli.remake", "demo", "demo.experiments", "export")
-JOBS = ("translate", "insert", "sample", "segment", "view")
+MODULES = ("cli", "demo", "demo.experiments", "export")
+JOBS = tuple(main._JOBS)
 PROGRAMS = [
     ["train.py", "--help"],
     ["evaluate.py", "--help"],
