@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mmsynth_tf.algorithms import fusion
 from mmsynth_tf.configs.segmentation import SegmentationLossWeights
+from mmsynth_tf.configs.stage import weights_by_group
 from mmsynth_tf.models import losses, networks
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 
@@ -36,16 +37,19 @@ class JointSegmenter(StageModel):
         self.num_modalities, self.num_classes = num_modalities, num_classes
         self.encoder = networks.unet_encoder(image_size, num_modalities, **shape)
         self.decoder = networks.unet_decoder(image_size, num_classes, **shape)
-        self.term_weights = SegmentationLossWeights()
-        self.groups = {"lesion": Group((self.encoder, self.decoder), ("dice", "cross_entropy"))}
+        self.groups = {
+            "lesion": Group((self.encoder, self.decoder), weights_by_group(SegmentationLossWeights())["lesion"])
+        }
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         return {"probabilities": self.decoder(self.encoder(batch["image"], training=training), training=training)}
 
-    def loss_terms(self, batch, tensors):
-        one_hot = fusion.one_hot_label(batch["label"], self.num_classes)
-        pair = one_hot, tensors["probabilities"]
-        return {"dice": losses.soft_dice_loss(*pair), "cross_entropy": losses.cross_entropy(*pair)}
+    def formulas(self, batch, tensors):
+        pair = fusion.one_hot_label(batch["label"], self.num_classes), tensors["probabilities"]
+        return {
+            "dice": lambda: losses.soft_dice_loss(*pair),
+            "cross_entropy": lambda: losses.cross_entropy(*pair),
+        }
 
     @tf.function(autograph=False, reduce_retracing=True)
     def segment(self, images: tf.Tensor) -> tf.Tensor:
