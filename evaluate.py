@@ -34,26 +34,15 @@ What is measured is kept: an experiment that was stopped goes on when the same c
 """
 
 import contextlib
-import importlib
 import pathlib
 
 from absl import app, flags
 
 from mmsynth_tf import prepared, program
 from mmsynth_tf.configs import path_flags
+from mmsynth_tf.experiments.catalogue import RUNNABLE
 
-# What runs each experiment, and whether it takes --synthetic_data (None: it may be given).
-_EXPERIMENTS = {
-    "segmentation": ("segmentation:run", False),
-    "lesion_check": ("segmentation:run_lesion_check", True),
-    "usability": ("usability.usability:run", True),
-    "fidelity": ("fidelity.fidelity:run", True),
-    "memorisation": ("memorisation.memorisation:run", True),
-    "translation": ("translation.translation:run", False),
-    "report": ("report.report:run", None),
-}
-
-_EXPERIMENT = flags.DEFINE_enum("experiment", None, sorted(_EXPERIMENTS), "What to measure.", required=True)
+_EXPERIMENT = flags.DEFINE_enum("experiment", None, sorted(RUNNABLE), "What to measure.", required=True)
 _WORKDIR = path_flags.define_path("workdir", None, "Work directory with the trained stages.", required=True)
 _TEST_DATA = path_flags.define_path("test_data", None, "Prepared data set of real patients.", required=True)
 _TRAIN_DATA = path_flags.define_path(
@@ -81,9 +70,9 @@ _STEPS = flags.DEFINE_integer(
 
 def main(argv: list[str]) -> None:
     program.refuse_arguments(argv)
-    target, takes_synthetic = _EXPERIMENTS[_EXPERIMENT.value]
-    if takes_synthetic is not None and bool(_SYNTHETIC_DATA.value) != takes_synthetic:
-        verb = "needs" if takes_synthetic else "does not take"
+    experiment = RUNNABLE[_EXPERIMENT.value]
+    if experiment.synthetic is not None and bool(_SYNTHETIC_DATA.value) != experiment.synthetic:
+        verb = "needs" if experiment.synthetic else "does not take"
         raise app.UsageError(f"--experiment={_EXPERIMENT.value} {verb} --synthetic_data.")
     real, synthetic = prepared.open_prepared(_TEST_DATA.value), map(prepared.open_prepared, _SYNTHETIC_DATA.value)
     train_data = prepared.open_prepared(_TRAIN_DATA.value) if _TRAIN_DATA.value else None
@@ -107,9 +96,7 @@ def main(argv: list[str]) -> None:
     with contextlib.suppress(WorkDirError):
         trained_on = run_folder.trained_on(constants.SEGMENTATION, request.workdir)
         leaks.warn_of_other_training_patients(trained_on, request.trained_on or request.real)
-    module, function = target.split(":")
-    run = getattr(importlib.import_module(f"mmsynth_tf.experiments.{module}"), function)
-    for name, table in run(request).items():
+    for name, table in experiment.load().run(request).items():
         print(f"{name}: {table.caption}\n{table.markdown()}")
 
 

@@ -14,6 +14,7 @@ from absl import flags
 from mmsynth_tf import constants, program
 from mmsynth_tf.configs import path_flags
 from mmsynth_tf.demo.steps import Steps, run
+from mmsynth_tf.experiments import catalogue
 
 _WORKDIR = path_flags.define_path("workdir", "experiments_output", "Folder for everything that the experiments make.")
 _PRESET = flags.DEFINE_string("preset", "demo", "Settings of all steps.")
@@ -57,16 +58,15 @@ def main(argv: list[str]) -> None:
 
     every_set = ",".join(map(str, [filtered, *unfiltered]))
     rows, seeds = ",".join(_ROWS.value), ",".join(_SEEDS.value)
-    for experiment, arguments in {
-        "segmentation": {},
+    special = {
         "lesion_check": {"synthetic_data": ",".join(map(str, unfiltered))},
-        "usability": {"synthetic_data": filtered, "rows": rows, "seeds": seeds, "steps": _STEPS.value},
+        "usability": {"rows": rows, "seeds": seeds, "steps": _STEPS.value},
         "fidelity": {"synthetic_data": every_set},
-        "memorisation": {"synthetic_data": filtered},
-        "translation": {},
-        "report": {"synthetic_data": every_set},
-    }.items():
-        run("evaluate.py", experiment=experiment, workdir=models, test_data=real, **arguments)
+        catalogue.REPORT: {"synthetic_data": every_set},
+    }
+    for name, experiment in catalogue.RUNNABLE.items():
+        arguments = {"synthetic_data": filtered} if experiment.synthetic else {}
+        run("evaluate.py", experiment=name, workdir=models, test_data=real, **(arguments | special.get(name, {})))
 
 
 def _training_slices(real: pathlib.Path) -> int:

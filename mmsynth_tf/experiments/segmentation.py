@@ -1,14 +1,19 @@
-"""Segmenters on real patients, and lesions of unfiltered synthetic slices as judges find them (the paper's Table 1)."""
+"""Segmenters on real patients whom they have not seen (method §8)."""
 
-import functools
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
 
 from mmsynth_tf import constants, prepared
-from mmsynth_tf.experiments import judges, leaks, scoring
+from mmsynth_tf.experiments import leaks, scoring
 from mmsynth_tf.experiments.study import Request, Study, data_name
-from mmsynth_tf.reports import report
+from mmsynth_tf.reports import example_sections, figures, report
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 from mmsynth_tf.storage.records import Record
 from mmsynth_tf.training import run_folder, runs
+
+_SEGMENTED = 6  # Slices in a picture.
 
 
 def run(request: Request) -> dict[str, report.Table]:
@@ -20,49 +25,54 @@ def run(request: Request) -> dict[str, report.Table]:
     """
     study = Study("segmentation", request, (constants.SEGMENTATION,))
     segmenter, config = runs.load(constants.SEGMENTATION, request.workdir)
-    _require_usable(request)
+    require_usable(request)
     common = {"seed": config.runtime.seed}
     rows = study.part(
         data_name(request.real),
-        lambda: _scores(segmenter, request.real, request.split, scoring.VOLUME, **common),
+        lambda: scores(segmenter, request.real, request.split, scoring.VOLUME, **common),
     )
     table = scoring.summary_table(rows, ("test_data", "modality"), "dice", "Dice per volume, mean ± sd")
     return study.finish(rows, {"table": table})
 
 
-def run_lesion_check(request: Request) -> dict[str, report.Table]:
-    """Dice on real test slices beside that on synthetic ones: is the lesion where the label says?
+def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figure]:
+    """What the segmenters find in real test slices and in synthetic ones."""
+    del rows  # The pictures are of slices.
+    if not (pathlib.Path(request.workdir) / constants.SEGMENTATION / run_folder.CONFIG_FILE).is_file():
+        return []
+    segmenter, _ = runs.load(constants.SEGMENTATION, request.workdir)
+    chosen = {request.split: (request.real, example_sections.lesion_slices(request.real, request.split, _SEGMENTED))}
+    for data in request.synthetic[:1]:
+        chosen["synthetic"] = (
+            data,
+            example_sections.examples_with(data, "train", example_sections.drawn_keys(data, _SEGMENTED)),
+        )
+    return [
+        report.Figure(
+            _segmented(segmenter, data, examples), f"Segmentations of {name} slices, each modality on its own."
+        )
+        for name, (data, examples) in chosen.items()
+        if examples
+    ]
 
-    One judge for each of `request.seeds`; and the segmentation stage, for comparison.
+
+def _segmented(
+    segmenter: Segmenter, data: prepared.PreparedData, examples: Sequence[example_sections.Example]
+) -> bytes:
+    found = segmenter.segment(np.stack([e["image"] for e in examples]).astype(np.float32)).numpy()[..., 0]
+    labels = np.stack([e["label"][..., 0] for e in examples])
+    images = example_sections.modality_images(examples)
+    names = data.config.modalities, data.config.labels
+    return figures.segmented_slices(images, names[0], labels, np.moveaxis(found, 1, -1), names[1])
+
+
+def require_usable(request: Request) -> None:
+    """Refuses data that the segmenters of a work directory cannot be scored on.
 
     Raises:
       PreparedDataError: a data set does not fit the segmenters.
       LeakError: a test patient was used in training.
-      UserError: there are no patients to train judges on.
     """
-    study = Study("lesion_check", request, (constants.SEGMENTATION,))
-    stage, config = runs.load(constants.SEGMENTATION, request.workdir)
-    _require_usable(request)
-    leaks.refuse_leak([request.training.record], request.real, request.split)
-    panel = [judges.Judge(request, number) for number in request.seeds]
-    known = judges.described(judges.STAGE, config)
-    rows = []
-    for data, split in [(request.real, request.split), *((data, "train") for data in request.synthetic)]:
-        score = functools.partial(_scores, data=data, split=split, unit=scoring.SLICE)
-        for judge in panel:
-            rows += study.part(
-                f"{data_name(data)}_judge_{judge.key}",
-                lambda score=score, judge=judge: score(judge.segmenter, judge=judge.name),
-            )
-        rows += study.part(f"{data_name(data)}_stage", lambda score=score: score(stage, judge=known))
-    rows.sort(key=lambda row: row["judge"].startswith(judges.STAGE))
-    table = scoring.summary_table(
-        rows, ("judge", "test_data", "modality"), "dice", f"Dice per slice, mean ± sd. {judges.CAPTION}"
-    )
-    return study.finish(rows, {"table": table})
-
-
-def _require_usable(request: Request) -> None:
     config = run_folder.read_config(request.workdir / constants.SEGMENTATION)
     for data in (request.real, *request.synthetic):
         prepared.require_same_geometry(data, config.data, f"the segmenters in {request.workdir}")
@@ -70,8 +80,9 @@ def _require_usable(request: Request) -> None:
     leaks.refuse_leak(trained_on, request.real, request.split)
 
 
-def _scores(
+def scores(
     segmenter: Segmenter, data: prepared.PreparedData, split: str, unit: str, **common: str | int
 ) -> list[Record]:
+    """Records of what a segmenter finds in a split, by `unit` of `scoring`; `common` is put into each."""
     cases = scoring.segmented_cases(segmenter, data, split)
     return scoring.segmentation_records(cases, data, unit, test_data=data_name(data), **common)

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmsynth_tf import constants, prepared
 from mmsynth_tf.errors import UserError
+from mmsynth_tf.experiments.catalogue import EXPERIMENTS
 from mmsynth_tf.reading import file_search, splits
 from mmsynth_tf.reports import example_sections, finished, lesion_requirement
 from mmsynth_tf.reports.report import Table
@@ -17,7 +18,7 @@ from mmsynth_tf.storage import atomic, records
 
 CARD_FILE, SAMPLES_FILE = "README.md", "samples.png"
 _SAMPLES = 8
-_MEASURED = ("fidelity", "memorisation")
+_MEASURED = tuple(name for name, experiment in EXPERIMENTS.items() if experiment.on_card)
 
 _USE = """For research on methods: pre-training and augmenting lesion segmenters, and trying out, testing and showing
 programs that need registered, labelled slices. What it is worth for a task has to be measured on real patients who

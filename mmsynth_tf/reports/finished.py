@@ -17,3 +17,9 @@ def finished_tables(workdir: pathlib.Path, experiment: str) -> dict[str, report.
         return {}
     whole = json.loads(path.read_text(encoding="utf-8"))
     return {name: report.Table(**table) for name, table in whole.items()}
+
+
+def kept_picture(workdir: pathlib.Path, experiment: str, name: str, caption: str) -> list[report.Figure]:
+    """A picture that an experiment left in a work directory, if it did."""
+    path = pathlib.Path(workdir) / EVALUATION / experiment / name
+    return [report.Figure(path.read_bytes(), caption)] if path.is_file() else []

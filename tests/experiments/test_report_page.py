@@ -11,8 +11,10 @@ import tensorflow as tf
 from mmsynth_tf import constants
 from mmsynth_tf.configs import tree
 from mmsynth_tf.experiments import study
-from mmsynth_tf.experiments.report import pictures, report
+from mmsynth_tf.experiments.catalogue import EXPERIMENTS
+from mmsynth_tf.experiments.report import report
 from mmsynth_tf.experiments.translation import translation
+from mmsynth_tf.experiments.usability import usability
 from mmsynth_tf.metrics.segmentation import DICE
 from mmsynth_tf.reports import example_sections, finished, plots
 from mmsynth_tf.reports import report as reports_report
@@ -85,14 +87,14 @@ def page_of(request):
 
 def test_the_page_holds_every_experiment_and_the_synthetic_data(request_, segmenter):
     special = {"usability": usability_rows(), "memorisation": memorisation_rows()}
-    for name in report.EXPERIMENTS:
+    for name in EXPERIMENTS:
         table = reports_report.Table(["a"], [["b"]], caption=f"Table of {name}.")
         leave(request_, name, list(special.get(name, [{"value": 1}])), table=table)
     examples = request_.workdir / "evaluation" / "translation" / translation.EXAMPLES_FILE
     examples.write_bytes(b"a picture")
     page = page_of(request_)
-    for name, (title, _) in report.EXPERIMENTS.items():
-        assert f"<h2>{title}</h2>".replace("'", "&#x27;") in page
+    for name, experiment in EXPERIMENTS.items():
+        assert f"<h2>{experiment.title}</h2>".replace("'", "&#x27;") in page
         assert f"Table of {name}." in page
     assert "Not run" not in page
     for text in (
@@ -109,10 +111,10 @@ def test_the_page_holds_every_experiment_and_the_synthetic_data(request_, segmen
 
 def test_experiments_that_were_not_run_are_named(request_):
     page = page_of(without_synthetic(request_))
-    for name in report.EXPERIMENTS:
+    for name in EXPERIMENTS:
         assert f"evaluate.py --experiment={name}" in page
     rows = report.contents_table(request_.workdir).rows
-    assert [row[2] for row in rows] == [0] * len(report.EXPERIMENTS)
+    assert [row[2] for row in rows] == [0] * len(EXPERIMENTS)
 
 
 def test_the_page_does_without_synthetic_data(request_):
@@ -174,7 +176,7 @@ def test_plot_of_usability_leaves_out_what_all_modalities_find_together(monkeypa
     monkeypatch.setattr(plots, "points_with_errors", lambda names, series, *_: drawn.update(series) or b"")
     common = {"metric": DICE, "mixture": "real_1", "region": "WT", "seed": 0}
     values = {"t1": 0.4, "t2": 0.6, constants.ALL_MODALITIES: 0.9}
-    pictures.usability_plot([{**common, "modality": name, "value": value} for name, value in values.items()])
+    usability.usability_plot([{**common, "modality": name, "value": value} for name, value in values.items()])
     np.testing.assert_allclose(drawn["WT"][0], [0.5])
 
 

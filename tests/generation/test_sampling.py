@@ -13,7 +13,7 @@ from datasets import synthetic
 from mmsynth_tf import configs, constants, prepared
 from mmsynth_tf.algorithms import contour_filter, warping
 from mmsynth_tf.configs import tree
-from mmsynth_tf.experiments import leaks, segmentation, study
+from mmsynth_tf.experiments import leaks, lesion_check, segmentation, study
 from mmsynth_tf.generation import map_filter, remaking, sampling
 from mmsynth_tf.stages.synthesis import contrast
 from mmsynth_tf.storage import atomic, records
@@ -321,7 +321,7 @@ def test_a_synthetic_data_set_trains_segmenters_that_are_scored_on_real_cases(ma
 
 def test_the_lesion_check_judges_with_segmenters_of_its_own_and_with_those_of_the_stage(made, workdir, prepared_data):
     request = study.Request(workdir, prepared_data, (made,))
-    check = segmentation.run_lesion_check(request)["table"]
+    check = lesion_check.run(request)["table"]
     modalities = (*prepared_data.config.modalities, constants.ALL_MODALITIES)
     judge, stage = (f"{name}, 2 steps)" for name in ("judge (1ecl_4dcl, seed 1000", "segmentation stage (1seg, seed 0"))
     keys = itertools.product((judge, stage), (prepared_data.path.name, made.path.name), modalities)
@@ -329,7 +329,7 @@ def test_the_lesion_check_judges_with_segmenters_of_its_own_and_with_those_of_th
     assert list((workdir / "evaluation" / "judges" / "parts").glob("*/segmentation/checkpoints/ckpt-2.index"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "train", pytest.fail)
-        assert segmentation.run_lesion_check(request)["table"] == check
+        assert lesion_check.run(request)["table"] == check
 
 
 def test_test_patients_that_were_trained_on_are_refused(workdir, prepared_data):

@@ -11,6 +11,7 @@ import pytest
 from mmsynth_tf import constants
 from mmsynth_tf.demo import steps
 from mmsynth_tf.errors import UserError
+from mmsynth_tf.experiments import catalogue
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = {"data": {"slice_start": 0, "slice_stop": 10, "slice_step": 2}, "split": {"train": ["a", "b"]}}
@@ -60,10 +61,8 @@ def test_data_that_is_there_is_not_built_again_and_sets_are_as_large_as_the_real
 
 
 def test_every_experiment_is_run_and_the_report_comes_last(calls):
-    from mmsynth_tf.experiments.report import report
-
     run = {a["experiment"]: a for script, a in calls if script == "evaluate.py"}
-    assert list(run) == [*report.EXPERIMENTS, "report"]
+    assert list(run) == [*catalogue.EXPERIMENTS, "report"]
     assert run["lesion_check"]["synthetic_data"] == "out/unfiltered_4seg,out/unfiltered_1seg"
     assert run["usability"]["synthetic_data"] == "out/filtered"
     assert {a["workdir"] for a in run.values()} == {"out/models"}

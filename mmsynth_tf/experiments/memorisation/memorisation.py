@@ -17,7 +17,7 @@ from mmsynth_tf.experiments.memorisation.slice_descriptions import Describe
 from mmsynth_tf.experiments.slice_sets import SliceSet, name_of, sources
 from mmsynth_tf.experiments.study import Request, Study, data_name
 from mmsynth_tf.metrics.nearest import COPY_RULE, Closeness, CopyCheck, Described, nearest
-from mmsynth_tf.reports import report
+from mmsynth_tf.reports import plots, report
 from mmsynth_tf.storage.records import Record
 
 NEAREST_DISTANCE = "nearest distance"
@@ -160,3 +160,22 @@ def _closest_table(rows: Sequence[Record]) -> report.Table:
         for row in rows
     ]
     return report.Table(header, body, f"The {_CLOSEST_PAIRS} synthetic slices closest to a training slice.")
+
+
+def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figure]:
+    """Distances to the nearest training slice, a figure for each space."""
+    real = data_name(request.real)
+    rows = [row for row in rows if row["metric"] == NEAREST_DISTANCE]
+    pictures = []
+    for space in dict.fromkeys(row["space"] for row in rows):
+        distances, unseen = {}, []
+        for row in rows:
+            if row["space"] == space:
+                distances.setdefault(name_of(row), []).append(row["value"])
+                unseen += [row["value"]] if row["test_data"] == real else []
+        marks = {"1st percentile of unseen real ones": float(np.percentile(unseen, 1))} if unseen else {}
+        picture = plots.histograms(
+            {name: np.array(values) for name, values in distances.items()}, f"distance ({space})", marks
+        )
+        pictures.append(report.Figure(picture, f"Distance to the nearest real training slice: {space}."))
+    return pictures

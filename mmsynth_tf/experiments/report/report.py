@@ -8,43 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import __version__, constants, prepared
-from mmsynth_tf.experiments import study
-from mmsynth_tf.experiments.report import pictures as report_pictures
+from mmsynth_tf.experiments import catalogue, study
 from mmsynth_tf.reports import example_sections, finished, report
 from mmsynth_tf.storage import records
 from mmsynth_tf.storage.records import Record
 from mmsynth_tf.training import run_folder
 
 REPORT_FILE = "report.html"
-
-# Experiments in the order of the page: name to heading and text.
-EXPERIMENTS = {
-    "segmentation": (
-        "Segmentation of real patients",
-        "Segmenters, one a modality, trained on real slices and tested on patients that they have not seen.",
-    ),
-    "lesion_check": (
-        "Lesion check (the paper's Table 1)",
-        "Is the lesion of synthetic slices, which passed no lesion filter, where the label says? Judges were trained "
-        "for this alone; the segmentation stage, which the generator was trained with, and real slices stand beside.",
-    ),
-    "usability": (
-        "Usability (the paper's Table 2)",
-        "Segmenters trained on mixtures of real, synthetic and augmented slices with the same number of steps, all "
-        "tested on the same real patients. 1 is as many slices as the real training set has.",
-    ),
-    "fidelity": ("Fidelity", "How close synthetic slices are to real ones, beside real ones against real ones."),
-    "memorisation": (
-        "Memorisation",
-        "Distance of every synthetic slice to the nearest real training slice, beside the same for real slices that "
-        "were never trained on.",
-    ),
-    "translation": (
-        "Translation",
-        "One modality of a test patient to another, by the synthesis stage, which never saw registered modalities, and "
-        "by U-Nets that were trained on registered pairs.",
-    ),
-}
 
 _MAPS, _SAMPLES, _RANKED = 24, 8, 4
 _FOLDED_ROWS = 30  # Tables with more rows open on a click.
@@ -72,7 +42,7 @@ def write(request: study.Request) -> pathlib.Path:
     sections = [
         report.Section("What was measured", tables=[contents_table(request.workdir)]),
         *(_synthetic_sections(request) if request.synthetic else [_no_synthetic_section()]),
-        *(_experiment_section(name, request) for name in EXPERIMENTS),
+        *(_experiment_section(name, request) for name in catalogue.EXPERIMENTS),
         settings_section(request),
     ]
     names = ", ".join(study.data_name(data) for data in request.data_sets)
@@ -87,10 +57,10 @@ def write(request: study.Request) -> pathlib.Path:
 def contents_table(workdir: pathlib.Path) -> report.Table:
     """Which experiments were run."""
     rows = []
-    for name, (title, _) in EXPERIMENTS.items():
+    for name, experiment in catalogue.EXPERIMENTS.items():
         found = _records(workdir, name)
         state = "measured" if found else f"not run: evaluate.py --experiment={name}"
-        rows.append([title, state, len(found)])
+        rows.append([experiment.title, state, len(found)])
     return report.Table(["experiment", "state", "values"], rows)
 
 
@@ -100,22 +70,17 @@ def _records(workdir: pathlib.Path, name: str) -> list[Record]:
 
 
 def _experiment_section(name: str, request: study.Request) -> report.Section:
-    title, text = EXPERIMENTS[name]
+    experiment = catalogue.EXPERIMENTS[name]
     rows = _records(request.workdir, name)
     if not rows:
-        return report.Section(title, f"{text}\n\nNot run; evaluate.py --experiment={name} does.")
+        return report.Section(experiment.title, f"{experiment.text}\n\nNot run; evaluate.py --experiment={name} does.")
     tables = finished.finished_tables(request.workdir, name)
-    pictures = {
-        "segmentation": lambda: report_pictures.segmentation_figures(request),
-        "usability": lambda: report_pictures.usability_figures(rows, request.workdir),
-        "memorisation": lambda: report_pictures.memorisation_figures(rows, study.data_name(request.real)),
-        "translation": lambda: report_pictures.translation_figures(request.workdir),
-    }.get(name, list)
+    draw = getattr(experiment.load(), "report_figures", None)
     return report.Section(
-        title,
-        text,
+        experiment.title,
+        experiment.text,
         tables=[table for table in tables.values() if len(table.rows) <= _FOLDED_ROWS],
-        figures=pictures(),
+        figures=draw(request, rows) if draw else [],
         folded={
             f"{key}: {table.caption}": table.markdown()
             for key, table in tables.items()

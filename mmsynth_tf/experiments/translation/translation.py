@@ -18,7 +18,7 @@ from mmsynth_tf.metrics.images import masked_mae, masked_psnr, masked_ssim
 from mmsynth_tf.metrics.segmentation import DICE, region_metrics
 from mmsynth_tf.metrics.summary import summarise
 from mmsynth_tf.reading import splits
-from mmsynth_tf.reports import figures, report
+from mmsynth_tf.reports import figures, finished, report
 from mmsynth_tf.stages.segmentation import ensemble
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
@@ -327,3 +327,10 @@ def _draw_examples(study: Study, request: Request, translators: Mapping[str, Tra
 
 def _complete(cases: Iterable[Volume]) -> Iterator[Volume]:
     return (case for case in cases if case.label is not None and case.available.all())
+
+
+def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figure]:
+    """The picture of translations that the experiment left."""
+    del rows  # The picture is of slices.
+    caption = "Translations of test patients' slices with most lesion, each from the modality before it."
+    return finished.kept_picture(request.workdir, "translation", EXAMPLES_FILE, caption)

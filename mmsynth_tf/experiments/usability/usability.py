@@ -19,9 +19,11 @@ from mmsynth_tf.configs import tree
 from mmsynth_tf.experiments import leaks, scoring
 from mmsynth_tf.experiments.study import Request, Study, data_name
 from mmsynth_tf.experiments.usability import mixtures
-from mmsynth_tf.experiments.usability.mixtures import Mixture
+from mmsynth_tf.experiments.usability.mixtures import BASELINE, Mixture
 from mmsynth_tf.experiments.usability.usability_tables import comparison_table, main_table, modality_table
-from mmsynth_tf.reports import example_sections, figures, report
+from mmsynth_tf.metrics.segmentation import DICE
+from mmsynth_tf.metrics.summary import summarise
+from mmsynth_tf.reports import example_sections, figures, finished, plots, report
 from mmsynth_tf.stages import catalogue
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 from mmsynth_tf.storage import atomic
@@ -171,3 +173,33 @@ def _draw_examples(
     output.mkdir(parents=True, exist_ok=True)
     with atomic.atomic_path(output / EXAMPLES_FILE) as path:
         path.write_bytes(picture)
+
+
+def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figure]:
+    """The table as a plot, and examples."""
+    caption = "Segmentations of test slices, a modality each, after training on each set (first seed)."
+    return [usability_plot(rows), *finished.kept_picture(request.workdir, "usability", EXAMPLES_FILE, caption)]
+
+
+def usability_plot(rows: Sequence[Record]) -> report.Figure:
+    """The usability table as a plot: Dice of every row and region, a point a seed."""
+    rows = [row for row in scoring.of_single_modalities(rows) if row["metric"] == DICE]
+    names = list(dict.fromkeys(row["mixture"] for row in rows))
+    series, repetitions = {}, {}
+    for region in dict.fromkeys(row["region"] for row in rows):
+        of_region = [row for row in rows if row["region"] == region]
+        single = [_seed_means([row for row in of_region if row["mixture"] == name]) for name in names]
+        summaries = [summarise(values) for values in single]
+        series[region] = np.array([s.mean for s in summaries]), np.nan_to_num([s.std for s in summaries])
+        repetitions[region] = single
+    baseline = names.index(BASELINE.name) if BASELINE.name in names else None
+    return report.Figure(
+        plots.points_with_errors(names, series, "Dice on real test patients", baseline, repetitions),
+        "Dice by training set: mean ± sd over seeds; hollow points are single seeds, each a mean over patients and "
+        f"modalities; dashed lines: {BASELINE.name}.",
+    )
+
+
+def _seed_means(rows: Sequence[Record]) -> np.ndarray:
+    seeds = dict.fromkeys(row["seed"] for row in rows)
+    return np.array([summarise(row["value"] for row in rows if row["seed"] == seed).mean for seed in seeds])

@@ -1,0 +1,84 @@
+"""All experiments: each is a module with `run(request)` and an entry here. No TensorFlow here.
+
+A module may also have `report_figures(request, rows)`: pictures for the page of all experiments, from its records.
+"""
+
+import dataclasses
+import importlib
+from types import ModuleType
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What programs know of an experiment before they run it.
+
+    Attributes:
+      module: below `mmsynth_tf.experiments`.
+      title: heading on the report's page.
+      text: a sentence or two below it.
+      synthetic: whether it needs synthetic data sets; None where they may be given.
+      on_card: whether the data card of a synthetic set quotes its tables.
+    """
+
+    module: str
+    title: str
+    text: str
+    synthetic: bool | None
+    on_card: bool = False
+
+    def load(self) -> ModuleType:
+        """Its module, whose imports take seconds."""
+        return importlib.import_module(f"mmsynth_tf.experiments.{self.module}")
+
+
+# In the order of the report's page.
+EXPERIMENTS = {
+    "segmentation": Experiment(
+        "segmentation",
+        "Segmentation of real patients",
+        "Segmenters, one a modality, trained on real slices and tested on patients that they have not seen.",
+        synthetic=False,
+    ),
+    "lesion_check": Experiment(
+        "lesion_check",
+        "Lesion check (the paper's Table 1)",
+        "Is the lesion of synthetic slices, which passed no lesion filter, where the label says? Judges were trained "
+        "for this alone; the segmentation stage, which the generator was trained with, and real slices stand beside.",
+        synthetic=True,
+    ),
+    "usability": Experiment(
+        "usability.usability",
+        "Usability (the paper's Table 2)",
+        "Segmenters trained on mixtures of real, synthetic and augmented slices with the same number of steps, all "
+        "tested on the same real patients. 1 is as many slices as the real training set has.",
+        synthetic=True,
+    ),
+    "fidelity": Experiment(
+        "fidelity.fidelity",
+        "Fidelity",
+        "How close synthetic slices are to real ones, beside real ones against real ones.",
+        synthetic=True,
+        on_card=True,
+    ),
+    "memorisation": Experiment(
+        "memorisation.memorisation",
+        "Memorisation",
+        "Distance of every synthetic slice to the nearest real training slice, beside the same for real slices that "
+        "were never trained on.",
+        synthetic=True,
+        on_card=True,
+    ),
+    "translation": Experiment(
+        "translation.translation",
+        "Translation",
+        "One modality of a test patient to another, by the synthesis stage, which never saw registered modalities, and "
+        "by U-Nets that were trained on registered pairs.",
+        synthetic=False,
+    ),
+}
+# The page of all of them is called like an experiment, and comes last.
+REPORT = "report"
+RUNNABLE = {
+    **EXPERIMENTS,
+    REPORT: Experiment("report.report", "Report", "One page on all that was measured in a work directory.", None),
+}

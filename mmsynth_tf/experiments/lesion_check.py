@@ -1,0 +1,42 @@
+"""Is the lesion of unfiltered synthetic slices where the label says, as judges find it (the paper's Table 1)?"""
+
+import functools
+
+from mmsynth_tf import constants
+from mmsynth_tf.experiments import judges, leaks, scoring
+from mmsynth_tf.experiments.segmentation import require_usable, scores
+from mmsynth_tf.experiments.study import Request, Study, data_name
+from mmsynth_tf.reports import report
+from mmsynth_tf.training import runs
+
+
+def run(request: Request) -> dict[str, report.Table]:
+    """Dice on real test slices beside that on synthetic ones: is the lesion where the label says?
+
+    One judge for each of `request.seeds`; and the segmentation stage, for comparison.
+
+    Raises:
+      PreparedDataError: a data set does not fit the segmenters.
+      LeakError: a test patient was used in training.
+      UserError: there are no patients to train judges on.
+    """
+    study = Study("lesion_check", request, (constants.SEGMENTATION,))
+    stage, config = runs.load(constants.SEGMENTATION, request.workdir)
+    require_usable(request)
+    leaks.refuse_leak([request.training.record], request.real, request.split)
+    panel = [judges.Judge(request, number) for number in request.seeds]
+    known = judges.described(judges.STAGE, config)
+    rows = []
+    for data, split in [(request.real, request.split), *((data, "train") for data in request.synthetic)]:
+        score = functools.partial(scores, data=data, split=split, unit=scoring.SLICE)
+        for judge in panel:
+            rows += study.part(
+                f"{data_name(data)}_judge_{judge.key}",
+                lambda score=score, judge=judge: score(judge.segmenter, judge=judge.name),
+            )
+        rows += study.part(f"{data_name(data)}_stage", lambda score=score: score(stage, judge=known))
+    rows.sort(key=lambda row: row["judge"].startswith(judges.STAGE))
+    table = scoring.summary_table(
+        rows, ("judge", "test_data", "modality"), "dice", f"Dice per slice, mean ± sd. {judges.CAPTION}"
+    )
+    return study.finish(rows, {"table": table})
