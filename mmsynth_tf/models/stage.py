@@ -72,7 +72,7 @@ class StageModel(tf.keras.Model):
         if set(optimizers) != set(self.groups):
             raise ValueError(f"Optimizers {sorted(optimizers)} do not match the groups {sorted(self.groups)}.")
         super().compile(**kwargs)
-        self.built = True  # The networks are functional, so there is nothing for Keras to build.
+        self.built = True  # Training does not need it, but Keras 2 prints no `summary()` without it.
         self.optimizers = dict(optimizers)
         # Keras 3 needs the optimizers' variables to exist before a distributed step is traced.
         for name, group in self.groups.items():

@@ -36,6 +36,12 @@ def test_a_step_reports_its_own_terms_and_the_norms_of_its_gradients():
     assert reported == pytest.approx(expected)
 
 
+def test_a_compiled_stage_prints_its_summary():
+    lines = []
+    training_checks.compile_with_sgd(TwoScales()).summary(print_fn=lambda line, **options: lines.append(line))
+    assert "Total params" in "".join(lines)
+
+
 @pytest.mark.parametrize("names", [("first",), ("first", "second", "third")])
 def test_optimizers_must_match_the_groups(names):
     with pytest.raises(ValueError, match=r"do not match the groups \['first', 'second'\]"):
