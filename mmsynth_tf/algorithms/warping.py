@@ -39,16 +39,21 @@ def random_transforms(
     return tf.stack([a, b, offset_x, c, d, offset_y, zero, zero], axis=1)
 
 
-def transform(images: tf.Tensor, transforms: tf.Tensor, interpolation: str) -> tf.Tensor:
+def transform(
+    images: tf.Tensor, transforms: tf.Tensor, interpolation: str, output_size: tuple[int, int] | None = None
+) -> tf.Tensor:
     """Applies `transforms` float32 [N, 8] to [N, H, W, C]; what comes from outside is 0.
 
     Args:
+      images: [N, H, W, C].
+      transforms: as `random_transforms` draws them.
       interpolation: "NEAREST" (labels) or "BILINEAR" (images).
+      output_size: height and width of the result, pixels; those of the images if not given.
     """
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transforms,
-        output_shape=tf.shape(images)[1:3],
+        output_shape=output_size or tf.shape(images)[1:3],
         interpolation=interpolation,
         fill_mode="CONSTANT",
         fill_value=0.0,

@@ -63,8 +63,8 @@ EXPERIMENTS = {
     "memorisation": Experiment(
         "memorisation.memorisation",
         "Memorisation",
-        "Distance of every synthetic slice to the nearest real training slice, beside the same for real slices that "
-        "were never trained on.",
+        "Distance of every synthetic slice to the nearest real training slice, beside the same for real slices of "
+        "other patients. Images are aligned first, so that moved copies are found.",
         synthetic=True,
         on_card=True,
     ),

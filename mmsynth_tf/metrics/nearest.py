@@ -10,9 +10,9 @@ _LARGEST_SHARE = 0.05  # Of slices like the unseen ones, one in a hundred would 
 _COPY = 0.5
 COPY_RULE = (
     "The ratio is the distance to the nearest training slice by that to the nearest one of any other patient. Copies "
-    "are suspected when a synthetic slice has a distance or a ratio of at most half the smallest of any unseen real "
-    f"slice, or when more than {_LARGEST_SHARE:.0%} have a ratio below the 1st percentile of the unseen ones. Being "
-    "closer than unseen slices is no sign by itself: blurred slices are closer to everything."
+    "are suspected when a synthetic slice has a distance or a ratio far below the smallest of any real slice beside "
+    f"other patients, or when at least two, and more than {_LARGEST_SHARE:.0%}, have a ratio below the 1st percentile "
+    "of these."
 )
 
 
@@ -117,34 +117,45 @@ def _nearest_of(table: np.ndarray, order: np.ndarray, starts: np.ndarray) -> tup
 
 @dataclasses.dataclass(frozen=True)
 class CopyCheck:
-    """What synthetic slices are nearest to, beside the same of unseen real slices.
+    """What synthetic slices are nearest to, beside what real slices of other patients are nearest to.
 
     A distance alone does not tell a copy: blurred slices are closer to everything. A copy is close to one patient
     and far from the others.
+
+    Attributes:
+      synthetic: closeness of the slices to check.
+      chance: closeness of real slices to slices of other patients.
+      near: a copy's distance is at most this share of the smallest distance in `chance`.
     """
 
     synthetic: Closeness
-    unseen: Closeness
+    chance: Closeness
+    near: float = _COPY
 
     @property
     def share_close(self) -> float:
-        """Share of the synthetic slices that are closer than the 1st percentile of the unseen ones."""
-        return float(np.mean(self.synthetic.distance < np.percentile(self.unseen.distance, 1)))
+        """Share of the synthetic slices that are closer than the 1st percentile of the real ones."""
+        return float(np.mean(self.synthetic.distance < np.percentile(self.chance.distance, 1)))
 
     @property
     def share_one_patient(self) -> float:
-        """Share of the synthetic slices whose ratio is below the 1st percentile of the unseen ones."""
-        return float(np.mean(self.synthetic.ratio < np.percentile(self.unseen.ratio, 1)))
+        """Share of the synthetic slices whose ratio is below the 1st percentile of the real ones."""
+        return float(np.mean(self.synthetic.ratio < np.percentile(self.chance.ratio, 1)))
+
+    @property
+    def copied(self) -> np.ndarray:
+        """Slices whose distance or ratio is far below the smallest of a real slice: bool [N]."""
+        close = self.synthetic.distance <= self.near * np.min(self.chance.distance)
+        return close | (self.synthetic.ratio <= _COPY * np.min(self.chance.ratio))
 
     @property
     def copies(self) -> int:
-        """Number of synthetic slices with a distance, or a ratio, at most half the smallest of an unseen slice."""
-        close = self.synthetic.distance <= _COPY * np.min(self.unseen.distance)
-        return int(np.sum(close | (self.synthetic.ratio <= _COPY * np.min(self.unseen.ratio))))
+        return int(np.sum(self.copied))
 
     @property
     def suspected(self) -> bool:
-        return self.copies > 0 or self.share_one_patient > _LARGEST_SHARE
+        # A single slice of a small set may lie below the percentile by chance.
+        return self.copies > 0 or self.share_one_patient > max(_LARGEST_SHARE, 1 / len(self.synthetic.ratio))
 
     def sentence(self) -> str:
         """The verdict with the figures that it rests on."""

@@ -5,7 +5,7 @@ import pytest
 
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import leaks, slice_sets
-from mmsynth_tf.experiments.memorisation import memorisation, slice_descriptions
+from mmsynth_tf.experiments.memorisation import memorisation, searches, slice_descriptions
 from mmsynth_tf.storage import records
 from mmsynth_tf.training import runs
 from tests.fakes import fakes, fakes_sets
@@ -53,9 +53,10 @@ def test_a_planted_copy_is_found_and_named(run, mirrored):
     tables, rows = run(plant, rows=("image",))
     assert verdicts(rows)["image"].startswith("Copies suspected: 1 of 12")
     closest = tables["closest_pairs"].rows[0]
-    _, _, sample, distance, ratio, case, number, _, answer = closest
+    _, _, sample, distance, ratio, case, number, _, answer, turned = closest
     assert (sample, case, number, answer) == ("synthetic_5", "a1", 1, "yes" if mirrored else "no")
     assert distance == pytest.approx(0, abs=1e-3)
+    assert turned == pytest.approx(0, abs=1)
     assert ratio == pytest.approx(0, abs=1e-2)
 
 
@@ -64,12 +65,12 @@ def test_every_sample_and_every_unseen_slice_has_a_record_in_every_space(run):
     found = [row for row in rows if row["metric"] == memorisation.NEAREST_DISTANCE]
     count = {
         (space, name): sum(row["space"] == space and row["test_data"] == name for row in found)
-        for space in slice_descriptions.spaces(None)
+        for space in searches.searches(None, None)
         for name in ("real", "synthetic")
     }
-    # Each of two test cases has three slices, with a map for each of two modalities.
+    # Each of four training cases (images alone) and of two test cases has three slices, a map for each modality.
     assert count == {
-        ("image", "real"): 6,
+        ("image", "real"): 12 + 6,
         ("image", "synthetic"): 12,
         ("features", "real"): 6,
         ("features", "synthetic"): 12,

@@ -102,6 +102,13 @@ def test_more_than_a_few_slices_close_to_one_patient_alone_are_suspected():
     assert CopyCheck(Closeness(np.ones(100), many), unseen).suspected
 
 
+def test_one_slice_of_a_small_set_that_is_close_to_one_patient_is_not_suspected():
+    unseen = Closeness(np.ones(100), np.linspace(0.8, 1.0, 100))
+    one, two = (np.where(np.arange(12) < count, 0.75, 0.95) for count in (1, 2))
+    assert not CopyCheck(Closeness(np.ones(12), one), unseen).suspected
+    assert CopyCheck(Closeness(np.ones(12), two), unseen).suspected
+
+
 def test_a_copy_is_at_most_half_as_far_as_any_unseen_slice():
     unseen = Closeness(np.array([1.0, 2.0]), np.array([0.8, 1.0]))
     assert CopyCheck(Closeness(np.array([0.5, 0.51]), np.ones(2)), unseen).copies == 1

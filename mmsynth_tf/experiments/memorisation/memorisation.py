@@ -1,28 +1,27 @@
 """Are synthetic slices copies of training slices (method §8)?
 
-For each synthetic slice its nearest real training slice, or mirrored one, in three spaces; and the same for real
-slices of patients that were not trained on, for how close a new patient comes by chance.
+For each synthetic slice its nearest real training slice in three spaces; and the same for real slices beside those of
+other patients, for how close two patients come by chance.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from mmsynth_tf import constants, prepared
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import leaks
-from mmsynth_tf.experiments.memorisation import slice_descriptions
-from mmsynth_tf.experiments.memorisation.slice_descriptions import Describe
-from mmsynth_tf.experiments.slice_sets import SliceSet, name_of, sources
+from mmsynth_tf.experiments.memorisation.searches import Search, searches
+from mmsynth_tf.experiments.slice_sets import name_of, sources
 from mmsynth_tf.experiments.study import Request, Study, data_name
-from mmsynth_tf.metrics.nearest import COPY_RULE, Closeness, CopyCheck, Described, nearest
+from mmsynth_tf.metrics.nearest import COPY_RULE, Closeness
 from mmsynth_tf.reports import plots, report
 from mmsynth_tf.storage.records import Record
 
 NEAREST_DISTANCE = "nearest distance"
-SHARE_CLOSE = "share below 1st percentile of unseen"
-SHARE_ONE_PATIENT = "share with ratio below 1st percentile of unseen"
+SHARE_CLOSE = "share below 1st percentile of real"
+SHARE_ONE_PATIENT = "share with ratio below 1st percentile of real"
 VERDICT = "verdict"
 
 _PERCENTILES = {"smallest": 0, "1st percentile": 1, "5th percentile": 5, "median": 50}
@@ -31,7 +30,7 @@ _CLOSEST_PAIRS = 20  # Of each set and space.
 
 
 def run(request: Request) -> dict[str, report.Table]:
-    """Nearest training slices of every synthetic slice and every unseen real one, and a verdict.
+    """Nearest training slices of every synthetic slice and of real ones among other patients, and a verdict.
 
     In all spaces, or those that `request.rows` names.
 
@@ -40,61 +39,37 @@ def run(request: Request) -> dict[str, report.Table]:
       PreparedDataError: a data set does not fit the models.
       LeakError: patients of the tested split were trained on, so that they are not unseen.
     """
-    spaces = slice_descriptions.spaces(request)
-    unknown = sorted(set(request.rows) - set(spaces))
-    if unknown:
-        raise UserError(f"No such space: {', '.join(unknown)}. There are {', '.join(spaces)}.")
-    study = Study("memorisation", request, (constants.SEGMENTATION, constants.SYNTHESIS))
     train, unseen, synthetic = sources(request)
+    by_space = searches(request, train)
+    unknown = sorted(set(request.rows) - set(by_space))
+    if unknown:
+        raise UserError(f"No such space: {', '.join(unknown)}. There are {', '.join(by_space)}.")
+    study = Study("memorisation", request, (constants.SEGMENTATION, constants.SYNTHESIS))
     rows, summaries, closest = [], [], []
-    for space in request.rows or spaces:
-        search = _Search(study, space, train, functools.cache(spaces[space]))
-        unseen_rows = search.nearest_rows(unseen)
-        rows += unseen_rows
-        summaries += _percentiles(unseen_rows)
+    for space in request.rows or by_space:
+        search = by_space[space]
+        left_out = _part(study, space, train.key, "_left_out", search.left_out)
+        unseen_rows = _part(study, space, unseen.key, "", functools.partial(search.nearest, unseen))
+        chance = [*left_out, *unseen_rows]
+        rows += chance
+        summaries += [summary for found in (left_out, unseen_rows) if found for summary in _percentiles(found)]
         for source in synthetic:
-            found = search.nearest_rows(source)
+            found = _part(study, space, source.key, "", functools.partial(search.nearest, source))
             rows += found
             not_searched = _not_searched(source.data, request.training)
-            summaries += [*_percentiles(found), *_verdict(found, unseen_rows, not_searched)]
+            summaries += [*_percentiles(found), *_verdict(search, found, chance, not_searched)]
             closest += sorted(found, key=lambda row: row["value"])[:_CLOSEST_PAIRS]
     summaries = [{"experiment": study.name, **row} for row in summaries]
     return study.finish(rows + summaries, {"table": _table(summaries), "closest_pairs": _closest_table(closest)})
 
 
-class _Search:
-    """Nearest training slices in one space. Training slices are only read if something is not measured yet."""
-
-    def __init__(self, study: Study, space: str, train: SliceSet, make_describe: functools.cache):
-        self._study, self._space, self._train, self._make_describe = study, space, train, make_describe
-
-    def nearest_rows(self, source: SliceSet) -> list[Record]:
-        """One record a slice (of structure maps: a map), with what it is nearest to."""
-        name = f"{self._space.replace(' ', '_')}_{data_name(source.data)}_{source.split}"
-        return self._study.part(name, lambda: self._measure(source))
-
-    @functools.cached_property
-    def _reference(self) -> tuple[Described, list[Record]]:
-        return slice_descriptions.describe_training(self._train, self._make_describe())
-
-    def _measure(self, source: SliceSet) -> Iterator[Record]:
-        reference, reference_names = self._reference
-        describe: Describe = self._make_describe()
-        names: list[Record] = []
-
-        def queries() -> Iterator[Described]:
-            for batch in source.batches():
-                described, own_names = describe(batch)
-                names.extend(own_names)
-                yield described
-
-        found, index = nearest(queries(), reference, [name["patient"] for name in reference_names])
-        common = {**source.key, "space": self._space, "metric": NEAREST_DISTANCE}
-        for name, value, ratio, number in zip(names, found.distance, found.ratio, index, strict=True):
-            training_slice = {
-                key if key == "mirrored" else f"nearest_{key}": field for key, field in reference_names[number].items()
-            }
-            yield {**common, **name, "value": float(value), "ratio": float(ratio), **training_slice}
+def _part(
+    study: Study, space: str, key: Mapping[str, str], suffix: str, measure: Callable[[], Iterable[Record]]
+) -> list[Record]:
+    """Distances of one set in one space, which are not measured again."""
+    common = {**key, "space": space, "metric": NEAREST_DISTANCE}
+    name = f"{space.replace(' ', '_')}_{key['test_data']}_{key['split']}{suffix}"
+    return study.part(name, lambda: ({**common, **row} for row in measure()))
 
 
 def _closeness(rows: Sequence[Record]) -> Closeness:
@@ -118,8 +93,8 @@ def _not_searched(synthetic: prepared.PreparedData, real: prepared.PreparedData)
     return len(leaks.seen_patients([synthetic.record]) - leaks.seen_patients([real.record]))
 
 
-def _verdict(found: Sequence[Record], unseen: Sequence[Record], not_searched: int) -> Iterator[Record]:
-    check = CopyCheck(_closeness(found), _closeness(unseen))
+def _verdict(search: Search, found: Sequence[Record], chance: Sequence[Record], not_searched: int) -> Iterator[Record]:
+    check = search.check(_closeness(found), _closeness(chance))
     sentence = check.sentence()
     if not_searched:
         sentence += f" {not_searched} patients that the generators saw are not in the real data set: not searched."
@@ -141,21 +116,27 @@ def _table(rows: Sequence[Record]) -> report.Table:
         for key, line in lines.items()
     ]
     verdicts = (f"{name_of(row)}, {row['space']}: {row['value']}" for row in rows if row["metric"] == VERDICT)
-    side = slice_descriptions.SIDE
     caption = (
-        f"{' '.join(verdicts)} {COPY_RULE} Distances are to real training slices and their mirror images. Image: root "
-        f"mean squared difference in the head, all modalities, averaged to at most {side} pixels a side. Features: of "
-        "the segmenters, averaged over the slice. Structure map: of the maps, averaged likewise."
+        f"{' '.join(verdicts)} {COPY_RULE} Image: 1 minus the correlation of the details of all modalities, after "
+        "mirror, rotation, scale and shift were undone; whatever the contrast. Training slices are compared with those "
+        "of other patients. Features: of the segmenters, averaged over the slice. Structure map: root mean squared "
+        "difference of the maps as they lie. These two are searched mirrored too."
     )
     return report.Table(["space", "set", "n", *columns], body, caption)
 
 
 def _closest_table(rows: Sequence[Record]) -> report.Table:
-    header = ("space", "set", "sample", "distance", "ratio", "training case", "slice", "modality", "mirrored")
+    header = ("space", "set", "sample", "distance", "ratio", "training case", "slice", "modality", "mirrored", "turned")
     body = [
         [
             *(row["space"], name_of(row), row["case"], row["value"], row["ratio"]),
-            *(row["nearest_case"], row["nearest_slice"], row["nearest_modality"], "yes" if row["mirrored"] else "no"),
+            *(
+                row["nearest_case"],
+                row["nearest_slice"],
+                row["nearest_modality"],
+                "yes" if row["mirrored"] else "no",
+                row.get("turned", "–"),
+            ),
         ]
         for row in rows
     ]
@@ -164,16 +145,20 @@ def _closest_table(rows: Sequence[Record]) -> report.Table:
 
 def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figure]:
     """Distances to the nearest training slice, a figure for each space."""
-    real = data_name(request.real)
+    real = {data_name(data) for data in (request.real, request.trained_on) if data}
     rows = [row for row in rows if row["metric"] == NEAREST_DISTANCE]
     pictures = []
     for space in dict.fromkeys(row["space"] for row in rows):
-        distances, unseen = {}, []
+        distances, by_chance = {}, []
         for row in rows:
             if row["space"] == space:
                 distances.setdefault(name_of(row), []).append(row["value"])
-                unseen += [row["value"]] if row["test_data"] == real else []
-        marks = {"1st percentile of unseen real ones": float(np.percentile(unseen, 1))} if unseen else {}
+                by_chance += [row["value"]] if row["test_data"] in real else []
+        marks = (
+            {"1st percentile of real slices beside other patients": float(np.percentile(by_chance, 1))}
+            if by_chance
+            else {}
+        )
         picture = plots.histograms(
             {name: np.array(values) for name, values in distances.items()}, f"distance ({space})", marks
         )

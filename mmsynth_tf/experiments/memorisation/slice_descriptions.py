@@ -1,4 +1,4 @@
-"""What is compared of slices when copies are searched for: pictures, features, structure maps (method §8)."""
+"""What is compared of slices as they lie when copies are searched for: features, structure maps (method §8)."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -6,28 +6,18 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import configs, constants
-from mmsynth_tf.experiments.slice_sets import STRUCTURE_MAP, SliceSet, maps_of
+from mmsynth_tf.experiments.slice_sets import SliceSet, maps_of
 from mmsynth_tf.experiments.study import Request
 from mmsynth_tf.metrics import feature_extractors
 from mmsynth_tf.metrics.nearest import Described
 from mmsynth_tf.storage.records import Record
 from mmsynth_tf.training import run_folder, runs
 
-IMAGE, FEATURES = "image", "features"
-SIDE = 32  # Pixels, to which images and maps are averaged: shifts of a pixel or two hide no copy.
+SIDE = 32  # Pixels, to which maps are averaged: shifts of a pixel or two hide no copy.
 
 Batch = Mapping[str, np.ndarray]
 # A batch to what is compared of it, and fields that name each row: patient, case, slice, modality ("" for all of them).
 Describe = Callable[[Batch], tuple[Described, list[Record]]]
-
-
-def spaces(request: Request) -> dict[str, Callable[[], Describe]]:
-    """How slices are described in each space; models are loaded when a space is first needed."""
-    return {
-        IMAGE: lambda: describe_images,
-        FEATURES: lambda: _feature_description(request),
-        STRUCTURE_MAP: lambda: _map_description(request),
-    }
 
 
 def describe_training(train: SliceSet, describe: Describe) -> tuple[Described, list[Record]]:
@@ -42,18 +32,11 @@ def describe_training(train: SliceSet, describe: Describe) -> tuple[Described, l
     return Described.join(parts), names
 
 
-def describe_images(batch: Batch) -> tuple[Described, list[Record]]:
-    """All modalities together, averaged to `SIDE` pixels, within the head."""
-    size, modalities = batch["image"].shape[:2]
-    small = _averaged(batch["image"].reshape(-1, *batch["image"].shape[2:])).reshape(size, modalities, -1)
-    return Described.of(small, np.any(small > 0, axis=1), batch["available"]), _names(batch)
-
-
 def describe_maps(
     batch: Batch, settings: configs.StructureMapConfig, modalities: Sequence[str]
 ) -> tuple[Described, list[Record]]:
     """The map that a sample was made from, or the maps of all modalities of a real slice, each for itself."""
-    names = _names(batch)
+    names = names_of(batch)
     if "structure" in batch:
         maps = batch["structure"]
     else:
@@ -64,18 +47,18 @@ def describe_maps(
     return Described.of(small, np.ones((len(small), small.shape[-1])), np.ones((len(small), 1))), names
 
 
-def _feature_description(request: Request) -> Describe:
+def feature_description(request: Request) -> Describe:
     segmenter, _ = runs.load(constants.SEGMENTATION, request.workdir)
     extractor = feature_extractors.SegmenterFeatures(segmenter)
 
     def describe(batch: Batch) -> tuple[Described, list[Record]]:
         features = extractor(batch["image"])
-        return Described.of(features, np.ones((len(features), features.shape[-1])), batch["available"]), _names(batch)
+        return Described.of(features, np.ones((len(features), features.shape[-1])), batch["available"]), names_of(batch)
 
     return describe
 
 
-def _map_description(request: Request) -> Describe:
+def map_description(request: Request) -> Describe:
     settings = run_folder.read_config(request.workdir / constants.SYNTHESIS).structure_map
     return lambda batch: describe_maps(batch, settings, request.real.config.modalities)
 
@@ -86,7 +69,8 @@ def _averaged(images: np.ndarray) -> np.ndarray:
     return tf.image.resize(images, size, method="area").numpy().reshape(len(images), -1)
 
 
-def _names(batch: Batch) -> list[Record]:
+def names_of(batch: Batch) -> list[Record]:
+    """Fields that name each row: patient, case, slice, modality."""
     columns = (batch[name] for name in ("patient_id", "case_id", "slice_index"))
     return [
         {"patient": patient.decode(), "case": case.decode(), "slice": int(number), "modality": ""}

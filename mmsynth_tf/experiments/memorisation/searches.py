@@ -1,0 +1,126 @@
+"""Searches for the training slices that slices are nearest to: aligned images, features, structure maps (method §8)."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from mmsynth_tf.experiments.memorisation import slice_descriptions
+from mmsynth_tf.experiments.memorisation.slice_descriptions import Describe, names_of
+from mmsynth_tf.experiments.slice_sets import STRUCTURE_MAP, SliceSet
+from mmsynth_tf.experiments.study import Request
+from mmsynth_tf.metrics.aligned_nearest import AlignedSearch, check_copies
+from mmsynth_tf.metrics.alignment import Details
+from mmsynth_tf.metrics.nearest import Closeness, CopyCheck, Described, nearest
+from mmsynth_tf.storage.records import Record
+
+IMAGE, FEATURES = "image", "features"
+
+
+class Search(Protocol):
+    """Nearest training slices in one space. Training slices are only read when something is searched for."""
+
+    def nearest(self, source: SliceSet) -> Iterator[Record]:
+        """One record a slice (of structure maps: a map): `value`, `ratio`, and what it is nearest to."""
+
+    def left_out(self) -> Iterator[Record]:
+        """The same of training slices, among those of other patients; nothing where that says nothing."""
+
+    def check(self, found: Closeness, chance: Closeness) -> CopyCheck:
+        """The verdict in this space."""
+
+
+def searches(request: Request, train: SliceSet) -> dict[str, Search]:
+    """The search in each space; models are loaded when a space is first needed."""
+    return {
+        IMAGE: MovedSearch(train),
+        FEATURES: UnmovedSearch(train, lambda: slice_descriptions.feature_description(request)),
+        STRUCTURE_MAP: UnmovedSearch(train, lambda: slice_descriptions.map_description(request)),
+    }
+
+
+class MovedSearch:
+    """Finds copies that were mirrored, turned, scaled, shifted, blurred or given other contrasts, by their images."""
+
+    def __init__(self, train: SliceSet):
+        self._train = train
+
+    @functools.cached_property
+    def _reference(self) -> tuple[Details, list[Record]]:
+        parts, names = [], []
+        for batch in self._train.batches():
+            parts.append(_details(batch))
+            names += names_of(batch)
+        return Details.join(parts), names
+
+    @functools.cached_property
+    def _patients(self) -> list[str]:
+        return [name["patient"] for name in self._reference[1]]
+
+    @functools.cached_property
+    def _search(self) -> AlignedSearch:
+        return AlignedSearch(self._reference[0], self._patients)
+
+    def nearest(self, source: SliceSet) -> Iterator[Record]:
+        for batch in source.batches():
+            yield from self._rows(names_of(batch), _details(batch))
+
+    def left_out(self) -> Iterator[Record]:
+        details, names = self._reference
+        if len(set(self._patients)) > 1:
+            yield from self._rows(names, details, self._patients)
+
+    def check(self, found: Closeness, chance: Closeness) -> CopyCheck:
+        return check_copies(found, chance)
+
+    def _rows(self, names: list[Record], details: Details, patients: list[str] | None = None) -> Iterator[Record]:
+        found = self._search.nearest(details, patients)
+        columns = (found.closeness.distance, found.closeness.ratio, found.index, found.mirrored, found.turned)
+        for name, value, ratio, index, mirrored, turned in zip(names, *columns, strict=True):
+            training_slice = {**self._reference[1][index], "mirrored": bool(mirrored)}
+            yield {**name, **_row(value, ratio, training_slice), "turned": round(float(turned), 1)}
+
+
+class UnmovedSearch:
+    """Compares slices and their mirror images as they lie."""
+
+    def __init__(self, train: SliceSet, make_describe: Callable[[], Describe]):
+        self._train, self._make_describe = train, make_describe
+
+    @functools.cached_property
+    def _describe(self) -> Describe:
+        return self._make_describe()
+
+    @functools.cached_property
+    def _reference(self) -> tuple[Described, list[Record]]:
+        return slice_descriptions.describe_training(self._train, self._describe)
+
+    def nearest(self, source: SliceSet) -> Iterator[Record]:
+        reference, reference_names = self._reference
+        names: list[Record] = []
+
+        def queries() -> Iterator[Described]:
+            for batch in source.batches():
+                described, own_names = self._describe(batch)
+                names.extend(own_names)
+                yield described
+
+        found, index = nearest(queries(), reference, [name["patient"] for name in reference_names])
+        for name, value, ratio, number in zip(names, found.distance, found.ratio, index, strict=True):
+            yield {**name, **_row(value, ratio, reference_names[number])}
+
+    def left_out(self) -> Iterator[Record]:
+        return iter(())  # Models give the slices that they were trained on other features than new ones.
+
+    def check(self, found: Closeness, chance: Closeness) -> CopyCheck:
+        return CopyCheck(found, chance)
+
+
+def _details(batch: slice_descriptions.Batch) -> Details:
+    return Details.of(batch["image"][..., 0], batch["available"])
+
+
+def _row(value: np.floating, ratio: np.floating, training_slice: Record) -> Record:
+    nearest_slice = {key if key == "mirrored" else f"nearest_{key}": field for key, field in training_slice.items()}
+    return {"value": float(value), "ratio": float(ratio), **nearest_slice}
