@@ -1,5 +1,9 @@
 """Experiments on trained stages and prepared data sets.
 
+What training sets are worth: one segmenter of all modalities, five folds over all patients; needs no trained stage:
+
+    python evaluate.py --experiment=segmentation_gain --workdir=runs/a --test_data=data/brats --seeds=0,1,2
+
 Segmenters on the test patients of a data set (any prepared data set fits):
 
     python evaluate.py --experiment=segmentation --workdir=runs/a --test_data=data/brats
@@ -62,8 +66,8 @@ _ROWS = flags.DEFINE_list("rows", [], "What to measure, all if not given; a wron
 _STEPS = flags.DEFINE_integer(
     "steps",
     None,
-    "usability, fidelity, translation: training steps of each network; those of the work directory if not given "
-    "(translation: those of the synthesis stage, which it is compared with).",
+    "Experiments that train networks: training steps of each; those of the work directory if not given "
+    "(segmentation_gain: 3000; translation: those of the synthesis stage, which it is compared with).",
     lower_bound=1,
 )
 

@@ -32,7 +32,9 @@ _ROWS = flags.DEFINE_list(
     "Rows of the usability experiment.",
 )
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1"], "Seeds of the usability experiment.")
-_STEPS = flags.DEFINE_integer("steps", 80, "Training steps of each segmenter in the usability experiment.")
+_STEPS = flags.DEFINE_integer(
+    "steps", 80, "Training steps of each segmenter in usability; segmentation_gain: half of them."
+)
 _DESIGNS = flags.DEFINE_multi_enum(
     "designs",
     [constants.SEGMENTER_PER_MODALITY],
@@ -59,6 +61,7 @@ def main(argv: list[str]) -> None:
     every_set = ",".join(map(str, [filtered, *unfiltered]))
     rows, seeds = ",".join(_ROWS.value), ",".join(_SEEDS.value)
     special = {
+        "segmentation_gain": {"rows": "real_strong,pasted", "steps": max(1, _STEPS.value // 2)},
         "lesion_check": {"synthetic_data": ",".join(map(str, unfiltered))},
         "usability": {"rows": rows, "seeds": seeds, "steps": _STEPS.value},
         "fidelity": {"synthetic_data": every_set},

@@ -33,6 +33,13 @@ class Experiment:
 
 # In the order of the report's page.
 EXPERIMENTS = {
+    "segmentation_gain": Experiment(
+        "segmentation_gain.segmentation_gain",
+        "What training sets are worth",
+        "One segmenter of all modalities under strong augmentation, trained on each set in each of five folds, so "
+        "that every patient is tested once by a segmenter that never saw it.",
+        synthetic=None,
+    ),
     "segmentation": Experiment(
         "segmentation",
         "Segmentation of real patients",

@@ -51,7 +51,6 @@ class JointSegmenter(StageModel):
             "cross_entropy": lambda: losses.cross_entropy(*pair),
         }
 
-    @tf.function(autograph=False, reduce_retracing=True)
     def segment(self, images: tf.Tensor) -> tf.Tensor:
         """Registered slices to labels.
 

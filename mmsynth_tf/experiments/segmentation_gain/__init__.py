@@ -1,0 +1,1 @@
+"""What a training set is worth to one segmenter of all modalities, every patient tested once."""

@@ -1,0 +1,115 @@
+"""Tables of `segmentation_gain`, from its records alone.
+
+python -m mmsynth_tf.experiments.segmentation_gain.gain_tables records.csv
+"""
+
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from mmsynth_tf.metrics import statistics
+from mmsynth_tf.metrics.segmentation import DICE, PRECISION, SENSITIVITY
+from mmsynth_tf.metrics.statistics import Estimate
+from mmsynth_tf.reports.report import Table
+from mmsynth_tf.storage.records import Record
+
+BASE = "real_strong"
+TRAINING_SET = "training set"  # Stands in for the patient where a training set is described.
+
+
+def tables(records: Sequence[Record]) -> dict[str, Table]:
+    """Scores by row, comparisons with `BASE`, and what the training sets hold."""
+    scores = [r for r in records if r["patient"] != TRAINING_SET]
+    return {"table": _scores(scores), "comparison": _comparison(scores), "training_sets": _training_sets(records)}
+
+
+def patient_values(records: Iterable[Record], row: str, region: str, metric: str) -> dict[str, float]:
+    """One value a patient: the mean over its seeds and cases that have one; NaN where none has."""
+    found = {}
+    for r in records:
+        if (r["row"], r["region"], r["metric"]) == (row, region, metric):
+            found.setdefault(r["patient"], []).append(float(r["value"]))
+    return {
+        patient: float(np.nanmean(values)) if not np.all(np.isnan(values)) else np.nan
+        for patient, values in sorted(found.items())
+    }
+
+
+def _scores(records: Sequence[Record]) -> Table:
+    rows, regions = _in_order(records, "row"), _in_order(records, "region")
+    body = []
+    for row in rows:
+        own = [r for r in records if r["row"] == row]
+        cells = [row, len({r["patient"] for r in own}), len({r["seed"] for r in own})]
+        for region in regions:
+            dice = statistics.estimate([*patient_values(own, row, region, DICE).values()])
+            others = [np.nanmean([*patient_values(own, row, region, m).values()]) for m in (SENSITIVITY, PRECISION)]
+            cells += [_interval(dice), f"{dice.median:.3f}", " / ".join(f"{value:.3f}" for value in others)]
+        body.append(cells)
+    columns = [column for region in regions for column in (f"{region} Dice", "median", "sensitivity / precision")]
+    return Table(
+        ["row", "patients", "seeds", *columns],
+        body,
+        "Dice per patient, mean over seeds first: mean over patients [95 % bootstrap interval], median; means of "
+        "sensitivity and precision.",
+    )
+
+
+def _comparison(records: Sequence[Record]) -> Table:
+    rows, regions = _in_order(records, "row"), _in_order(records, "region")
+    lines, p_values = [], []
+    for row in rows:
+        for region in regions if row != BASE else ():
+            base, own = (patient_values(records, name, region, DICE) for name in (BASE, row))
+            differences = np.array([own[patient] - base[patient] for patient in own if patient in base])
+            if not differences.size:
+                continue
+            result = statistics.estimate(differences)
+            p_values.append(statistics.wilcoxon_p(differences))
+            lines.append([row, region, result.count, _interval(result, "+"), f"{result.median:+.3f}"])
+    body = [
+        [*line, f"{p:.3f}", f"{corrected:.3f}"]
+        for line, p, corrected in zip(lines, p_values, statistics.holm(p_values), strict=True)
+    ]
+    return Table(
+        ["row", "region", "patients", f"Dice minus {BASE}", "median", "p", "p, Holm"],
+        body,
+        "Paired differences per patient: mean [95 % bootstrap interval], median, Wilcoxon's signed-rank test, and "
+        "Holm's correction over all tests of this table.",
+    )
+
+
+def _training_sets(records: Sequence[Record]) -> Table:
+    own = [r for r in records if r["patient"] == TRAINING_SET]
+    rows, regions = _in_order(own, "row"), _in_order(own, "region")
+
+    def share(row: str, region: str) -> float:
+        return float(np.mean([float(r["value"]) for r in own if (r["row"], r["region"]) == (row, region)]))
+
+    return Table(
+        ["row", *regions],
+        [[row, *(f"{share(row, region):.3f}" for region in regions)] for row in rows],
+        "Share of the training slices that show each region, mean over folds and seeds.",
+    )
+
+
+def _in_order(records: Iterable[Record], name: str) -> list[str]:
+    return list(dict.fromkeys(r[name] for r in records))
+
+
+def _interval(value: Estimate, sign: str = "") -> str:
+    return f"{value.mean:{sign}.3f} [{value.low:{sign}.3f}, {value.high:{sign}.3f}]"
+
+
+def main(path: str) -> None:
+    """Prints the tables of a file of records, CSV."""
+    with open(path, encoding="utf-8", newline="") as file:
+        records = [{**row, "value": row["value"] or "nan"} for row in csv.DictReader(file)]
+    for table in tables(records).values():
+        print(f"{table.caption}\n\n{table.markdown()}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

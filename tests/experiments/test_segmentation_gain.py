@@ -1,0 +1,139 @@
+"""The segmenter of all modalities, cross-fitted: folds, rows, refusals, units that are kept, and tables."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf import constants
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.experiments import leaks
+from mmsynth_tf.experiments.segmentation_gain import gain_tables, segmentation_gain, slices, training
+from mmsynth_tf.experiments.study import Request
+from mmsynth_tf.storage import records
+
+PATIENTS = [f"patient {number}" for number in range(17)]
+
+
+def synthetic(real, seen: dict, real_anatomy: bool = False):
+    """A set whose generators were trained on the patients of the record `seen`."""
+    generation = {
+        "trained_on": {constants.STRUCTURE: [seen]},
+        "labels_from": seen,
+        "settings": {"real_anatomy": real_anatomy},
+    }
+    record = {"source": "synthetic", "split": {"train": []}, "patients": {}, "generation": generation}
+    return dataclasses.replace(real, record=record, path=real.path.with_name("synthetic"))
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_every_patient_is_tested_once_and_never_learned_from_in_that_fold(split):
+    parts = slices.folds(PATIENTS * 3, 5, split)
+    assert sorted(name for fold in parts for name in fold.tested) == sorted(PATIENTS)
+    for fold in parts:
+        assert not fold.training & fold.kept_apart
+        assert fold.tested <= fold.kept_apart
+        assert fold.training | fold.kept_apart == set(PATIENTS)
+
+
+def test_what_decides_on_the_design_never_saw_the_patients_of_the_outer_fold():
+    for outer, inner in zip(slices.folds(PATIENTS, 5, "test"), slices.folds(PATIENTS, 5, "validation"), strict=True):
+        assert not outer.tested & (inner.training | inner.tested)
+
+
+def test_too_few_patients_are_refused():
+    with pytest.raises(UserError, match="4 patients are too few for 5 folds"):
+        slices.folds(PATIENTS[:4], 5, "test")
+
+
+def test_all_slices_of_all_splits_are_read_in_order(prepared_data):
+    everyone = slices.read_slices(prepared_data)
+    assert everyone.image.shape == (24, 16, 16, 4)
+    own = everyone.of([everyone.patient[5]])
+    assert len(own.label) == 4 and list(own.number) == sorted(own.number)
+    assert set(own.patient) == {everyone.patient[5]}
+
+
+@pytest.mark.parametrize("augmentation", [training.NONE, training.WEAK, training.STRONG])
+def test_batches_follow_from_seed_and_step_and_hold_each_part_equally(rng, augmentation):
+    def part(value: int) -> training.Examples:
+        return rng.uniform(0.1, 1, (3, 16, 16, 2)).astype(np.float16), np.full((3, 16, 16), value, np.uint8)
+
+    draw = training.batches([part(1), part(2)], augmentation, seed=7)
+    first, again, other = (draw(tf.constant(step, tf.int64)) for step in (4, 4, 5))
+    np.testing.assert_array_equal(first["image"], again["image"])
+    assert not np.array_equal(first["image"], other["image"])
+    # The middle stays in the image whatever moves.
+    np.testing.assert_array_equal(first["label"][:, 8, 8, 0], np.repeat([1, 2], training.BATCH // 2))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(segmentation_gain, "FOLDS", 2)
+    monkeypatch.setattr(segmentation_gain, "_used", lambda settings: {"steps": settings.steps})
+    network = segmentation_gain.training.JointSegmenter
+
+    def narrow(*args, **kwargs):
+        return network(*args, base_filters=2, levels=2)
+
+    monkeypatch.setattr(segmentation_gain.training, "JointSegmenter", narrow)
+
+
+def test_rows_are_measured_once_and_every_patient_is_scored(small, prepared_data, tmp_path, monkeypatch):
+    request = Request(tmp_path, prepared_data, steps=2, rows=("pasted",))
+    tables = segmentation_gain.run(request)
+    kept = records.read_json(tmp_path / "evaluation" / "segmentation_gain" / "records.json")
+    scored = [(r["row"], r["patient"]) for r in kept if r["metric"] == "dice"]
+    assert len(scored) == len(set(scored)) == 6
+    assert {r["fold"] for r in kept} == {0, 1}
+    [line] = tables["table"].rows
+    assert line[:3] == ["pasted", 6, 1]
+
+    def refuse(*_args):
+        raise AssertionError("a unit is measured again")
+
+    monkeypatch.setattr(segmentation_gain, "_measure", refuse)
+    assert segmentation_gain.run(request)["table"].texts() == tables["table"].texts()
+
+
+def test_unknown_rows_are_refused(prepared_data, tmp_path):
+    with pytest.raises(UserError, match="No such row: made_up"):
+        segmentation_gain.run(Request(tmp_path, prepared_data, rows=("made_up",)))
+
+
+def test_a_row_without_its_set_is_refused(small, prepared_data, tmp_path):
+    with pytest.raises(UserError, match="needs a set of slices from noise"):
+        segmentation_gain.run(Request(tmp_path, prepared_data, rows=("noise",)))
+
+
+def test_sets_that_saw_the_tested_patients_are_refused(small, prepared_data, tmp_path):
+    seen = {
+        **prepared_data.record,
+        "split": {"train": [case for cases in prepared_data.cases.values() for case in cases]},
+    }
+    with pytest.raises(leaks.LeakError, match="fold 0: every set of slices from noise has seen patients"):
+        segmentation_gain.run(
+            Request(tmp_path, prepared_data, synthetic=(synthetic(prepared_data, seen),), rows=("noise",))
+        )
+
+
+def score(row: str, patient: str, value: float, seed: int = 0) -> dict:
+    return {"row": row, "patient": patient, "seed": seed, "region": "WT", "metric": "dice", "value": value}
+
+
+def test_seeds_are_averaged_before_patients_and_pairs_are_compared():
+    gains = {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4, "e": 0.5}
+    rows = [score(gain_tables.BASE, name, 0.4 + step, seed) for name in gains for seed, step in ((0, -0.1), (1, 0.1))]
+    rows += [score("pasted", name, 0.4 + gain) for name, gain in gains.items()]
+    rows += [{**r, "metric": metric} for r in rows for metric in ("sensitivity", "precision")]
+    [line] = gain_tables.tables(rows)["comparison"].texts()
+    # Five gains of one sign: p is 2 / 32.
+    assert line[:3] == ["pasted", "WT", "5"] and line[3].startswith("+0.300 [") and line[-2:] == ["0.062", "0.062"]
+
+
+def test_patients_that_one_row_lacks_are_not_compared():
+    rows = [score(gain_tables.BASE, "a", 0.5), score("pasted", "a", 0.6), score("pasted", "b", 0.1)]
+    rows += [{**r, "metric": metric} for r in rows for metric in ("sensitivity", "precision")]
+    [line] = gain_tables.tables(rows)["comparison"].texts()
+    assert line[2] == "1" and line[3] == "+0.100 [+0.100, +0.100]"
