@@ -239,7 +239,8 @@ class ModalityOracle:
 
     def _decode(self, code: tf.Tensor, modality: int) -> tf.Tensor:
         condition = tf.one_hot([modality] * code.shape[0], self._n)
-        return self._model.decoder([code, condition], training=self._training)
+        no_contrast = tf.zeros([code.shape[0], 0])
+        return self._model.decoder([code, condition, no_contrast], training=self._training)
 
     def _d(self, image: tf.Tensor) -> tf.Tensor:
         return self._discriminator(image)[0]
@@ -264,10 +265,7 @@ class ModalityOracle:
         config, one_hot = self._model.config, self._one_hot(label)
         if config.fusion_noise:
             f = f + (0.5 + 0.1 * self._batch["noise"]) * (1 - m) * (1 - f)
-        if config.fusion_concatenate:
-            fused = tf.concat([f, one_hot], axis=-1)
-        else:
-            fused = config.fusion_structure * f + config.fusion_label * one_hot
+        fused = tf.concat([f, one_hot], axis=-1) if config.fusion_concatenate else 0.8 * f + 0.2 * one_hot
         return self._model.fusion_encoder(fused, training=self._training)
 
     def _lesion(self, label: tf.Tensor, image: tf.Tensor, modality: int) -> tf.Tensor:

@@ -12,6 +12,7 @@ from mmsynth_tf.configs.segmentation import SegmentationConfig, SegmentationLoss
 from mmsynth_tf.configs.stage import StageConfig
 from mmsynth_tf.configs.structure import StructureConfig, StructureLossWeights
 from mmsynth_tf.configs.synthesis import SynthesisConfig, SynthesisLossWeights
+from mmsynth_tf.configs.translation import TranslationConfig
 
 __all__ = [
     "PRESETS",
@@ -28,5 +29,6 @@ __all__ = [
     "StructureMapConfig",
     "SynthesisConfig",
     "SynthesisLossWeights",
+    "TranslationConfig",
     "preset",
 ]

@@ -12,6 +12,7 @@ from mmsynth_tf.configs.generation import GenerationConfig
 from mmsynth_tf.configs.segmentation import SegmentationConfig
 from mmsynth_tf.configs.structure import StructureConfig
 from mmsynth_tf.configs.synthesis import SynthesisConfig
+from mmsynth_tf.configs.translation import TranslationConfig
 from mmsynth_tf.configs.tree import setting
 
 
@@ -37,6 +38,7 @@ class Config:
     structure: StructureConfig = dataclasses.field(default_factory=StructureConfig)
     segmentation: SegmentationConfig = dataclasses.field(default_factory=SegmentationConfig)
     synthesis: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
+    translation: TranslationConfig = dataclasses.field(default_factory=TranslationConfig)
     generation: GenerationConfig = dataclasses.field(default_factory=GenerationConfig)
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)

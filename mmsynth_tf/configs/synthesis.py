@@ -87,27 +87,6 @@ class SynthesisConfig(StageConfig):
         True,
         "To the translator what was synthesised is data: its losses do not train what made it. Paper: they do.",
     )
-    translation_map_share: float = setting(
-        0.85,
-        "To translate a patient's slice, its own features are mixed with those of its structure map and of the lesion "
-        "that segmenters find in it (or of its label); this is the share of the latter. Paper: 0.",
-    )
-    translation_background_weight: float = setting(
-        0.1,
-        "The segmenters' probability of background counts this much there, so that lesions are drawn that they are "
-        "unsure of, too; 1: where a lesion is the most probable.",
-    )
-    translation_lesion_emphasis: float = setting(
-        0.0,
-        "Lesions of a translated slice are drawn up to this many standard deviations of real contrasts further from "
-        "the tissue that would be there without them; takes contrast_condition and translation_map_share. Paper: 0.",
-    )
-    translation_guide_share: float = setting(
-        0.7,
-        "Outside of lesions translated slices take fine anatomy from the given slice: so much of the result is what "
-        "was drawn after a guided filter (He et al. 2013) of it by the given slice. Paper: 0.",
-    )
-    translation_guide_radius: int = setting(24, "Its windows reach this far to each side, pixels.")
     pretraining_steps: int = setting(
         20_000,
         "So many of the steps, the first ones, only rebuild slices from their own maps and labels (the authors' later "
@@ -126,8 +105,6 @@ class SynthesisConfig(StageConfig):
     triples_per_slice: int = setting(
         1, "Modality triples (i; j, k) drawn a slice to estimate the pair sums; 0 computes the exact sums."
     )
-    fusion_structure: float = setting(0.8, "w_f, the structure map's share of the fused input; authors 0.8.")
-    fusion_label: float = setting(0.2, "w_l, the label's share of the fused input; authors 0.2.")
     fusion_noise: bool = setting(
         False, "Fill the head with uniform noise where the map has no edge (authors' later version)."
     )
@@ -191,14 +168,4 @@ class SynthesisConfig(StageConfig):
             raise UserError(
                 f"full_every is {self.full_every}; a device's share of the batch ({share} rows) must be a multiple of "
                 "it."
-            )
-        if self.translation_lesion_emphasis and not (self.contrast_condition and self.translation_map_share):
-            raise UserError(
-                "translation_lesion_emphasis needs contrast_condition and a translation_map_share above 0; give these, "
-                "or set it to 0."
-            )
-        if not 0.0 <= self.translation_guide_share <= 1.0 or self.translation_guide_radius < 1:
-            raise UserError(
-                f"translation_guide_share ({self.translation_guide_share:g}) must lie between 0 and 1, and "
-                f"translation_guide_radius ({self.translation_guide_radius}) be at least 1."
             )

@@ -69,10 +69,11 @@ def export(workdir: str | pathlib.Path, output: str | pathlib.Path, overwrite: b
         stages = _load_stages(workdir, list(hashes))
         models = {stage: model for stage, (model, _) in stages.items()}
         settings = {stage: config for stage, (_, config) in stages.items()}
-        # The threshold belongs to the map generator; without one it is not used.
+        # The threshold belongs to the map generator, translation to the synthesis stage; without it it is not used.
         config = settings.get(constants.STRUCTURE) or next(iter(settings.values()))
         threshold = config.generation.structure_threshold
-        functions = export_signatures.Signatures(models, config.data, threshold).trace()
+        translation = (settings.get(constants.SYNTHESIS) or config).translation
+        functions = export_signatures.Signatures(models, config.data, threshold, translation).trace()
         save(functions, folder)
         metadata = {
             **_describe_format(config.data, threshold),

@@ -7,9 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from mmsynth_tf import constants
-from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.configs import DataConfig, TranslationConfig
 from mmsynth_tf.models.stage import StageModel
-from mmsynth_tf.stages.synthesis import contrast, gan
+from mmsynth_tf.stages.synthesis.translation import Translator
 
 Outputs = dict[str, tf.Tensor]
 
@@ -38,12 +38,20 @@ class Signatures:
       models: trained stages by name, at least one.
       data: what the stages were trained on.
       structure_threshold: probability from which a generated pixel is an edge.
+      translation: how the synthesis stage translates.
     """
 
-    def __init__(self, models: Mapping[str, StageModel], data: DataConfig, structure_threshold: float):
+    def __init__(
+        self,
+        models: Mapping[str, StageModel],
+        data: DataConfig,
+        structure_threshold: float,
+        translation: TranslationConfig,
+    ):
         self._structure_gan = models.get(constants.STRUCTURE)
         self._modality_gan = models.get(constants.SYNTHESIS)
         self._segmenter = models.get(constants.SEGMENTATION)
+        self._translator = Translator(self._modality_gan, translation)
         self._data, self._structure_threshold = data, structure_threshold
 
     def sample_structure(self, code: tf.Tensor) -> Outputs:
@@ -51,10 +59,19 @@ class Signatures:
         return {"structure": structure, "background": background}
 
     def synthesize(
-        self, structure: tf.Tensor, background: tf.Tensor, label: tf.Tensor, **appearance: tf.Tensor
+        self,
+        structure: tf.Tensor,
+        background: tf.Tensor,
+        label: tf.Tensor,
+        noise: tf.Tensor | None = None,
+        contrast: tf.Tensor | None = None,
     ) -> Outputs:
         _require_index(label, self._data.num_classes, "label")
-        images = gan.synthesize(self._modality_gan, structure, background, label, **appearance)
+        # Models that want none do not look at it.
+        noise = tf.zeros_like(structure) if noise is None else noise
+        if contrast is None:
+            contrast = tf.zeros([tf.shape(structure)[0], self._data.num_modalities, 0])
+        images = self._modality_gan.synthesize(structure, background, label, noise, contrast)
         return dict(zip(self._data.modalities, tf.unstack(images, axis=1), strict=True))
 
     def generate(self, code: tf.Tensor, label: tf.Tensor, **appearance: tf.Tensor) -> Outputs:
@@ -71,7 +88,7 @@ class Signatures:
         _require_index(target, self._data.num_modalities, "target")
         if label is not None:
             _require_index(label, self._data.num_classes, "label")
-        return {"image": self._modality_gan.translate(image, target, label)}
+        return {"image": self._translator.translate(image, target, label)}
 
     def segment(self, image: tf.Tensor, modality: int) -> Outputs:
         return {"probabilities": self._segmenter.lesion_processor.segment(image, modality)}
@@ -89,7 +106,7 @@ class Signatures:
             appearance = self._appearance(image)
             traced["synthesize"] = _trace(self.synthesize, structure=image, background=image, label=label, **appearance)
             translated = {"image": image, "target": tf.TensorSpec([None], tf.int32)}
-            if self._modality_gan.config.translation_map_share:
+            if self._translator.needs_label:
                 translated["label"] = label
             traced["translate"] = _trace(self.translate, **translated)
         if self._structure_gan and self._modality_gan:
@@ -102,11 +119,10 @@ class Signatures:
     def _appearance(self, image: tf.TensorSpec) -> dict[str, tf.TensorSpec]:
         """What maps and labels leave open, as far as the model can be told."""
         inputs = {}
-        if self._modality_gan.config.fusion_noise:
+        if self._modality_gan.choices.fusion_noise:
             inputs["noise"] = image
-        if self._modality_gan.config.contrast_condition:
-            shape = [None, self._data.num_modalities, contrast.size(self._data.num_classes)]
-            inputs["contrast"] = tf.TensorSpec(shape, tf.float32)
+        if size := self._modality_gan.contrast_scale.size:
+            inputs["contrast"] = tf.TensorSpec([None, self._data.num_modalities, size], tf.float32)
         return inputs
 
 

@@ -19,7 +19,6 @@ from mmsynth_tf.generation.map_filter import MapFilter
 from mmsynth_tf.metrics import segmentation
 from mmsynth_tf.parallel import map_in_order
 from mmsynth_tf.stages.synthesis import contrast
-from mmsynth_tf.stages.synthesis.gan import synthesize
 from mmsynth_tf.training import run_folder, runs
 from mmsynth_tf.training.checkpoints import checkpoint_hashes
 
@@ -217,14 +216,13 @@ class Generation:
         """All modalities; with the contrasts of the heads of `own` slices, if there are any."""
         shape = structure.shape[1:]
         noise = anatomy.of_each(lambda d: tf.random.stateless_uniform(shape, [self._seed + _NOISE, d]), numbers)
-        contrasts, scale = None, self._modality_gan.contrast_scale
-        if scale:
-            size = [self.data.num_modalities, contrast.size(self.data.num_classes)]
-            contrasts = anatomy.of_each(lambda d: contrast.draw(size, [self._seed + _CONTRAST, d]), numbers)
-            if own is not None:
-                measured = contrast.describe_registered(own, label, background, self.data.num_classes)
-                contrasts = contrast.with_head_of(contrasts, scale.normalise(*measured))
-        return synthesize(self._modality_gan, structure, background, label, noise, contrasts)
+        scale = self._modality_gan.contrast_scale
+        size = [self.data.num_modalities, scale.size]
+        contrasts = anatomy.of_each(lambda d: contrast.draw(size, [self._seed + _CONTRAST, d]), numbers)
+        if own is not None:
+            measured = scale.describe_registered(own, label, background)
+            contrasts = contrast.with_head_of(contrasts, scale.normalise(*measured))
+        return self._modality_gan.synthesize(structure, background, label, noise, contrasts)
 
     def _agreement(self, images: tf.Tensor, labels: np.ndarray) -> np.ndarray:
         """Whole-lesion Dice of the real-trained segmenters against the input label: [B, n], NaN without filter."""

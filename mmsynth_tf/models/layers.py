@@ -221,7 +221,7 @@ class OuterCondition(tf.keras.layers.Layer):
 
     def call(self, inputs):
         choice, attributes = inputs
-        ones = tf.ones_like(attributes[:, :1])
+        ones = tf.ones_like(choice[:, :1])
         product = choice[:, :, None] * tf.concat([ones, attributes], axis=1)[:, None]
         return tf.reshape(product, [-1, product.shape[1] * product.shape[2]])
 

@@ -159,22 +159,21 @@ def image_decoder(
     conditional_normalization: bool,
     initializer: Initializer | None = None,
 ) -> keras.Model:
-    """DC_M: [code [B, h, w, C], one-hot modality [B, n]] to a slice [B, 4h, 4w, 1] in [0, 1].
+    """DC_M: [code [B, h, w, C], one-hot modality [B, n], contrast [B, S]] to a slice [B, 4h, 4w, 1] in [0, 1].
 
     With `conditional_normalization` the modality also sets the scale and shift of every normalisation.
     With `skips` the finer features of `image_encoder` follow the code as inputs.
-    With `contrast_size` S there is a last input, the wanted contrast [B, S].
+    The wanted contrast has `contrast_size` S numbers; with 0 there is none to want.
     """
     height, width, _ = code_shape
     # From coarse to fine.
     levels = [(2 * height, 2 * width, 2 * base_filters), (4 * height, 4 * width, base_filters)]
     code, modality = keras.Input(code_shape), keras.Input((num_modalities,))
     finer = [keras.Input(shape) for shape in levels] if skips else []
-    inputs = [code, *finer, modality]
-    if contrast_size:
-        inputs.append(keras.Input((contrast_size,)))
-        # What a number means depends on the modality.
-        modality = OuterCondition()([modality, inputs[-1]])
+    contrast = keras.Input((contrast_size,))
+    inputs = [code, *finer, modality, contrast]
+    # What a number means depends on the modality.
+    modality = OuterCondition()([modality, contrast])
     condition = modality if conditional_normalization else None
     # Instance normalisation would erase a condition that is the same at every pixel, so here is none.
     x = keras.layers.Conv2D(4 * base_filters, 3, padding="same", kernel_initializer=initializer or "he_normal")(

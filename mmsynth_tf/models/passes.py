@@ -21,21 +21,29 @@ def one_pass(network: tf.keras.Model, parts: list, training: bool) -> list:
     outputs = network(list(joined) if isinstance(joined, tuple) else joined, training=training)
     shapes = [tf.nest.flatten(part)[0].shape[:2] for part in parts]
 
-    def separate(output: tf.Tensor) -> list[tf.Tensor]:
+    def by_part(output: tf.Tensor) -> list[tf.Tensor]:
         # A single part may have a free batch dimension.
         pieces = tf.split(output, [b * k for b, k in shapes]) if len(parts) > 1 else [output]
-        return [tf.reshape(piece, [-1, k, *output.shape[1:]]) for piece, (_, k) in zip(pieces, shapes, strict=True)]
+        return [separate(piece, k) for piece, (_, k) in zip(pieces, shapes, strict=True)]
 
     if isinstance(outputs, list | tuple):
-        return list(zip(*map(separate, outputs), strict=True))
-    return separate(outputs)
+        return list(zip(*map(by_part, outputs), strict=True))
+    return by_part(outputs)
 
 
 def merge(tensor: tf.Tensor) -> tf.Tensor:
     """[B, k, ...] to [B k, ...]."""
-    return tf.reshape(tensor, [-1, *tensor.shape[2:]])
+    rows, k = tensor.shape[:2]
+    # Without -1, which TensorFlow refuses for tensors without elements.
+    return tf.reshape(tensor, [(tf.shape(tensor)[0] if rows is None else rows) * k, *tensor.shape[2:]])
+
+
+def separate(tensor: tf.Tensor, k: int) -> tf.Tensor:
+    """[B k, ...] to [B, k, ...]."""
+    rows = tensor.shape[0]
+    return tf.reshape(tensor, [(tf.shape(tensor)[0] if rows is None else rows) // k, k, *tensor.shape[1:]])
 
 
 def gather(values, indices: tf.Tensor):
-    """Rows [B, p, ...] of values [B, k, ...]: a tensor, a tuple of them, or None."""
-    return tf.nest.map_structure(lambda v: v if v is None else tf.gather(v, indices, batch_dims=1), values)
+    """Rows [B, p, ...] of values [B, k, ...]: a tensor, or a tuple of them."""
+    return tf.nest.map_structure(lambda v: tf.gather(v, indices, batch_dims=1), values)

@@ -11,6 +11,7 @@ from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import tree
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.export import saved_models
+from mmsynth_tf.stages.synthesis import translation
 
 _BATCH_SIZE = 32
 
@@ -50,17 +51,10 @@ class SliceModels:
         return tree.override(configs.StructureMapConfig(), self._synthesis_config["structure_map"])
 
     @property
-    def translation_background_weight(self) -> float:
-        """What the probability of background counts where lesions are found that `translate` is told."""
-        # Models that were exported before there was this setting have none.
-        return self._synthesis_config["synthesis"].get("translation_background_weight", 1.0)
-
-    @property
-    def translation_guide_radius(self) -> int:
+    def guide_radius(self) -> int:
         """Of the windows, in pixels, in which translations go by the given slice; 0: they do not."""
-        settings = self._synthesis_config["synthesis"]
-        # As above.
-        return settings["translation_guide_radius"] if settings.get("translation_guide_share") else 0
+        guided = self._synthesis_config["translation"]["guide_share"] > 0
+        return translation.guide_radius(self.data.image_size) if guided else 0
 
     @property
     def _synthesis_config(self) -> Mapping[str, Mapping]:

@@ -16,6 +16,7 @@ from mmsynth_tf.patients import consistency, detail, files, jobs, patient, segme
 from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
 from mmsynth_tf.reading.releases import CaseFiles
+from mmsynth_tf.stages.synthesis.translation import BACKGROUND_WEIGHT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Translate:
             raise UserError(f"Case {case.case_id}: {source} is source and target. Name another with --source.")
         slices, volume = one.slices(source), one.scaled(source)
         lesion, found_in = self._lesion(one, targets)
-        radius = self.models.translation_guide_radius
+        radius = self.models.guide_radius
         lost = detail.lost(volume, slices, one.view) if radius else None
         roughness = {source: consistency.roughness(slices)}
         for target in targets:
@@ -92,7 +93,7 @@ class Translate:
             return None, None
         # What is to be made is not looked at, should the case have it.
         shown = [modality for modality in one.case.images if modality not in targets]
-        lesion = segment.own_lesion(one, self.models, shown, self.models.translation_background_weight)
+        lesion = segment.own_lesion(one, self.models, shown, BACKGROUND_WEIGHT)
         where = f"found in {', '.join(shown)}" if one.case.label is None else "the case's label"
         return one.view.label_slices(lesion), where
 

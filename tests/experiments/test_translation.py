@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants
+from mmsynth_tf import constants
 from mmsynth_tf.configs import tree
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import best_weights, leaks, study
 from mmsynth_tf.experiments.translation import paired_regressor, translation
 from mmsynth_tf.metrics.segmentation import DICE
+from mmsynth_tf.stages.synthesis.translation import BACKGROUND_WEIGHT
 from mmsynth_tf.storage import atomic, records
 from mmsynth_tf.training import run_folder, runs
 from tests.fakes import fakes, fakes_data
@@ -93,15 +94,13 @@ def test_the_synthesis_stage_is_told_the_lesions_that_are_found_in_the_source(vo
     class Shows:
         """Shows the lesions that it is told, in the place of a translation."""
 
-        config = configs.SynthesisConfig(translation_background_weight=0.3)
-
         def translate(self, images, target, label):
             return tf.cast(label, tf.float32)
 
     segmenter, images = fakes.segmenter(TWO), volume.images[:, 1]
     probabilities = segmenter.lesion_processor.segment(images, 1).numpy()
     sure = np.argmax(probabilities, axis=-1)[..., None]
-    probabilities[..., 0] *= 0.3
+    probabilities[..., 0] *= BACKGROUND_WEIGHT
     found = np.argmax(probabilities, axis=-1)[..., None]
     assert np.count_nonzero(found) > np.count_nonzero(sure)
     np.testing.assert_array_equal(translation.gan_translator(Shows(), segmenter)(images, 1, 0), found)

@@ -29,12 +29,10 @@ def slice_models(
     Synthesised slices show the label's class, as class / 10, on 0.5 in the head; maps are outlines of discs whose
     size follows from the code.
 
-    If not `guided` their settings lack what older ones lack.
+    If not `guided` translations do not go by the given slice.
     """
-    settings = dataclasses.asdict(configs.Config(data=data))
-    if not guided:
-        for name in ("translation_guide_share", "translation_guide_radius"):
-            del settings["synthesis"][name]
+    how = configs.TranslationConfig(guide_share=0.7 if guided else 0.0)
+    settings = dataclasses.asdict(configs.Config(data=data, translation=how))
     functions = {
         "translate": lambda image, target, label=None: {"image": image if label is None else _drawn(image, label)},
         "synthesize": lambda structure, background, label: {

@@ -43,7 +43,7 @@ _TINY = {
     "synthesis.discriminator_init_stddev": 0.2,
     "synthesis.residual_blocks": 1,
     "synthesis.pretrained_lesion": False,
-    "synthesis.translation_guide_share": 0.0,
+    "translation.guide_share": 0.0,
     # Of the size of the others, so that a step moves weights by far less than their size.
     "synthesis.weights.self_reconstruction": 5.0,
     "synthesis.weights.self_reconstruction_lesion": 5.0,
@@ -109,6 +109,12 @@ def segmenter(config: Config) -> Segmenter:
 def modality_gan(config: Config) -> ModalityGAN:
     processor = lesion_processor(config, config.synthesis.lesion_design)
     return ModalityGAN(config.data, config.structure_map, config.synthesis, processor)
+
+
+def synthesize(model: ModalityGAN, batch: Batch) -> np.ndarray:
+    """What the model makes of a batch's maps and labels: [B, n, H, W, 1]."""
+    names = ("structure", "background", "fusion_label", "noise", "contrast")
+    return model.synthesize(*(batch[name] for name in names)).numpy()
 
 
 def untrained(stage: str, config: Config, workdir: Path, trained_on: Sequence[dict]) -> runs.Run:
@@ -182,6 +188,7 @@ def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 
     """A batch for `ModalityGAN`."""
     n, shape = config.data.num_modalities, (batch_size, SIZE, SIZE, 1)
     triples = config.synthesis.triples_per_slice
+    contrast_size = contrast.size(config.data.num_classes if config.synthesis.contrast_condition else 0)
     if triples:
         source, target = pairs.sampled_pairs(batch_size, n, triples, tf.constant(rng.integers(0, 2**31, 2)))
     else:
@@ -197,9 +204,7 @@ def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 
         "pair_target": target,
         "noise": tf.constant(rng.uniform(size=shape), tf.float32),
         "judged_contrast": tf.constant(rng.uniform(size=(batch_size, 3 * n + source.shape[1], 2)), tf.float32),
-        "contrast": tf.constant(
-            rng.standard_normal((batch_size, n, contrast.size(config.data.num_classes))), tf.float32
-        ),
+        "contrast": tf.constant(rng.standard_normal((batch_size, n, contrast_size)), tf.float32),
     }
 
 

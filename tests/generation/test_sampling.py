@@ -233,7 +233,7 @@ def test_lesions_in_real_slices_are_asked_for_in_the_contrast_of_these_slices(
     )
     fakes.untrained(constants.SYNTHESIS, config, tmp_path, [prepared_data.record]).checkpoints.save(STEPS)
     made = generation(tmp_path, prepared_data, generation__real_anatomy=True)
-    monkeypatch.setattr(sampling, "synthesize", lambda *arguments: arguments[-1])
+    monkeypatch.setattr(made._modality_gan, "synthesize", lambda *arguments: arguments[-1])
     shape, classes = (2, fakes.SIZE, fakes.SIZE, 1), prepared_data.config.num_classes
     own = tf.constant(rng.uniform(0.4, 0.6, (2, 4, *shape[1:])), tf.float32)
     label, nothing, numbers = tf.zeros(shape, tf.uint8), tf.zeros(shape), tf.constant([0, 1])

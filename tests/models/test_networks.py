@@ -59,7 +59,7 @@ NETWORKS = {
     ),
     "image decoder": (
         lambda: networks.image_decoder((4, 6, 8), 3, base_filters=2, residual_blocks=1, conditional_normalization=True),
-        lambda: [code_of(), tf.one_hot([0, 2], 3)],
+        lambda: [code_of(), tf.one_hot([0, 2], 3), tf.zeros([2, 0])],
         [(2, *SIZE, 1)],
     ),
     "unet encoder": (
@@ -113,7 +113,7 @@ def test_the_decoder_heeds_the_modality_asked_for_far_from_the_border(conditiona
         (16, 16, 4), 2, base_filters=2, residual_blocks=0, conditional_normalization=conditional
     )
     code = noise(1, 16, 16, 4)
-    first, second = (decoder([code, tf.one_hot([i], 2)])[0, 28:36, 28:36] for i in (0, 1))
+    first, second = (decoder([code, tf.one_hot([i], 2), tf.zeros([1, 0])])[0, 28:36, 28:36] for i in (0, 1))
     assert not np.allclose(first, second, atol=1e-3)
 
 

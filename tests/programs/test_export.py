@@ -16,6 +16,7 @@ from mmsynth_tf.configs import tree
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.export import saved_models, signatures
 from mmsynth_tf.stages import catalogue
+from mmsynth_tf.stages.synthesis.translation import Translator
 from mmsynth_tf.training import run_folder
 from tests.fakes import fakes
 
@@ -115,14 +116,13 @@ def expected_outputs(models, inputs):
     assert 0 < edges.mean() < 1  # Otherwise the thresholds would not be tested.
 
     def images(structure, background, label, noise):
-        structure = structure * (label == 0)
-        batch = {"structure": structure, "background": background, "fusion_label": label, "noise": noise}
-        found = modality_gan.synthesize({name: tf.constant(value) for name, value in batch.items()}).numpy()
+        given = (tf.constant(value) for value in (structure, background, label, noise))
+        found = modality_gan.synthesize(*given, contrast=tf.zeros([len(label), 2, 0])).numpy()
         return {f"modality_{i}": found[:, i] for i in range(2)}
 
     shown, target, label = (tf.constant(inputs["translate"][name]) for name in ("image", "target", "label"))
     # Compiled like the exported function: one by one, its many operations round a little otherwise.
-    translate = tf.function(modality_gan.translate, autograph=False)
+    translate = tf.function(Translator(modality_gan, CONFIG.translation).translate, autograph=False)
     image, processor = inputs["segment_modality_0"]["image"], models[constants.SEGMENTATION].lesion_processor
     lesions = processor(tf.constant(np.stack([image, image], axis=1))).numpy()
     return {
@@ -211,9 +211,11 @@ def test_metadata_agrees_with_the_saved_model(loaded):
 
 
 def test_noise_and_lesions_are_inputs_only_where_the_models_want_them():
-    config = fakes.tiny_config(num_modalities=2, num_classes=3, synthesis__translation_map_share=0.0)
+    config = fakes.tiny_config(num_modalities=2, num_classes=3, translation__map_share=0.0)
     stage = constants.SYNTHESIS
-    traced = signatures.Signatures({stage: catalogue.STAGES[stage].build(config)}, config.data, 0.5).trace()
+    traced = signatures.Signatures(
+        {stage: catalogue.STAGES[stage].build(config)}, config.data, 0.5, config.translation
+    ).trace()
     assert set(traced) == {"synthesize", "translate"}
     assert set(signatures.describe(traced["synthesize"])["inputs"]) == {"structure", "background", "label"}
     assert set(signatures.describe(traced["translate"])["inputs"]) == {"image", "target"}

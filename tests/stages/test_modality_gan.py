@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import constants
-from mmsynth_tf.algorithms import fusion, guided_filter, structure_maps
+from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.models.passes import one_pass
-from mmsynth_tf.stages.synthesis import contrast, losses
+from mmsynth_tf.stages.synthesis import losses
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 from tests import literal_method
 from tests.fakes import fakes, training_checks
@@ -305,73 +305,16 @@ def test_rows_that_are_not_full_are_rebuilt_from_their_own_maps_alone(rng):
 
 
 def test_synthesised_slices_are_black_outside_the_head(model, batch):
-    images = model.synthesize(batch).numpy()
+    images = fakes.synthesize(model, batch)
     assert images.shape == (2, 3, fakes.SIZE, fakes.SIZE, 1)
     outside = np.broadcast_to(batch["background"][:, None] == 1, images.shape)
     assert np.all(images[outside] == 0) and np.all(images[~outside] > 0) and images.max() <= 1
 
 
 def test_a_batch_is_synthesised_as_its_rows_alone(model, batch):
-    together = model.synthesize(batch)
+    together = fakes.synthesize(model, batch)
     for index, row in enumerate(fakes.rows(batch)):
-        np.testing.assert_allclose(model.synthesize(row)[0], together[index], atol=1e-5)
-
-
-def test_each_slice_is_translated_to_its_own_target(model, batch):
-    images = batch["image"][:, 0]
-    label = batch["label"][:, 0]
-    together = model.translate(images, tf.constant([1, 2]), label)
-    for row, target in enumerate((1, 2)):
-        alone = model.translate(images[row : row + 1], tf.constant([target]), label[row : row + 1])
-        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
-    assert np.all(together.numpy()[images.numpy() == 0] == 0)
-    other = model.translate(images, tf.constant([2, 1]), label)
-    assert not np.allclose(other, together, atol=1e-3)
-
-
-def test_translation_by_the_map_alone_is_synthesis_from_the_slices_own_map(batch):
-    config = tiny_config(translation_map_share=1.0)
-    model, images, label = build(config), batch["image"][:, 0], batch["label"][:, 0]
-    label, edges, background = fusion.own_map(images, label, config.structure_map)
-    own = {"structure": edges, "background": background, "fusion_label": label}
-    own["contrast"] = tf.zeros([2, 3, contrast.size(config.data.num_classes)])
-    own["noise"] = tf.fill(edges.shape, 0.5)
-    expected = model.synthesize(own)[:, 1] * tf.cast(images > 0, tf.float32)
-    translated = model.translate(images, tf.constant([1, 1]), label)
-    np.testing.assert_allclose(translated, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5])
-def test_guided_translations_take_their_edges_from_the_slice_but_for_its_lesions(batch, share):
-    drawn = build(tiny_config(translation_map_share=share))
-    guide = {"translation_guide_share": 0.75, "translation_guide_radius": 3}
-    guided = build(tiny_config(translation_map_share=share, **guide))
-    for ours, theirs in zip(guided.networks.values(), drawn.networks.values(), strict=True):
-        ours.set_weights(theirs.get_weights())
-    images, target = batch["image"][:, 0], tf.constant([1, 2])
-    label = np.zeros(images.shape, np.uint8)
-    label[:, 5:10, 5:10] = 1
-    before, after = (model.translate(images, target, tf.constant(label)).numpy() for model in (drawn, guided))
-    head, lesion = images.numpy() > 0, label > 0
-    assert np.all(after[~head] == 0)
-    inside, far = np.zeros_like(lesion), np.ones_like(lesion)
-    inside[:, 6:9, 6:9] = True
-    far[:, 2:13, 2:13] = False
-    np.testing.assert_allclose(after[inside], before[inside], atol=1e-6)
-    expected = guided_filter.guided_filter(tf.constant(before), images, tf.constant(head & ~lesion, tf.float32), 3)
-    expected = 0.25 * before + 0.75 * np.clip(expected.numpy(), 0, 1)
-    np.testing.assert_allclose(after[head & far], expected[head & far], atol=1e-6)
-    assert np.abs(after - before)[head & far].max() > 1e-3
-    if not share:
-        assert np.all(np.isfinite(guided.translate(images, target)))
-
-
-def test_translation_without_maps_needs_no_label_and_with_them_asks_for_it(batch):
-    images, target, label = batch["image"][:, 0], tf.constant([1, 2]), batch["label"][:, 0]
-    plain = build(tiny_config(translation_map_share=0.0))
-    np.testing.assert_array_equal(plain.translate(images, target), plain.translate(images, target, label))
-    with pytest.raises(ValueError, match="give their label"):
-        build(tiny_config(translation_map_share=0.5)).translate(images, target)
+        np.testing.assert_allclose(fakes.synthesize(model, row)[0], together[index], atol=1e-5)
 
 
 def test_one_pass_runs_parts_of_different_length_as_one_batch(rng):

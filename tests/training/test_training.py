@@ -54,10 +54,6 @@ def weights(stage, workdir):
         ({"pretraining_steps": 4}, r"pretraining_steps \(4\) are a part of steps \(4\)"),
         ({"batch_size": 3}, "multiple of the number of devices"),
         ({"batch_size": 4, "full_every": 4}, r"full_every is 4; a device's share of the batch \(2 rows\)"),
-        ({"translation_lesion_emphasis": 1.0, "contrast_condition": False}, "needs contrast_condition"),
-        ({"translation_lesion_emphasis": 1.0, "translation_map_share": 0.0}, "a translation_map_share above 0"),
-        ({"translation_guide_share": 1.5}, r"translation_guide_share \(1.5\) must lie between 0 and 1"),
-        ({"translation_guide_radius": 0}, r"translation_guide_radius \(0\) be at least 1"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(changes, complaint):

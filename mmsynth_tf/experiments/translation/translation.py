@@ -21,13 +21,13 @@ from mmsynth_tf.reading import splits
 from mmsynth_tf.reports import figures, finished, report
 from mmsynth_tf.stages.segmentation import ensemble
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
-from mmsynth_tf.stages.synthesis.gan import ModalityGAN
+from mmsynth_tf.stages.synthesis.translation import BACKGROUND_WEIGHT, Translator
 from mmsynth_tf.storage import atomic
 from mmsynth_tf.storage.records import Record
 from mmsynth_tf.training import run_folder, runs
 
 # float32 [D, H, W, 1] in [0, 1], the index of their modality and of the wanted one, to slices of the same shape.
-Translator = Callable[[np.ndarray, int, int], np.ndarray]
+Translate = Callable[[np.ndarray, int, int], np.ndarray]
 
 # Translators by their names in records. "real" is the target itself, and "copy" the source, which is what doing
 # nothing scores.
@@ -71,13 +71,13 @@ def run(request: Request) -> dict[str, report.Table]:
     gan, synthesis_config = runs.load(constants.SYNTHESIS, request.workdir)
     segmenter, config = runs.load(constants.SEGMENTATION, request.workdir)
     _require_usable(request, config)
-    seed, settings = synthesis_config.runtime.seed, synthesis_config.synthesis
+    seed, settings, how = synthesis_config.runtime.seed, synthesis_config.synthesis, synthesis_config.translation
     # As long as what it is compared with.
     steps = request.steps or settings.steps
-    study, translate = Study("translation", request, _STAGES), gan_translator(gan, segmenter)
+    study, translate = Study("translation", request, _STAGES), gan_translator(Translator(gan, how), segmenter)
     validate, judge = not _patients_chose_weights(request), judges.Judge(request)
 
-    def scored(part: str, name: str, make: Callable[[], tuple[Translator | None, Record]]) -> list[Record]:
+    def scored(part: str, name: str, make: Callable[[], tuple[Translate | None, Record]]) -> list[Record]:
         def measure() -> Iterator[Record]:
             translator, common = make()
             common = {"test_data": data_name(request.real), "judge": judge.name, "translator": name, **common}
@@ -85,7 +85,7 @@ def run(request: Request) -> dict[str, report.Table]:
 
         return study.part(f"{part}_judge_{judge.key}", measure)
 
-    def paired(seed: int) -> tuple[Translator, Record]:
+    def paired(seed: int) -> tuple[Translate, Record]:
         changed = tree.override(config, {"runtime.seed": seed})
         trained = paired_regressor.train(request.training, changed, steps, study.parts / paired_part(seed), validate)
 
@@ -98,12 +98,7 @@ def run(request: Request) -> dict[str, report.Table]:
     def paired_part(seed: int) -> str:
         return f"{PAIRED}_{steps}_steps_validated_seed{seed}"
 
-    gan_part = (
-        f"{GAN}_{settings.steps}_steps_map_share_{settings.translation_map_share:g}"
-        f"_background_{settings.translation_background_weight:g}"
-        f"_emphasis_{settings.translation_lesion_emphasis:g}"
-        f"_guide_{settings.translation_guide_share:g}_{settings.translation_guide_radius}"
-    )
+    gan_part = f"{GAN}_{settings.steps}_steps_map_share_{how.map_share:g}_guide_{how.guide_share:g}"
     rows = [
         *scored(REAL, REAL, lambda: (None, {"seed": seed})),
         *scored(COPY, COPY, lambda: (_copy, {"seed": seed})),
@@ -133,13 +128,13 @@ def _require_usable(request: Request, config: configs.Config) -> None:
         )
 
 
-def gan_translator(gan: ModalityGAN, segmenter: Segmenter) -> Translator:
+def gan_translator(translator: Translator, segmenter: Segmenter) -> Translate:
     """The synthesis stage as a translator, which is told the lesions that the segmenter finds in the source."""
 
     def translate(images: np.ndarray, source: int, target: int) -> np.ndarray:
         def translate_part(part: tf.Tensor) -> tf.Tensor:
-            lesion = _find_lesion(segmenter, part, source, gan.config.translation_background_weight)[..., None]
-            return gan.translate(part, tf.fill([part.shape[0]], target), lesion)
+            lesion = _find_lesion(segmenter, part, source, BACKGROUND_WEIGHT)[..., None]
+            return translator.translate(part, tf.fill([part.shape[0]], target), lesion)
 
         return in_batches(translate_part, images)
 
@@ -173,7 +168,7 @@ def _volume(case_id: str, examples: Sequence[dict]) -> Volume:
 
 
 def score(
-    translate: Translator | None,
+    translate: Translate | None,
     segmenter: Segmenter,
     cases: Iterable[Volume],
     data: configs.DataConfig,
@@ -307,7 +302,7 @@ def _per_case(rows: Sequence[Record], translator: str) -> Mapping[tuple, float]:
     return {key: float(np.mean(found)) for key, found in values.items()}
 
 
-def _draw_examples(study: Study, request: Request, translators: Mapping[str, Translator]) -> None:
+def _draw_examples(study: Study, request: Request, translators: Mapping[str, Translate]) -> None:
     """Every modality of two patients' slices with most lesion, each from the modality before it."""
     modalities, columns, names = request.real.config.modalities, {}, []
     for case in itertools.islice(_complete(volumes(request.real, request.split)), _EXAMPLE_CASES):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from mmsynth_tf.models import losses
+from mmsynth_tf.models import losses, passes
 
 _DECAY = 0.99
 _SMALLEST_DEVIATION = 0.02
@@ -18,13 +18,13 @@ _HEAD_NUMBERS = 2
 
 
 def size(num_classes: int) -> int:
-    """S: the numbers that describe a slice's contrast."""
-    return num_classes + 1
+    """S: the numbers that describe a slice's contrast; 0 classes: it is not described."""
+    return num_classes + 1 if num_classes else 0
 
 
 def means(num_classes: int) -> tf.Tensor:
     """1 for the numbers that are means, 0 for the deviation: float32 [S]."""
-    return tf.constant([1.0, 0.0] + [1.0] * (num_classes - 1))
+    return tf.constant(([1.0, 0.0] + [1.0] * num_classes)[: size(num_classes)], tf.float32)
 
 
 def draw(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
@@ -46,6 +46,8 @@ def vary(images: tf.Tensor, gamma: tf.Tensor, darkening: tf.Tensor, strength: fl
       darkening: [..., 1, 1, 1] in [0, 1): and made darker by this share of strength / 2.
       strength: 0 changes nothing.
     """
+    if not strength:
+        return images
     # Near 0 a power below 1 has no bounded gradient.
     powers = tf.maximum(images, _DARKEST_RAISED) ** tf.exp(strength * (2.0 * gamma - 1.0))
     return tf.where(images < _DARKEST_RAISED, images, powers) * (1.0 - 0.5 * strength * darkening)
@@ -60,7 +62,7 @@ def describe(
       image: float32 [N, H, W, 1].
       label: integer [N, H, W, 1], classes 0..num_classes-1.
       background: float32 [N, H, W, 1], 1 outside the head.
-      num_classes: K.
+      num_classes: K; 0 gives values and presence of size [N, 0].
 
     Returns:
       values: float32 [N, K + 1]: mean and standard deviation of the head without its lesion, then the mean of each
@@ -97,10 +99,9 @@ def describe_registered(
       values and presence, float32 [B, n, K + 1].
     """
     modalities = images.shape[1]
-    flat = tf.reshape(images, [-1, *images.shape[2:]])
     label, background = (tf.repeat(t, modalities, axis=0) for t in (label, background))
-    found = describe(flat, label, background, num_classes)
-    return tuple(tf.reshape(t, [-1, modalities, size(num_classes)]) for t in found)
+    found = describe(passes.merge(images), label, background, num_classes)
+    return tuple(passes.separate(t, modalities) for t in found)
 
 
 def with_head_of(contrasts: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
@@ -113,17 +114,48 @@ class ContrastScale(tf.Module):
 
     Args:
       num_modalities: n.
-      num_classes: K.
+      num_classes: K; 0: contrasts are not described, and every contrast is of size 0.
+
+    Attributes:
+      size: S.
+      averages: its variables.
     """
 
     def __init__(self, num_modalities: int, num_classes: int):
         super().__init__(name="contrast_scale")
-        shape = [num_modalities, size(num_classes)]
+        self.size, self._num_classes = size(num_classes), num_classes
+        shape = [num_modalities, self.size]
         replicated = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}
         self.mean = tf.Variable(tf.zeros(shape), name="contrast_mean", **replicated)
         self.square = tf.Variable(tf.zeros(shape), name="contrast_square", **replicated)
         self.presence = tf.Variable(tf.zeros(shape), name="contrast_presence", **replicated)
         self.averages = (self.mean, self.square, self.presence)
+
+    def describe(self, images: tf.Tensor, label: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What `contrast.describe` says of slices [N, H, W, 1]: values and presence, [N, S]."""
+        return describe(images, label, background, self._num_classes)
+
+    def describe_registered(
+        self, images: tf.Tensor, label: tf.Tensor, background: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What `contrast.describe_registered` says of slices [B, n, H, W, 1]: values and presence, [B, n, S]."""
+        return describe_registered(images, label, background, self._num_classes)
+
+    def differences(self, images: tf.Tensor, label: tf.Tensor, background: tf.Tensor, asked: tf.Tensor) -> tf.Tensor:
+        """How far the contrasts of registered slices are from what was asked for.
+
+        Args:
+          images: float32 [B, n, H, W, 1].
+          label: integer [B, H, W, 1].
+          background: float32 [B, H, W, 1].
+          asked: float32 [B, n, S], as `normalise` gives it.
+
+        Returns:
+          float32 [B, n, S], 0 for what is not present, and for deviations: to reach one, texture would be drawn that
+          is not in the map.
+        """
+        values, present = self.describe_registered(images, label, background)
+        return present * means(self._num_classes) * (values - self.values(asked))
 
     def observe(self, values: tf.Tensor, present: tf.Tensor) -> None:
         """Moves the averages towards those of contrasts [B, n, S] and their presence."""

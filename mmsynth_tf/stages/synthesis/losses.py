@@ -13,8 +13,8 @@ from mmsynth_tf.algorithms import fusion, structure_maps
 from mmsynth_tf.configs import StructureMapConfig, SynthesisConfig
 from mmsynth_tf.models import losses, passes
 from mmsynth_tf.models.stage import Batch
-from mmsynth_tf.stages.synthesis import contrast as synthesis_contrast
 from mmsynth_tf.stages.synthesis import pairs
+from mmsynth_tf.stages.synthesis.contrast import ContrastScale
 
 Tensors = Mapping[str, tf.Tensor]
 Terms = dict[str, tf.Tensor]
@@ -61,7 +61,7 @@ class ModalityLosses:
       num_classes: K.
       structure_map: how maps are extracted.
       config: what there is to train.
-      contrast_scale: where contrast is a condition.
+      contrast_scale: of the contrasts that are asked for.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ModalityLosses:
         num_classes: int,
         structure_map: StructureMapConfig,
         config: SynthesisConfig,
-        contrast_scale: synthesis_contrast.ContrastScale | None,
+        contrast_scale: ContrastScale,
     ):
         self.num_modalities, self.num_classes = num_modalities, num_classes
         self.structure_map, self.config, self.contrast_scale = structure_map, config, contrast_scale
@@ -90,7 +90,7 @@ class ModalityLosses:
             + (SELF_TERMS if itself else ())
             + (SELF_STRUCTURE_TERMS if itself and weights.self_structure else ())
             + (AGREEMENT_TERMS if weights.structure_agreement else ())
-            + (CONTRAST_TERMS if self.contrast_scale else ())
+            + (CONTRAST_TERMS if self.config.contrast_condition else ())
         )
 
     @property
@@ -179,19 +179,14 @@ class ModalityLosses:
             "code": n * losses.squared_error(t["shown_code"][:, None], t["fake_code"]),
             "code_pairs": losses.pairwise_squared_error(t["fake_code"][:, None]),
             "background": n * losses.squared_error(fake * background[:, None]),
-            **({"contrast": self.contrast(batch, fake)} if self.contrast_scale else {}),
+            **({"contrast": self.contrast(batch, fake)} if self.config.contrast_condition else {}),
             **self.structure_terms(batch, fake),
         }
 
     def contrast(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
         """How far the contrast of slices [B, n, H, W, 1] is from what was asked for."""
-        n = self.num_modalities
-        label, background = (tf.repeat(batch[name], n, axis=0) for name in ("fusion_label", "background"))
-        values, present = synthesis_contrast.describe(passes.merge(fake), label, background, self.num_classes)
-        asked = passes.merge(self.contrast_scale.values(batch["contrast"]))
-        # Means alone: to reach a deviation, texture would be drawn that is not in the map.
-        present *= synthesis_contrast.means(self.num_classes)
-        return n * losses.squared_error(present * values, present * asked)
+        asked = batch["fusion_label"], batch["background"], batch["contrast"]
+        return self.num_modalities * losses.squared_error(self.contrast_scale.differences(fake, *asked))
 
     def _self_terms(self, batch: Batch, t: Tensors) -> Terms:
         n, real, made = self.num_modalities, batch["image"], t["self_reconstructed"]

@@ -30,6 +30,7 @@ from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 
 def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
     """Batches for `ModalityGAN` from step `start_step` on."""
+    contrast_size = contrast.size(config.data.num_classes if config.synthesis.contrast_condition else 0)
     size, n, triples = config.synthesis.batch_size, config.data.num_modalities, config.synthesis.triples_per_slice
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
@@ -63,18 +64,20 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
             "judged_contrast": tf.random.stateless_uniform(
                 [size, 3 * n + pair_source.shape[1], 2], step_seed(config, step, JUDGED)
             ),
-            "contrast": contrast.draw(
-                [size, n, contrast.size(config.data.num_classes)], step_seed(config, step, CONTRAST)
-            ),
+            "contrast": contrast.draw([size, n, contrast_size], step_seed(config, step, CONTRAST)),
         }
 
     return batches(source, config, size, start_step, finish)
 
 
 def synthesis_preview(model: ModalityGAN, config: Config, batch: Batch) -> bytes:
+    """Slices of all modalities, with the maps and labels that they are made from."""
     batch = {name: value[:PREVIEW_ROWS] for name, value in batch.items()}
+    made = model.synthesize(
+        batch["structure"], batch["background"], batch["fusion_label"], batch["noise"], batch["contrast"]
+    )
     return figures.quadruples(
-        np.moveaxis(model.synthesize(batch).numpy()[..., 0], 1, -1),
+        np.moveaxis(made.numpy()[..., 0], 1, -1),
         config.data.modalities,
         batch["fusion_label"].numpy()[..., 0],
         config.data.labels,

@@ -1,0 +1,110 @@
+"""Translates slices of patients to other modalities with a trained synthesis stage (method §6 and beyond)."""
+
+import tensorflow as tf
+
+from mmsynth_tf.algorithms import fusion, guided_filter, structure_maps
+from mmsynth_tf.configs import TranslationConfig
+from mmsynth_tf.stages.synthesis.gan import Features, ModalityGAN
+
+# The segmenters' probability of background counts this much where they find the lesions that are drawn: lesions that
+# they are unsure of are drawn, too. In a translation a missed lesion costs more than a faint one.
+BACKGROUND_WEIGHT = 0.01
+# Lesions are drawn up to this many standard deviations of real contrasts further from the tissue that would be there
+# without them: the mean of what a lesion can be is fainter than any lesion.
+_LESION_EMPHASIS = 1.0
+# Pixels over which a translated lesion becomes its surroundings.
+_LESION_BORDER = 1.0
+
+
+def guide_radius(image_size: tuple[int, int]) -> int:
+    """How far the guided filter's windows reach to each side, pixels: an eighth of the slice."""
+    return max(1, min(image_size) // 8)
+
+
+class Translator:
+    """The synthesis stage as a translator.
+
+    Args:
+      gan: trained.
+      config: how it translates.
+    """
+
+    def __init__(self, gan: ModalityGAN, config: TranslationConfig):
+        self._gan, self._config = gan, config
+
+    @property
+    def needs_label(self) -> bool:
+        """Whether `translate` has to know the lesions."""
+        return self._config.map_share > 0
+
+    def translate(self, images: tf.Tensor, target: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
+        """Translates slices.
+
+        Args:
+          images: float32 [B, H, W, 1], of any modality.
+          target: int32 [B], the modality wanted of each.
+          label: integer [B, H, W, 1], the lesions of `images`, annotated or as a segmenter finds them; needed if
+            `needs_label`.
+
+        Returns:
+          float32 [B, H, W, 1] in [0, 1], 0 where the head of `images` ends.
+
+        Raises:
+          ValueError: a label is needed.
+        """
+        if label is None:
+            if self.needs_label:
+                raise ValueError(
+                    "This model draws lesions into its translations: give their label, zeros where none is."
+                )
+            label = tf.zeros(tf.shape(images), tf.int32)
+        drawn = self._drawn(images, target, label) if self.needs_label else self._from_features(images, target)
+        return self._guided(images, drawn, label) if self._config.guide_share else drawn
+
+    def _guided(self, images: tf.Tensor, drawn: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        """The drawn slices with fine anatomy of the given ones."""
+        lesion, head = tf.cast(label > 0, tf.float32), 1.0 - structure_maps.background_mask(images)
+        radius = guide_radius(tuple(images.shape[1:3]))
+        guided = guided_filter.guided_filter(drawn, images, head * (1.0 - lesion), radius)
+        # Lesions stay as they are drawn, for not every modality shows all of a lesion; around them this fades out.
+        fading = 1.0 - tf.minimum(2.0 * structure_maps.gaussian_blur(lesion, _LESION_BORDER), 1.0)
+        share = self._config.guide_share * fading
+        return head * ((1.0 - share) * drawn + share * tf.clip_by_value(guided, 0.0, 1.0))
+
+    def _from_features(self, images: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """As in training, by the slices' own features alone."""
+        return self._decoded(images, self._features_of(images), target, self._mean_contrast(images))
+
+    def _drawn(self, images: tf.Tensor, target: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        """By the slices' own features and those of their maps and lesions, which are emphasised."""
+        scale, own, contrasts = self._gan.contrast_scale, self._features_of(images), self._mean_contrast(images)
+        label, edges, background = fusion.own_map(images, label, self._gan.structure_map_config)
+        features = self._mixed(own, edges, background, label)
+        drawn = self._decoded(images, features, target, contrasts)
+        healthy = self._mixed(own, edges, background, tf.zeros_like(label))
+        without = self._decoded(images, healthy, target, contrasts)
+        with_lesion, present = scale.describe(drawn, label, background)
+        without_it, _ = scale.describe(without, label, background)
+        emphasis = _LESION_EMPHASIS * scale.direction(with_lesion - without_it, target) * present
+        return self._decoded(images, features, target, contrasts + emphasis[:, None])
+
+    def _features_of(self, images: tf.Tensor) -> Features:
+        (features,) = self._gan.encode(self._gan.image_encoder, [images[:, None]], training=False)
+        return features
+
+    def _mean_contrast(self, images: tf.Tensor) -> tf.Tensor:
+        """Nothing tells the contrast of the patient's other modalities: the mean one, [B, 1, S]."""
+        return tf.zeros([tf.shape(images)[0], 1, self._gan.contrast_scale.size])
+
+    def _mixed(self, own: Features, edges: tf.Tensor, background: tf.Tensor, label: tf.Tensor) -> Features:
+        """Features of slices mixed with those of their maps [B, H, W, 1] and lesions."""
+        noise = tf.fill(tf.shape(edges), 0.5)  # Its mean: a translation is not drawn.
+        fused = self._gan.fused_input(edges, background, label, noise)
+        (of_map,) = self._gan.encode(self._gan.fusion_encoder, [fused[:, None]], training=False)
+        share = self._config.map_share
+        return tuple((1.0 - share) * a + share * b for a, b in zip(own, of_map, strict=True))
+
+    def _decoded(self, images: tf.Tensor, features: Features, target: tf.Tensor, contrasts: tf.Tensor) -> tf.Tensor:
+        """Slices [B, H, W, 1] of the modalities `target` from features [B, 1, ...], 0 where `images` are."""
+        (drawn,) = self._gan.decode([(features, target[:, None], contrasts)], training=False)
+        return drawn[:, 0] * (1.0 - structure_maps.background_mask(images))

@@ -1,0 +1,109 @@
+"""Translation of slices with a trained synthesis stage."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf.algorithms import fusion, guided_filter
+from mmsynth_tf.configs import TranslationConfig
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.stages.synthesis import contrast, translation
+from mmsynth_tf.stages.synthesis.translation import Translator
+from tests.fakes import fakes
+
+CONFIG = fakes.tiny_config(3, 5, synthesis__contrast_condition=True, synthesis__skips=True)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return fakes.synthesis_batch(np.random.default_rng(0), CONFIG)
+
+
+@pytest.fixture(scope="module")
+def model(batch):
+    """A model that heeds contrasts: their scale has seen slices, and no weight is 0."""
+    gan = fakes.modality_gan(CONFIG)
+    gan.forward(batch, training=True)
+    for variable in gan.decoder.trainable_variables:
+        variable.assign_add(0.1 * tf.random.stateless_normal(variable.shape, [0, 1]))
+    return gan
+
+
+def translate(model, images, target, label=None, map_share=0.5, guide_share=0.0):
+    config = TranslationConfig(map_share=map_share, guide_share=guide_share)
+    return Translator(model, config).translate(images, tf.constant(target), label).numpy()
+
+
+def test_each_slice_is_translated_to_its_own_target(model, batch):
+    images, label = batch["image"][:, 0], batch["label"][:, 0]
+    together = translate(model, images, [1, 2], label)
+    for row, target in enumerate((1, 2)):
+        alone = translate(model, images[row : row + 1], [target], label[row : row + 1])
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+    assert np.all(together[images.numpy() == 0] == 0)
+    assert not np.allclose(translate(model, images, [2, 1], label), together, atol=1e-3)
+
+
+def test_translation_by_the_map_alone_is_synthesis_from_the_slices_own_map(model, batch, monkeypatch):
+    monkeypatch.setattr(translation, "_LESION_EMPHASIS", 0.0)
+    images, label = batch["image"][:, 0], batch["label"][:, 0]
+    own_label, edges, background = fusion.own_map(images, label, CONFIG.structure_map)
+    mean = tf.zeros([2, 3, contrast.size(5)])
+    made = model.synthesize(edges, background, own_label, tf.fill(edges.shape, 0.5), mean)
+    expected = made[:, 1] * tf.cast(images > 0, tf.float32)
+    np.testing.assert_allclose(translate(model, images, [1, 1], label, map_share=1.0), expected, atol=1e-6)
+
+
+def test_lesions_are_emphasised_which_leaves_other_slices_alone(model, batch, monkeypatch):
+    images, target = batch["image"][:, 0], [1, 2]
+    label = tf.constant(np.stack([np.zeros_like(batch["label"][0, 0]), batch["label"][1, 0]]))
+    after = translate(model, images, target, label)
+    monkeypatch.setattr(translation, "_LESION_EMPHASIS", 0.0)
+    before = translate(model, images, target, label)
+    np.testing.assert_allclose(after[0], before[0], atol=1e-6)
+    assert np.abs(after[1] - before[1]).max() > 1e-4
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_guided_translations_take_their_edges_from_the_slice_but_for_its_lesions(model, batch, share):
+    images, target = batch["image"][:, 0], [1, 2]
+    label = np.zeros(images.shape, np.uint8)
+    label[:, 5:10, 5:10] = 1
+    before, after = (translate(model, images, target, tf.constant(label), share, guide) for guide in (0.0, 0.75))
+    head, lesion = images.numpy() > 0, label > 0
+    assert np.all(after[~head] == 0)
+    inside, far = np.zeros_like(lesion), np.ones_like(lesion)
+    inside[:, 6:9, 6:9] = True
+    far[:, 2:13, 2:13] = False
+    np.testing.assert_allclose(after[inside], before[inside], atol=1e-6)
+    # Slices of 16 pixels have windows of radius 2.
+    expected = guided_filter.guided_filter(tf.constant(before), images, tf.constant(head & ~lesion, tf.float32), 2)
+    expected = 0.25 * before + 0.75 * np.clip(expected.numpy(), 0, 1)
+    np.testing.assert_allclose(after[head & far], expected[head & far], atol=1e-6)
+    assert np.abs(after - before)[head & far].max() > 1e-3
+    if not share:
+        assert np.all(np.isfinite(translate(model, images, target, map_share=share, guide_share=0.75)))
+
+
+def test_windows_of_the_guided_filter_follow_the_size_of_slices():
+    assert [translation.guide_radius(size) for size in ((64, 64), (192, 240), (4, 4))] == [8, 24, 1]
+
+
+def test_translation_without_maps_needs_no_label_and_with_them_asks_for_it(model, batch):
+    images, target, label = batch["image"][:, 0], [1, 2], batch["label"][:, 0]
+    plain = translate(model, images, target, map_share=0.0)
+    np.testing.assert_array_equal(plain, translate(model, images, target, label, map_share=0.0))
+    with pytest.raises(ValueError, match="give their label"):
+        translate(model, images, target)
+
+
+def test_a_stage_that_knows_no_contrast_translates(batch):
+    plain = fakes.modality_gan(fakes.tiny_config(3, 5))
+    made = translate(plain, batch["image"][:, 0], [1, 2], batch["label"][:, 0])
+    assert np.all(np.isfinite(made)) and made.max() > 0
+
+
+@pytest.mark.parametrize("name", ["map_share", "guide_share"])
+def test_a_share_above_1_is_refused(name):
+    with pytest.raises(UserError, match=rf"translation\.{name} \(1\.5\) must lie between 0 and 1"):
+        TranslationConfig(**{name: 1.5})
