@@ -10,7 +10,6 @@ from benchmarks import operations, stage_step, timing
 from benchmarks.operations import Convolution
 from mmsynth_tf import constants
 from mmsynth_tf.configs import Config, tree
-from mmsynth_tf.configs.structure import STRUCTURE_FORMULATIONS
 from mmsynth_tf.models.stage import StageModel
 from mmsynth_tf.storage.records import Record
 from tests import literal_method
@@ -46,12 +45,14 @@ class Contest:
 
 def run(config: Config, rounds: int) -> Iterator[Record]:
     """Times the steps of all stages: of the synthesis stage with exact sums, with sampled pairs and as configured."""
-    method = tree.override(config, literal_method.SETTINGS)
+    with literal_method.literal(config) as method:
+        yield from _times_beside_literal(config, method, rounds)
+
+
+def _times_beside_literal(config: Config, method: Config, rounds: int) -> Iterator[Record]:
     exact, sampled = (tree.override(method, {"synthesis.triples_per_slice": count}) for count in (0, 1))
-    with literal_method.formulation(STRUCTURE_FORMULATIONS, "literal", **literal_method.STRUCTURE_CHOICES) as name:
-        structure = tree.override(method, {"structure.formulation": name})
-        yield from times([prepare(constants.STRUCTURE, "", structure)], rounds)
-    yield from times([prepare(constants.SEGMENTATION, "", method)], rounds)
+    for stage in (constants.STRUCTURE, constants.SEGMENTATION):
+        yield from times([prepare(stage, "", method)], rounds)
     batch, model = stage_step.one_batch(constants.SYNTHESIS, config), stage_step.model(constants.SYNTHESIS, config)
     yield from times(
         [

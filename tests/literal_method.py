@@ -18,24 +18,25 @@ import tensorflow as tf
 
 from mmsynth_tf import constants
 from mmsynth_tf.algorithms import structure_maps
+from mmsynth_tf.configs import Config, tree
+from mmsynth_tf.configs.structure import STRUCTURE_FORMULATIONS
+from mmsynth_tf.configs.synthesis import SYNTHESIS_FORMULATIONS, FurtherLossWeights
 from mmsynth_tf.models import layers
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 from mmsynth_tf.stages.structure.gan import StructureGAN
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 
-# The formulas are the method's own: without what the stages can do beyond it. Choices of the structure stage, and
-# settings.
+# The formulas are the method's own: without what the stages can do beyond it. Choices of two stages, and settings.
 STRUCTURE_CHOICES = {"match_codes": False, "match_edges": False, "detail": False, "reconstruction_blur": 0.0}
-SETTINGS = {
-    "synthesis.contrast_condition": False,
-    "synthesis.skips": False,
-    "synthesis.translation_detached": False,
-    "synthesis.full_every": 1,
-    "synthesis.pretraining_steps": 0,
-    "synthesis.judged_intensity": 0.0,
-    "synthesis.reconstruction_blur": 0.0,
+SYNTHESIS_CHOICES = {
+    "contrast_condition": False,
+    "skips": False,
+    "translation_detached": False,
+    "judged_intensity": 0.0,
+    "weights": FurtherLossWeights(contrast=0.0),
 }
+SETTINGS = {"synthesis.full_every": 1, "synthesis.pretraining_steps": 0}
 
 Pairs = list[tuple[int, int]]
 
@@ -64,6 +65,17 @@ def formulation(formulations: dict[str, Any], name: str, **changes: Any) -> Iter
         yield name
     finally:
         del formulations[name]
+
+
+@contextlib.contextmanager
+def literal(config: Config) -> Iterator[Config]:
+    """Within it `config` with the method's own formulas, without what the stages can do beyond it, can be built."""
+    with (
+        formulation(STRUCTURE_FORMULATIONS, "literal", **STRUCTURE_CHOICES) as structure,
+        formulation(SYNTHESIS_FORMULATIONS, "literal", **SYNTHESIS_CHOICES) as synthesis,
+    ):
+        formulations = {"structure.formulation": structure, "synthesis.formulation": synthesis}
+        yield tree.override(config, {**SETTINGS, **formulations})
 
 
 def plain_layers() -> AbstractContextManager:
@@ -172,7 +184,17 @@ class ModalityOracle:
         self._x_cr = {(j, i): self._decode(self._code_t[i, j], i) for i, j in self._pairs}
 
     def terms(self) -> dict[str, tf.Tensor]:
-        """Every term; sums over pairs and triples are scaled up to all pairs and all triples."""
+        """Every term with a weight; sums over pairs and triples are scaled up to all pairs and all triples."""
+        made = [(self._x_g[i], i) for i in range(self._n)] + self._rebuilt()
+        formulas = {**self._formulas(), **self._formulas_of_made(made), **self._formulas_of_rebuilt()}
+        return {name: formulas[name]() for name in self._model.terms}
+
+    def rebuilt_terms(self) -> dict[str, tf.Tensor]:
+        """Those of slices that are only made anew from their own maps and labels."""
+        formulas = {**self._formulas_of_made(self._rebuilt()), **self._formulas_of_rebuilt()}
+        return {name: formula() for name, formula in formulas.items() if name in self._model.terms}
+
+    def _formulas(self) -> dict[str, Callable[[], tf.Tensor]]:
         pairs, triples = self._pairs, self._triples
         count = self._n * (self._n - 1)
         pair_scale, triple_scale = count / len(pairs), count * (self._n - 2) / max(1, len(triples))
@@ -180,59 +202,54 @@ class ModalityOracle:
         def over_pairs(term: Callable[[int, int], tf.Tensor]) -> tf.Tensor:
             return pair_scale * sum(term(i, j) for i, j in pairs)
 
-        x, x_g, code_of_x_g, x_cr = self._x, self._x_g, self._code_of_x_g, self._x_cr
+        x, x_g, x_t, x_cr, code_of_x_g = self._x, self._x_g, self._x_t, self._x_cr, self._code_of_x_g
         each, fd = range(self._n), self._feature_discriminator
+        maps = [self._map(image, self._l, self._m) for image in x_g]
         return {
-            "discriminator_real": sum(norm(self._d(x[i]), 1) for i in each),
-            "discriminator_synthetic": sum(norm(self._d(x_g[i])) for i in each),
-            "discriminator_translated": over_pairs(lambda i, j: norm(self._d(self._x_t[i, j]))),
-            "discriminator_class": sum(self._class(x[i], i) for i in each),
-            "discriminator_class_synthetic": sum(self._class(x_g[i], i) for i in each),
-            "code_discriminator": sum(norm(fd(self._code[i]), 1) for i in each) + norm(fd(self._code_g)),
-            "translation_adversarial": over_pairs(lambda i, j: norm(self._d(self._x_t[i, j]), 1)),
-            "translation_class": over_pairs(lambda i, j: self._class(self._x_t[i, j], j)),
-            "reconstruction": sum(norm(x[i], self._decode(self._code[i], i)) for i in each),
-            "cycle": over_pairs(lambda i, j: norm(x[i], x_cr[j, i])),
-            "cycle_consistency": triple_scale * sum(norm(x_cr[j, i], x_cr[k, i]) for i, j, k in triples),
-            "code_consistency": over_pairs(lambda i, j: norm(self._code[i], self._code_t[i, j])),
-            "adversarial": sum(norm(self._d(x_g[i]), 1) for i in each),
-            "adversarial_class": sum(self._class(x_g[i], i) for i in each),
-            "code_adversarial": norm(fd(self._code_g), 1) + sum(norm(fd(self._code[i])) for i in each),
-            "structure": sum(self._structure(x_g[i]) for i in each),
-            "lesion": sum(self._lesion(self._l, x_g[i], i) for i in each),
-            "translation": over_pairs(lambda i, j: norm(x_g[j], self._decode(code_of_x_g[i], j))),
-            "code": sum(norm(self._code_g, code_of_x_g[i]) for i in each),
-            "code_pairs": sum(norm(code_of_x_g[i], code_of_x_g[j]) for i, j in all_pairs(self._n)),
-            "background": sum(norm(x_g[i] * self._m) for i in each),
-            **self._optional_terms(),
+            "discriminator_translated": lambda: over_pairs(lambda i, j: norm(self._d(x_t[i, j]))),
+            "discriminator_class_synthetic": lambda: sum(self._class(x_g[i], i) for i in each),
+            "discriminator_class_translated": lambda: over_pairs(lambda i, j: self._class(x_t[i, j], j)),
+            "code_discriminator": lambda: sum(norm(fd(self._code[i]), 1) for i in each) + norm(fd(self._code_g)),
+            "translation_adversarial": lambda: over_pairs(lambda i, j: norm(self._d(x_t[i, j]), 1)),
+            "translation_class": lambda: over_pairs(lambda i, j: self._class(x_t[i, j], j)),
+            "reconstruction": lambda: sum(norm(x[i], self._decode(self._code[i], i)) for i in each),
+            "cycle": lambda: over_pairs(lambda i, j: norm(x[i], x_cr[j, i])),
+            "cycle_consistency": lambda: triple_scale * sum(norm(x_cr[j, i], x_cr[k, i]) for i, j, k in triples),
+            "code_consistency": lambda: over_pairs(lambda i, j: norm(self._code[i], self._code_t[i, j])),
+            "code_adversarial": lambda: norm(fd(self._code_g), 1) + sum(norm(fd(self._code[i])) for i in each),
+            "structure": lambda: sum(self._structure(x_g[i]) for i in each),
+            "structure_agreement": lambda: sum(norm(found, sum(maps) / self._n) for found in maps),
+            "lesion": lambda: sum(self._lesion(self._l, x_g[i], i) for i in each),
+            "lesion_supervised": lambda: sum(self._lesion(self._labels[i], x[i], i) for i in each),
+            "translation": lambda: over_pairs(lambda i, j: norm(x_g[j], self._decode(code_of_x_g[i], j))),
+            "code": lambda: sum(norm(self._code_g, code_of_x_g[i]) for i in each),
+            "code_pairs": lambda: sum(norm(code_of_x_g[i], code_of_x_g[j]) for i, j in all_pairs(self._n)),
+            "background": lambda: sum(norm(x_g[i] * self._m) for i in each),
         }
 
-    def _optional_terms(self) -> dict[str, tf.Tensor]:
-        """Those that a configuration may do without."""
-        each, terms, weights = range(self._n), {}, self._model.config.weights
-        if weights.discriminator_class_translated:
-            pair_scale = self._n * (self._n - 1) / len(self._pairs)
-            terms["discriminator_class_translated"] = pair_scale * sum(
-                self._class(self._x_t[i, j], j) for i, j in self._pairs
-            )
-        if not self._model.config.pretrained_lesion:
-            terms["lesion_supervised"] = sum(self._lesion(self._labels[i], self._x[i], i) for i in each)
-        if self._model.step_losses.reconstructs_itself:
-            made = [self._decode(self._own_code(i), i) for i in each]
-            inside = [tf.cast(label > 0, tf.float32) for label in self._labels]
-            terms["self_reconstruction"] = sum(norm(self._x[i], made[i]) for i in each)
-            terms["self_reconstruction_lesion"] = sum(norm(inside[i] * self._x[i], inside[i] * made[i]) for i in each)
-            terms["self_adversarial"] = sum(norm(self._d(made[i]), 1) for i in each)
-            terms["self_class"] = sum(self._class(made[i], i) for i in each)
-            terms["discriminator_self"] = sum(norm(self._d(made[i])) for i in each)
-            if weights.self_structure:
-                terms["self_structure"] = sum(
-                    norm(self._own_map(self._x[i], i), self._own_map(made[i], i)) for i in each
-                )
-        if weights.structure_agreement:
-            maps = [self._map(x, self._l, self._m) for x in self._x_g]
-            terms["structure_agreement"] = sum(norm(found, sum(maps) / self._n) for found in maps)
-        return terms
+    def _formulas_of_made(self, made: list[tuple[tf.Tensor, int]]) -> dict[str, Callable[[], tf.Tensor]]:
+        """Formulas of real slices, and of slices that were made of maps, with their modalities."""
+        x, each = self._x, range(self._n)
+        return {
+            "discriminator_real": lambda: sum(norm(self._d(x[i]), 1) for i in each),
+            "discriminator_class": lambda: sum(self._class(x[i], i) for i in each),
+            "discriminator_synthetic": lambda: sum(norm(self._d(image)) for image, _ in made),
+            "adversarial": lambda: sum(norm(self._d(image), 1) for image, _ in made),
+            "adversarial_class": lambda: sum(self._class(image, i) for image, i in made),
+        }
+
+    def _formulas_of_rebuilt(self) -> dict[str, Callable[[], tf.Tensor]]:
+        rebuilt, x = self._rebuilt(), self._x
+        inside = [tf.cast(label > 0, tf.float32) for label in self._labels]
+        return {
+            "self_reconstruction": lambda: sum(norm(_blurred(x[i]), _blurred(made)) for made, i in rebuilt),
+            "self_reconstruction_lesion": lambda: sum(norm(inside[i] * x[i], inside[i] * made) for made, i in rebuilt),
+            "self_structure": lambda: sum(norm(self._own_map(x[i], i), self._own_map(made, i)) for made, i in rebuilt),
+        }
+
+    def _rebuilt(self) -> list[tuple[tf.Tensor, int]]:
+        """Slices made of the maps and labels of x_i themselves, and i."""
+        return [(self._decode(self._own_code(i), i), i) for i in range(self._n)] if self._model.rebuilds else []
 
     def _encode(self, image: tf.Tensor) -> tf.Tensor:
         return self._model.image_encoder(image, training=self._training)
@@ -247,7 +264,7 @@ class ModalityOracle:
 
     def _class(self, image: tf.Tensor, modality: int) -> tf.Tensor:
         scores = self._discriminator(image)[1]
-        if not self._model.config.softmax_class:
+        if not self._model.choices.softmax_class:
             return norm(scores, modality)
         exponentials = tf.exp(tf.reduce_mean(scores, axis=(1, 2)))
         return -tf.reduce_mean(tf.math.log(exponentials[:, modality] / tf.reduce_sum(exponentials, axis=-1)))
@@ -262,10 +279,10 @@ class ModalityOracle:
 
     def _fuse(self, f: tf.Tensor, m: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         """EC_R of method §5's input: channel c is w_f f + w_l [l = c]."""
-        config, one_hot = self._model.config, self._one_hot(label)
-        if config.fusion_noise:
+        choices, one_hot = self._model.choices, self._one_hot(label)
+        if choices.fusion_noise:
             f = f + (0.5 + 0.1 * self._batch["noise"]) * (1 - m) * (1 - f)
-        fused = tf.concat([f, one_hot], axis=-1) if config.fusion_concatenate else 0.8 * f + 0.2 * one_hot
+        fused = tf.concat([f, one_hot], axis=-1) if choices.fusion_concatenate else 0.8 * f + 0.2 * one_hot
         return self._model.fusion_encoder(fused, training=self._training)
 
     def _lesion(self, label: tf.Tensor, image: tf.Tensor, modality: int) -> tf.Tensor:
@@ -273,7 +290,7 @@ class ModalityOracle:
         return sum(tf.reduce_mean(self._weight(c) * squared[..., c]) for c in range(self._classes)) / self._classes
 
     def _weight(self, label_class: int) -> float:
-        weights = self._model.config.class_weights
+        weights = self._model.choices.class_weights
         return weights[min(label_class, len(weights) - 1)]
 
     def _structure(self, image: tf.Tensor) -> tf.Tensor:
@@ -288,6 +305,11 @@ class ModalityOracle:
         """The soft map of a slice outside its lesion."""
         edges = structure_maps.soft_structure_map(image, self._model.structure_map_config, background)
         return tf.cast(label == 0, tf.float32) * edges
+
+
+def _blurred(image: tf.Tensor) -> tf.Tensor:
+    """A blur of 1 pixel where slices have 64."""
+    return structure_maps.gaussian_blur(image, min(image.shape[1:3]) / 64)
 
 
 def all_pairs(count: int) -> Pairs:

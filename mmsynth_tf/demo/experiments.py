@@ -91,9 +91,8 @@ def _models_of(design: str, steps: Steps, real: pathlib.Path, models: pathlib.Pa
     if not shared.is_symlink():
         # The structure stage has no lesion processors.
         shared.symlink_to(os.path.relpath(models / constants.STRUCTURE, workdir), target_is_directory=True)
-    steps.train(constants.SEGMENTATION, workdir, real, **{"config.segmentation.design": design})
-    both = {"config.segmentation.design": design, "config.synthesis.lesion_design": design}
-    steps.train(constants.SYNTHESIS, workdir, real, **both)
+    for stage in (constants.SEGMENTATION, constants.SYNTHESIS):
+        steps.train(stage, workdir, real, **{"config.segmentation.design": design})
     return workdir
 
 

@@ -72,7 +72,7 @@ def _config(workdir: pathlib.Path, number: int) -> configs.Config:
     synthesis = config
     if (workdir / constants.SYNTHESIS / run_folder.CONFIG_FILE).is_file():
         synthesis = run_folder.read_config(workdir / constants.SYNTHESIS)
-    known = {config.segmentation.design, synthesis.synthesis.lesion_design}
+    known = {config.segmentation.design, synthesis.segmentation.design}
     changes = {
         "runtime.seed": config.runtime.seed + _SEED + number,
         "segmentation.design": next(design for design in _DESIGNS if design not in known),

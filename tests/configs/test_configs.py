@@ -90,14 +90,14 @@ def test_presets_can_be_trained(name):
     config = configs.preset(name)
     for extent in config.data.image_size:
         assert extent % 8 == 0 and extent % (1 << (config.segmentation.levels - 1)) == 0
-    for weights in (config.segmentation.choices.class_weights, config.synthesis.class_weights):
+    for weights in (config.segmentation.choices.class_weights, config.synthesis.choices.class_weights):
         assert len(weights) in (1, 2, config.data.num_classes) and min(weights) > 0
     for stage in constants.STAGES:
         settings = getattr(config, stage)
         assert 0 < settings.steps_per_checkpoint <= settings.steps
         weights = dataclasses.astuple((settings.choices if stage == constants.SEGMENTATION else settings).weights)
         assert min(weights) >= 0 and max(weights) > 0
-    assert {config.synthesis.lesion_design, config.segmentation.design} <= set(constants.LESION_DESIGNS)
+    assert config.segmentation.design in constants.LESION_DESIGNS
     assert 0 < config.data.test_fraction + config.data.validation_fraction < 1
     for region in config.data.regions.values():
         assert set(region) <= set(range(1, config.data.num_classes))
@@ -108,17 +108,17 @@ def test_the_paper_s_presets_follow_the_draft():
     assert (config.structure_map.background_threshold, config.generation.mask_error) == (0.0, 0.05)
     assert (config.structure.batch_size, config.synthesis.batch_size, config.segmentation.batch_size) == (1, 1, 1)
     assert config.synthesis.triples_per_slice == 0
-    assert (config.synthesis.fusion_structure, config.synthesis.fusion_label) == (0.8, 0.2)
-    for stage in (config.structure.choices, config.synthesis):
+    assert (config.translation.map_share, config.translation.guide_share) == (0.0, 0.0)
+    for stage in (config.structure.choices, config.synthesis.choices):
         assert (stage.discriminator_normalization, stage.discriminator_init_stddev) == ("instance_everywhere", 0.2)
     assert config.structure.choices.erase_lesion and not config.structure_map.fill_holes
     # The draft's discriminator names real, synthesised and translated slices.
-    weights = config.synthesis.weights
-    classes = weights.discriminator_class, weights.discriminator_class_synthetic, weights.discriminator_class_translated
-    assert classes == (50.0, 50.0, 50.0)
+    further = config.synthesis.choices.weights
+    assert config.synthesis.weights.discriminator_class == 50.0
+    assert (further.discriminator_class_synthetic, further.discriminator_class_translated) == (50.0, 50.0)
     # What is beyond the draft has no weight.
-    assert config.synthesis.weights.structure_agreement == config.synthesis.weights.self_structure == 0.0
-    assert config.synthesis.weights.self_reconstruction == config.structure.weights.divergence == 0.0
+    assert further.structure_agreement == further.self_structure == further.contrast == 0.0
+    assert further.self_reconstruction == config.structure.weights.divergence == 0.0
     weights = config.segmentation.choices.weights
     assert (weights.squared_error, weights.dice, weights.cross_entropy) == (1.0, 0.0, 0.0)
 
@@ -139,9 +139,6 @@ PAPER_WEIGHTS = {
         "discriminator_synthetic": 35.0,
         "discriminator_translated": 5.0,
         "discriminator_class": 50.0,
-        # The draft's; the authors' code named real slices alone.
-        "discriminator_class_synthetic": 50.0,
-        "discriminator_class_translated": 50.0,
         "code_discriminator": 1.0,
         "translation_adversarial": 5.0,
         "translation_class": 50.0,
@@ -153,15 +150,11 @@ PAPER_WEIGHTS = {
         "adversarial_class": 50.0,
         "code_adversarial": 1.0,
         "structure": 15.0,
-        "structure_agreement": 0.0,
         "lesion": 1.0,
         "translation": 2.0,
         "code": 1.0,
         "code_pairs": 0.2,
         "background": 1.5,
-        "self_reconstruction": 0.0,
-        "self_reconstruction_lesion": 0.0,
-        "self_structure": 0.0,
     },
 }
 
@@ -196,10 +189,9 @@ def test_flags_override_the_preset():
         "config.synthesis.steps": "12",
         "config.structure_map.beta": "0.25",
         "config.data.modalities": "t1,t2",
-        "config.synthesis.class_weights": "1,2.5,3,4,5",
         "config.data.crop_rows": "8,200",
         "config.data.regions": '{"ET": [4]}',
-        "config.synthesis.lesion_design": "1seg",
+        "config.segmentation.design": "1seg",
         "config.augmentation.flip": "false",
     }
     result = run_flags(*(f"--{name}={value}" for name, value in arguments.items()))
@@ -208,10 +200,9 @@ def test_flags_override_the_preset():
         "synthesis.steps": 12,
         "structure_map.beta": 0.25,
         "data.modalities": ("t1", "t2"),
-        "synthesis.class_weights": (1.0, 2.5, 3.0, 4.0, 5.0),
         "data.crop_rows": (8, 200),
         "data.regions": {"ET": (4,)},
-        "synthesis.lesion_design": "1seg",
+        "segmentation.design": "1seg",
         "augmentation.flip": False,
     }
     assert tree.from_json(Config, result.stdout) == tree.override(configs.preset("demo"), expected)

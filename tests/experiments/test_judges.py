@@ -33,7 +33,7 @@ def judge_of(tmp_path):
     ("segmenters", "processors"), list(itertools.product(constants.LESION_DESIGNS, constants.LESION_DESIGNS))
 )
 def test_a_judge_has_a_design_that_neither_stage_has_and_another_seed(tmp_path, judge_of, segmenters, processors):
-    judge_of(synthesis__lesion_design=processors)
+    judge_of(segmentation__design=processors)
     folder = tmp_path / "models" / constants.SEGMENTATION
     settings = {"segmentation.design": segmenters, "runtime.seed": 7}
     text = tree.to_json(tree.override(fakes_data.CONFIG, settings))

@@ -1,7 +1,8 @@
 """Tiny configurations, phantom slices and random batches that the tests share."""
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import Config, tree
+from mmsynth_tf.configs.synthesis import SYNTHESIS_FORMULATIONS, FurtherLossWeights, SynthesisChoices
 from mmsynth_tf.input_pipeline import SliceSource
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.stages.segmentation.lesion_processor import LesionProcessor
@@ -40,18 +42,31 @@ _TINY = {
     "synthesis.batch_size": 2,
     "synthesis.base_filters": 2,
     "synthesis.discriminator_filters": 2,
-    "synthesis.discriminator_init_stddev": 0.2,
     "synthesis.residual_blocks": 1,
-    "synthesis.pretrained_lesion": False,
+    "synthesis.weights.lesion": 1.0,
     "translation.guide_share": 0.0,
-    # Of the size of the others, so that a step moves weights by far less than their size.
-    "synthesis.weights.self_reconstruction": 5.0,
-    "synthesis.weights.self_reconstruction_lesion": 5.0,
-    # Not computed without a weight.
-    "synthesis.weights.self_structure": 1.0,
-    "synthesis.weights.structure_agreement": 1.0,
-    "synthesis.weights.discriminator_class_translated": 1.0,
 }
+_TINY_CHOICES = {
+    **literal_method.SYNTHESIS_CHOICES,
+    # Terms of both formulations, of the size of the others, so that a step moves weights by far less than their size.
+    "weights": FurtherLossWeights(
+        self_reconstruction=5.0,
+        self_reconstruction_lesion=5.0,
+        self_structure=1.0,
+        structure_agreement=1.0,
+        contrast=0.0,
+        discriminator_class_synthetic=1.0,
+        discriminator_class_translated=1.0,
+        lesion_supervised=1.0,
+    ),
+    "pretrained_lesion": False,
+    "fusion_noise": False,
+    "fusion_concatenate": False,
+    "discriminator_normalization": constants.SPECTRAL,
+    "discriminator_init_stddev": 0.2,
+    "own_class_features": False,
+}
+_CHOICE = "synthesis__choices__"
 
 
 def tiny_config(num_modalities: int = 3, num_classes: int = 5, base: Config | None = None, **settings: Any) -> Config:
@@ -61,18 +76,29 @@ def tiny_config(num_modalities: int = 3, num_classes: int = 5, base: Config | No
       num_modalities: n.
       num_classes: K; every lesion class weighs more than background, and each differently.
       base: what is not tiny about it; the defaults unless given.
-      **settings: further settings, with `__` in place of the dots of their paths.
+      **settings: further settings, with `__` in place of the dots of their paths; `synthesis__choices__<name>` is a
+        choice of the synthesis stage's formulation; of its weights it names those that change.
     """
+    base = base or configs.Config()
     class_weights = tuple(1.0 + c for c in range(num_classes))
+    tiny = dataclasses.replace(base.synthesis.choices, class_weights=class_weights, **_TINY_CHOICES)
+    choices = {path.removeprefix(_CHOICE): value for path, value in settings.items() if path.startswith(_CHOICE)}
     values = {
         **_TINY,
         "data.modalities": tuple(f"modality_{i}" for i in range(num_modalities)),
         "data.labels": tuple(f"class_{c}" for c in range(num_classes)),
         "data.regions": {"all": tuple(range(1, num_classes))},
-        "synthesis.class_weights": class_weights,
-        **{path.replace("__", "."): value for path, value in settings.items()},
+        "synthesis.formulation": synthesis_formulation(tiny, **{"weights": {}, **choices}),
+        **{path.replace("__", "."): value for path, value in settings.items() if not path.startswith(_CHOICE)},
     }
-    return tree.override(base or configs.Config(), values)
+    return tree.override(base, values)
+
+
+def synthesis_formulation(base: SynthesisChoices, weights: Mapping[str, float], **changes: Any) -> str:
+    """The name of a formulation of this process alone: `base` but for some weights and choices."""
+    choices = dataclasses.replace(base, weights=dataclasses.replace(base.weights, **weights), **changes)
+    SYNTHESIS_FORMULATIONS[str(choices)] = choices
+    return str(choices)
 
 
 def short_runs(steps: int, interval: int) -> dict[str, int]:
@@ -107,7 +133,7 @@ def segmenter(config: Config) -> Segmenter:
 
 
 def modality_gan(config: Config) -> ModalityGAN:
-    processor = lesion_processor(config, config.synthesis.lesion_design)
+    processor = lesion_processor(config, config.segmentation.design)
     return ModalityGAN(config.data, config.structure_map, config.synthesis, processor)
 
 
@@ -188,7 +214,7 @@ def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 
     """A batch for `ModalityGAN`."""
     n, shape = config.data.num_modalities, (batch_size, SIZE, SIZE, 1)
     triples = config.synthesis.triples_per_slice
-    contrast_size = contrast.size(config.data.num_classes if config.synthesis.contrast_condition else 0)
+    contrast_size = contrast.size(config.data.num_classes if config.synthesis.choices.contrast_condition else 0)
     if triples:
         source, target = pairs.sampled_pairs(batch_size, n, triples, tf.constant(rng.integers(0, 2**31, 2)))
     else:

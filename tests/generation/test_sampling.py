@@ -25,7 +25,6 @@ CONFIG = fakes.tiny_config(
     num_modalities=4,
     # Traced sooner than one network for each modality.
     segmentation__design=constants.ONE_SEGMENTER,
-    synthesis__lesion_design=constants.ONE_SEGMENTER,
     **fakes.short_runs(STEPS, STEPS),
     generation__batch_size=4,
     generation__mask_error=1.0,
@@ -228,9 +227,8 @@ def test_lesions_are_put_into_real_slices_that_stay_as_they_are(workdir, prepare
 def test_lesions_in_real_slices_are_asked_for_in_the_contrast_of_these_slices(
     prepared_data, tmp_path, rng, monkeypatch
 ):
-    config = tree.override(
-        dataclasses.replace(CONFIG, data=prepared_data.config), {"synthesis.contrast_condition": True}
-    )
+    config = fakes.tiny_config(4, base=CONFIG, synthesis__choices__contrast_condition=True)
+    config = dataclasses.replace(config, data=prepared_data.config)
     fakes.untrained(constants.SYNTHESIS, config, tmp_path, [prepared_data.record]).checkpoints.save(STEPS)
     made = generation(tmp_path, prepared_data, generation__real_anatomy=True)
     monkeypatch.setattr(made._modality_gan, "synthesize", lambda *arguments: arguments[-1])

@@ -26,7 +26,7 @@ from mmsynth_tf.models.adam import Adam
 from tests.fakes import fakes, training_checks
 from tests.fakes.two_scales import TwoScales
 
-SMALL = {"synthesis__residual_blocks": 0, "synthesis__lesion_design": constants.ONE_SEGMENTER}
+SMALL = {"synthesis__residual_blocks": 0, "segmentation__design": constants.ONE_SEGMENTER}
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_data_for_waiting_has_the_geometry_of_the_configuration(tmp_path):
 
 @pytest.fixture(scope="module")
 def makers(tmp_path_factory):
-    beyond = {"synthesis__contrast_condition": True}
+    beyond = {"synthesis__choices__contrast_condition": True}
     config = fakes.tiny_config(2, 2, generation__batch_size=2, **beyond, **SMALL)
     return generation.makers(config, tmp_path_factory.mktemp("exported"))
 

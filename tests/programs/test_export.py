@@ -25,7 +25,7 @@ SEED, BATCH = 5, 3
 CONFIG = fakes.tiny_config(
     num_modalities=2,
     num_classes=3,
-    synthesis__fusion_noise=True,
+    synthesis__choices__fusion_noise=True,
     generation__structure_threshold=0.45,
 )
 RECORD = {"source": "cases", "release": "made up", "split": {"train": ["case_1"]}}

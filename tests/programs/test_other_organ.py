@@ -122,10 +122,11 @@ def tiny(config):
         "generation__dice_threshold": 0.0,
     }
     fast = {
-        "synthesis__pretrained_lesion": True,
+        "synthesis__choices__pretrained_lesion": True,
+        "synthesis__choices__weights": dict.fromkeys(
+            ("self_reconstruction", "self_reconstruction_lesion", "self_structure"), 0.0
+        ),
         "synthesis__residual_blocks": 0,
-        "synthesis__weights__self_reconstruction": 0.0,
-        "synthesis__weights__self_reconstruction_lesion": 0.0,
     }
     small = fakes.tiny_config(3, 2, **fakes.short_runs(steps=2, interval=2), **filters, **fast)
     return dataclasses.replace(small, data=config.data, augmentation=config.augmentation)

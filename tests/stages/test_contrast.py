@@ -88,7 +88,11 @@ def test_drawn_contrasts_repeat_and_stay_near_the_mean():
     assert np.abs(drawn).max() <= 2.0 and 0.8 < drawn.std() < 1.0
 
 
-CONDITIONED = fakes.tiny_config(synthesis__contrast_condition=True, synthesis__skips=True)
+CONDITIONED = fakes.tiny_config(
+    synthesis__choices__contrast_condition=True,
+    synthesis__choices__skips=True,
+    synthesis__choices__weights={"contrast": 50.0},
+)
 
 
 @pytest.fixture
@@ -138,7 +142,10 @@ def test_the_contrast_term_is_zero_where_the_wish_is_met(batch):
     values, _ = contrast.describe(flat, label, background, CONDITIONED.data.num_classes)
     mean, unit = model.contrast_scale.values(0.0), model.contrast_scale.values(1.0)
     met = (tf.reshape(values, [-1, n, values.shape[-1]]) - mean) / (unit - mean)
-    is_met, is_not = (model.step_losses.contrast({**batch, "contrast": asked}, fake) for asked in (met, met + 1.0))
+    is_met, is_not = (
+        model.step_losses.of_full_rows({**batch, "contrast": asked}, {"fake": fake})["contrast"]()
+        for asked in (met, met + 1.0)
+    )
     assert is_met < 1e-9 < is_not
 
 

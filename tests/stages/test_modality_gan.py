@@ -1,5 +1,6 @@
 """Multimodal synthesis: literal losses, which networks each loss trains, and what the trained model answers."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import constants
-from mmsynth_tf.algorithms import structure_maps
+from mmsynth_tf.configs import tree
+from mmsynth_tf.configs.synthesis import SynthesisChoices
 from mmsynth_tf.models.passes import one_pass
-from mmsynth_tf.stages.synthesis import losses
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 from tests import literal_method
 from tests.fakes import fakes, training_checks
@@ -37,8 +38,6 @@ TRAINED_GENERATORS = {
     "self_reconstruction": {FUSION, DECODER},
     "self_reconstruction_lesion": {FUSION, DECODER},
     "self_structure": {FUSION, DECODER},
-    "self_adversarial": {FUSION, DECODER},
-    "self_class": {FUSION, DECODER},
 }
 TRAINED_DISCRIMINATORS = {
     "discriminator_real": {"discriminator"},
@@ -47,26 +46,17 @@ TRAINED_DISCRIMINATORS = {
     "discriminator_class": {"discriminator"},
     "discriminator_class_synthetic": {"discriminator"},
     "discriminator_class_translated": {"discriminator"},
-    "discriminator_self": {"discriminator"},
     "code_discriminator": {"feature_discriminator"},
 }
-# Of slices made from their own maps; the rows that are not full have these alone.
-OF_EVERY_ROW = (
-    *losses.SELF_TERMS,
-    *losses.SELF_STRUCTURE_TERMS,
-    "discriminator_self",
-    "discriminator_real",
-    "discriminator_class",
-)
 TRAINED_LESION = {"lesion_supervised": {"lesion_processor"}}
 TRAINED = {**TRAINED_GENERATORS, **TRAINED_DISCRIMINATORS, **TRAINED_LESION}
 
 # Modalities, classes and settings: both class heads, every lesion design, every form of fusion.
 VARIANTS = [
-    (2, 2, {"softmax_class": False, "lesion_design": "1seg"}),
-    (3, 5, {"softmax_class": True, "lesion_design": "4seg"}),
-    (3, 2, {"softmax_class": True, "lesion_design": "1ecl_4dcl", "fusion_noise": True}),
-    (4, 5, {"softmax_class": False, "lesion_design": "4seg", "fusion_concatenate": True}),
+    (2, 2, {"softmax_class": False, "segmentation__design": "1seg"}),
+    (3, 5, {"softmax_class": True, "segmentation__design": "4seg"}),
+    (3, 2, {"softmax_class": True, "segmentation__design": "1ecl_4dcl", "fusion_noise": True}),
+    (4, 5, {"softmax_class": False, "segmentation__design": "4seg", "fusion_concatenate": True}),
 ]
 
 
@@ -76,9 +66,18 @@ def networks(model: ModalityGAN) -> dict[str, list[tf.keras.Model]]:
     return {name: [getattr(model, name)] for name in single} | {"lesion_processor": lesion_processor}
 
 
+CHOICES = {field.name for field in dataclasses.fields(SynthesisChoices)}
+
+
 def tiny_config(num_modalities=3, num_classes=5, **settings):
-    settings = {f"synthesis__{name}": value for name, value in settings.items()}
-    return fakes.tiny_config(num_modalities, num_classes, **settings)
+    """Settings of the synthesis stage, its choices and the weights that belong to these by their names alone."""
+
+    def path(name: str) -> str:
+        if name.startswith("segmentation__"):
+            return name
+        return f"synthesis__choices__{name}" if name in CHOICES else f"synthesis__{name}"
+
+    return fakes.tiny_config(num_modalities, num_classes, **{path(name): value for name, value in settings.items()})
 
 
 def build(config=None) -> ModalityGAN:
@@ -177,7 +176,7 @@ def test_no_other_term_moves_the_lesion_processors(prober, batch):
 
 @pytest.mark.parametrize("design", constants.LESION_DESIGNS)
 def test_every_variable_has_a_gradient(batch, design):
-    training_checks.assert_no_idle_variable(build(tiny_config(lesion_design=design)), batch)
+    training_checks.assert_no_idle_variable(build(tiny_config(segmentation__design=design)), batch)
 
 
 def test_the_discriminator_sees_every_slice_in_a_contrast_of_its_own(rng):
@@ -208,7 +207,7 @@ def test_the_discriminator_sees_every_slice_in_a_contrast_of_its_own(rng):
             n,
             {"discriminator_synthetic", "discriminator_class_synthetic", "adversarial", "adversarial_class"},
         ),
-        "self": (2 * n + pairs, n, {"discriminator_self", "self_adversarial", "self_class"}),
+        "self": (2 * n + pairs, n, {"discriminator_synthetic", "adversarial", "adversarial_class"}),
     }
     for first, count, concerned in groups.values():
         for j in range(first, first + count):
@@ -219,20 +218,6 @@ def test_the_discriminator_sees_every_slice_in_a_contrast_of_its_own(rng):
             assert changed == concerned
 
 
-def test_the_finest_texture_of_slices_from_their_own_maps_can_be_left_to_the_discriminator(rng):
-    config = tiny_config(reconstruction_blur=1.0)
-    model, batch = build(config), fakes.synthesis_batch(rng, config)
-    tensors = model.forward(batch, training=False)
-    terms = model.loss_terms(batch, tensors)
-    made = tensors["self_reconstructed"]
-    blurred = [[structure_maps.gaussian_blur(x[:, i], 1.0) for i in range(3)] for x in (batch["image"], made)]
-    expected = sum(literal_method.norm(x, y) for x, y in zip(*blurred, strict=True))
-    np.testing.assert_allclose(terms["self_reconstruction"], expected, rtol=1e-4)
-    inside = tf.cast(batch["label"] > 0, tf.float32)
-    lesion = sum(literal_method.norm((inside * (batch["image"] - made))[:, i]) for i in range(3))
-    np.testing.assert_allclose(terms["self_reconstruction_lesion"], lesion, rtol=1e-4)
-
-
 def test_in_pretraining_slices_are_only_rebuilt_from_their_own_maps(batch):
     config = tiny_config(discriminator_normalization=constants.NONE)
     prober = training_checks.StepProber(build(config), networks)
@@ -240,16 +225,17 @@ def test_in_pretraining_slices_are_only_rebuilt_from_their_own_maps(batch):
     assert prober.moved_by(TRAINED, batch) == {FUSION, DECODER, "discriminator"}
 
     model = build(config)
-    whole = terms_of(model, batch)
     model.in_pretraining = True
-    terms = terms_of(model, batch)
-    assert set(terms) == set(model.terms)
-    training_checks.assert_terms_close(terms, {name: whole[name] if name in OF_EVERY_ROW else 0.0 for name in terms})
+    expected = mean_of_rows([ModalityOracle(model, row).rebuilt_terms() for row in fakes.rows(batch)])
+    training_checks.assert_terms_close(terms_of(model, batch), dict.fromkeys(model.terms, 0.0) | expected)
+
+
+NO_REBUILDING = {"self_reconstruction": 0.0, "self_reconstruction_lesion": 0.0, "self_structure": 0.0}
 
 
 def test_there_is_no_pretraining_without_self_reconstruction():
-    weights = {"weights__self_reconstruction": 0.0, "pretraining_steps": 5}
-    assert build(tiny_config(**weights)).pretraining_steps == 0
+    assert build(tiny_config(pretraining_steps=5)).pretraining_steps == 5
+    assert build(tiny_config(weights=NO_REBUILDING, pretraining_steps=5)).pretraining_steps == 0
 
 
 def test_detached_translation_trains_the_translator_alone(batch):
@@ -276,7 +262,7 @@ def test_the_structure_loss_ignores_what_lies_in_the_chosen_lesion(model, batch)
     lesion = tf.cast(batch["fusion_label"] > 0, tf.float32)
     changed = {**batch, "structure": tf.where(lesion > 0, 1.0 - batch["structure"], batch["structure"])}
     assert tf.reduce_any(lesion > 0)
-    first, second = (model.step_losses.structure_terms(b, fake)["structure"] for b in (changed, batch))
+    first, second = (model.step_losses.of_full_rows(b, {"fake": fake})["structure"]() for b in (changed, batch))
     np.testing.assert_allclose(first, second, rtol=1e-6)
 
 
@@ -285,22 +271,33 @@ def test_the_papers_structure_loss_takes_the_whole_map(batch):
     fake = model.forward(batch, training=False)["fake"]
     lesion = tf.cast(batch["fusion_label"] > 0, tf.float32)
     changed = {**batch, "structure": tf.where(lesion > 0, 1.0 - batch["structure"], batch["structure"])}
-    first, second = (model.step_losses.structure_terms(b, fake)["structure"] / 3 for b in (changed, batch))
+    first, second = (model.step_losses.of_full_rows(b, {"fake": fake})["structure"]() / 3 for b in (changed, batch))
     assert abs(first - second) > 1e-4
 
 
-def test_without_weight_self_reconstruction_is_not_computed(batch):
-    model = build(fakes.tiny_config(synthesis__weights__self_reconstruction=0.0))
-    assert "self_reconstruction" not in terms_of(model, batch)
-    assert "self_reconstruction" not in model.groups["generator"].terms
+def test_without_weights_slices_are_not_rebuilt(batch):
+    model = build(tiny_config(weights=NO_REBUILDING))
+    assert not set(NO_REBUILDING) & set(terms_of(model, batch))
+    assert "self_reconstructed" not in model.forward(batch, training=False)
+
+
+@pytest.mark.parametrize("formulation", [constants.MEASURED, constants.PAPER])
+def test_every_formulation_trains_every_variable_on_its_own_terms(rng, formulation):
+    config = tree.override(fakes.tiny_config(), {"synthesis.formulation": formulation})
+    model = build(config)
+    assert {"contrast", "self_structure"} <= set(model.terms) or formulation == constants.PAPER
+    assert {"lesion_supervised", "discriminator_class_synthetic"} <= set(model.terms) or formulation != constants.PAPER
+    training_checks.assert_no_idle_variable(model, fakes.synthesis_batch(rng, config))
 
 
 def test_rows_that_are_not_full_are_rebuilt_from_their_own_maps_alone(rng):
     config = tiny_config(full_every=2, batch_size=4)
     model, batch = build(config), fakes.synthesis_batch(rng, config, batch_size=4)
-    rows = [ModalityOracle(model, row, literal_method.drawn_pairs(row)).terms() for row in fakes.rows(batch)]
-    every_row, full_rows = mean_of_rows(rows), mean_of_rows(rows[::2])
-    expected = full_rows | {name: every_row[name] for name in OF_EVERY_ROW}
+    oracles = [ModalityOracle(model, row, literal_method.drawn_pairs(row)) for row in fakes.rows(batch)]
+    rebuilt = mean_of_rows([oracle.rebuilt_terms() for oracle in oracles])
+    rebuilt_full = mean_of_rows([oracle.rebuilt_terms() for oracle in oracles[::2]])
+    full = mean_of_rows([oracle.terms() for oracle in oracles[::2]])
+    expected = full | {name: full[name] - rebuilt_full[name] + rebuilt[name] for name in rebuilt}
     training_checks.assert_terms_close(terms_of(model, batch), expected)
 
 

@@ -11,7 +11,7 @@ from mmsynth_tf.stages.synthesis import contrast, translation
 from mmsynth_tf.stages.synthesis.translation import Translator
 from tests.fakes import fakes
 
-CONFIG = fakes.tiny_config(3, 5, synthesis__contrast_condition=True, synthesis__skips=True)
+CONFIG = fakes.tiny_config(3, 5, synthesis__choices__contrast_condition=True, synthesis__choices__skips=True)
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ CONFIGS = {
     "extended": fakes.tiny_config(
         2,
         synthesis__residual_blocks=1,
-        synthesis__contrast_condition=True,
-        synthesis__skips=True,
-        synthesis__own_class_features=True,
+        synthesis__choices__contrast_condition=True,
+        synthesis__choices__skips=True,
+        synthesis__choices__own_class_features=True,
     ),
 }
 

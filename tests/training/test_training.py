@@ -20,7 +20,6 @@ from tests.fakes import fakes
 CONFIG = fakes.tiny_config(
     num_modalities=4,
     segmentation__design=constants.ONE_SEGMENTER,
-    synthesis__lesion_design=constants.ONE_SEGMENTER,
     **fakes.short_runs(steps=4, interval=2),
 )
 
@@ -138,7 +137,7 @@ def test_data_of_another_geometry_is_refused(prepared_data):
 
 
 def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data, trained, tmp_path):
-    config = tree.override(CONFIG, {"synthesis.pretrained_lesion": True})
+    config = fakes.tiny_config(4, base=CONFIG, synthesis__choices__pretrained_lesion=True)
     with pytest.raises(WorkDirError, match=r"run train\.py"):
         runs.train(constants.SYNTHESIS, config, [prepared_data], tmp_path)
     config = tree.override(config, {"synthesis.steps": 2})

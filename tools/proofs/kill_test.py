@@ -114,7 +114,8 @@ def _train_synthesis(undisturbed: Path) -> None:
     settings = tiny.config_flags(**tiny.lengths(steps=2, interval=2))
     paths = [f"--data_dir={undisturbed / 'data'}", f"--workdir={undisturbed / 'models'}"]
     log = undisturbed / "log.txt"
-    _require_success(tiny.start(["train.py", "--stage=synthesis", *paths, *settings], log).wait(), log)
+    for stage in ("segmentation", "synthesis"):
+        _require_success(tiny.start(["train.py", f"--stage={stage}", *paths, *settings], log).wait(), log)
 
 
 def _timed(job: Job, folder: Path) -> Job:

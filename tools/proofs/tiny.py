@@ -34,8 +34,6 @@ _SETTINGS = {
     "synthesis.residual_blocks": 1,
     "synthesis.full_every": 1,
     "synthesis.pretraining_steps": 1,
-    "synthesis.pretrained_lesion": False,
-    "synthesis.class_weights": "1,1,1,1,1",
     "generation.batch_size": 8,
     "generation.mask_error": 1.0,
     "generation.map_quantile": 0.0,

@@ -49,7 +49,7 @@ for design in $designs; do
   # shellcheck disable=SC2086 # Flags are split at spaces.
   train "$other" segmentation "$work/real" --config.segmentation.design="$design" ${DESIGN_FLAGS:-}
   # shellcheck disable=SC2086
-  train "$other" synthesis "$work/real" --config.segmentation.design="$design" --config.synthesis.lesion_design="$design" ${DESIGN_FLAGS:-}
+  train "$other" synthesis "$work/real" --config.segmentation.design="$design" ${DESIGN_FLAGS:-}
   unfiltered "$other" "$work/unfiltered_$design"
   sets=$sets,$work/unfiltered_$design
 done

@@ -8,11 +8,12 @@ import tensorflow as tf
 
 from mmsynth_tf.algorithms import fusion
 from mmsynth_tf.configs import DataConfig, StructureMapConfig, SynthesisConfig
+from mmsynth_tf.configs.stage import weights_by_group
 from mmsynth_tf.models import passes
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 from mmsynth_tf.stages.segmentation.lesion_processor import LesionProcessor
 from mmsynth_tf.stages.synthesis import contrast, pairs, parts
-from mmsynth_tf.stages.synthesis.losses import LESION_TERMS, ModalityLosses, Tensors
+from mmsynth_tf.stages.synthesis.losses import ModalityLosses, Tensors
 
 # The code [B, k, h, w, C], then what skips it, from coarse to fine.
 Features = tuple[tf.Tensor, ...]
@@ -50,27 +51,23 @@ class ModalityGAN(StageModel):
     ):
         super().__init__(name="modality_gan")
         self.num_modalities, self.num_classes = data.num_modalities, data.num_classes
-        self.structure_map_config, self.config, self.choices = structure_map, config, config
-        self.contrast_scale = contrast.ContrastScale(
-            self.num_modalities, self.num_classes if self.choices.contrast_condition else 0
-        )
+        self.structure_map_config, self.config, self.choices = structure_map, config, config.choices
+        described_classes = self.num_classes if self.choices.contrast_condition else 0
+        self.contrast_scale = contrast.ContrastScale(self.num_modalities, described_classes)
         self.statistics = self.contrast_scale.averages
         generating = parts.generators(data, config, self.contrast_scale.size)
         self.fusion_encoder, self.image_encoder, self.decoder = generating
         judging = parts.judges(data, config, parts.code_shape(self.image_encoder))
         self.discriminator, self.feature_discriminator = judging
         self.lesion_processor = lesion_processor
-        self.step_losses = ModalityLosses(
-            self.num_modalities, self.num_classes, structure_map, config, self.contrast_scale
-        )
-        self.groups = {
-            "generator": Group(generating, _weights(config, self.step_losses.generator_terms)),
-            "discriminator": Group(judging, _weights(config, self.step_losses.discriminator_terms)),
-        }
+        self.step_losses = ModalityLosses(data, structure_map, config, self.contrast_scale)
+        trained = {"generator": generating, "discriminator": judging}
         if self.choices.pretrained_lesion:
             self.frozen_networks = lesion_processor.networks
         else:
-            self.groups["lesion"] = Group(lesion_processor.networks, _weights(config, LESION_TERMS))
+            trained["lesion"] = lesion_processor.networks
+        weights, further = weights_by_group(config.weights), weights_by_group(self.choices.weights)
+        self.groups = {name: Group(nets, weights.get(name, {}) | further[name]) for name, nets in trained.items()}
 
     def fused_input(self, structure: tf.Tensor, background: tf.Tensor, label: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """The fusion encoder's input, float32 [B, H, W, C], from maps, masks, labels and noise [B, H, W, 1]."""
@@ -103,7 +100,13 @@ class ModalityGAN(StageModel):
 
     @property
     def pretraining_steps(self) -> int:
-        return self.config.pretraining_steps if self.step_losses.reconstructs_itself else 0
+        return self.config.pretraining_steps if self.rebuilds else 0
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether slices are also made from their own maps and labels, which the paper does without."""
+        weights = self.choices.weights
+        return any((weights.self_reconstruction, weights.self_reconstruction_lesion, weights.self_structure))
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         batch = {**batch, "own_contrast": self._own_contrast(batch, training)}
@@ -115,8 +118,7 @@ class ModalityGAN(StageModel):
         # Not the first rows: these would be others when several replicas share the batch.
         rows = {name: value[:: self.config.full_every] for name, value in batch.items()}
         first = self._first_round(batch, rows, training)
-        judged = {"real": (batch["image"], batch), "translated": (first["translated"], rows)}
-        judged["fake"] = first["fake"], rows
+        judged = {"real": (batch["image"], batch)} | {name: (first[name], rows) for name in ("translated", "fake")}
         if "self_reconstructed" in first:
             judged["self"] = first["self_reconstructed"], batch
         codes = [first["code"], first["fusion_code"]]
@@ -138,7 +140,7 @@ class ModalityGAN(StageModel):
         fused = [
             self.fused_input(*(rows[name] for name in ("structure", "background", "fusion_label", "noise")))[:, None]
         ]
-        if self.step_losses.reconstructs_itself:
+        if self.rebuilds:
             fused.append(self._own_fused_input(batch))
         of_map, *of_own_maps = self.encode(self.fusion_encoder, fused, training)
         source_features = passes.gather(features, source)
@@ -216,10 +218,9 @@ class ModalityGAN(StageModel):
         of_real, of_fake = tf.split(self.lesion_processor(tf.concat([real, fake], axis=0), training=training), 2)
         return {"lesion_of_real": of_real, "lesion_of_fake": of_fake}
 
-    def loss_terms(self, batch, tensors):
-        if self.in_pretraining:
-            return dict.fromkeys(self.terms, tf.zeros([])) | self.step_losses.pretraining(batch, tensors)
-        return self.step_losses.all(batch, tensors["rows"], tensors)
+    def formulas(self, batch, tensors):
+        formulas = self.step_losses.of_every_row(batch, tensors)
+        return formulas if self.in_pretraining else formulas | self.step_losses.of_full_rows(tensors["rows"], tensors)
 
     def _modalities(self, like: tf.Tensor) -> tf.Tensor:
         """int32 [B, n]: 0..n-1 for each of the B rows of `like`."""
@@ -249,7 +250,3 @@ class ModalityGAN(StageModel):
             for features, modality, contrasts in requests
         ]
         return passes.one_pass(self.decoder, inputs, training)
-
-
-def _weights(config: SynthesisConfig, terms: tuple[str, ...]) -> dict[str, float]:
-    return {term: getattr(config.weights, term) for term in terms}

@@ -1,64 +1,35 @@
 """The loss terms of multimodal synthesis and its auxiliary training (method §6).
 
-Axes as in `modality_gan`: B slices, n modalities, P ordered pairs of modalities.
-Tensors go by the names that `ModalityGAN.forward` gives them. Terms are sums over
-modalities or pairs of them of means over the batch, and not weighted.
+Axes as in `gan`: B slices, n modalities, P ordered pairs of modalities. Tensors go by the names that
+`ModalityGAN.forward` gives them. Terms are sums over modalities or pairs of them of means over the batch, and not
+weighted. Each has the name of its weight, and is computed where that is not 0.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
 from mmsynth_tf.algorithms import fusion, structure_maps
-from mmsynth_tf.configs import StructureMapConfig, SynthesisConfig
+from mmsynth_tf.configs import DataConfig, StructureMapConfig, SynthesisConfig
 from mmsynth_tf.models import losses, passes
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.stages.synthesis import pairs
 from mmsynth_tf.stages.synthesis.contrast import ContrastScale
 
 Tensors = Mapping[str, tf.Tensor]
-Terms = dict[str, tf.Tensor]
+Formulas = dict[str, Callable[[], tf.Tensor]]
 
-GENERATOR_TERMS = (
-    "translation_adversarial",
-    "translation_class",
-    "reconstruction",
-    "cycle",
-    "cycle_consistency",
-    "code_consistency",
-    "adversarial",
-    "adversarial_class",
-    "code_adversarial",
-    "structure",
-    "lesion",
-    "translation",
-    "code",
-    "code_pairs",
-    "background",
-)
-CONTRAST_TERMS = ("contrast",)
-AGREEMENT_TERMS = ("structure_agreement",)
-SELF_TERMS = ("self_reconstruction", "self_reconstruction_lesion", "self_adversarial", "self_class")
-SELF_STRUCTURE_TERMS = ("self_structure",)
-DISCRIMINATOR_TERMS = (
-    "discriminator_real",
-    "discriminator_synthetic",
-    "discriminator_translated",
-    "discriminator_class",
-    "discriminator_class_synthetic",
-    "code_discriminator",
-)
-DISCRIMINATOR_TRANSLATED_CLASS_TERMS = ("discriminator_class_translated",)
-DISCRIMINATOR_SELF_TERMS = ("discriminator_self",)
-LESION_TERMS = ("lesion_supervised",)
+# Sigma of the blur of both slices before a rebuilt one is compared, as a share of the slices' shorter side. It leaves
+# the finest texture to the discriminator.
+BLUR = 1 / 64
 
 
 class ModalityLosses:
     """The terms of a configuration.
 
     Args:
-      num_modalities: n.
-      num_classes: K.
+      data: gives n and K.
       structure_map: how maps are extracted.
       config: what there is to train.
       contrast_scale: of the contrasts that are asked for.
@@ -66,158 +37,104 @@ class ModalityLosses:
 
     def __init__(
         self,
-        num_modalities: int,
-        num_classes: int,
+        data: DataConfig,
         structure_map: StructureMapConfig,
         config: SynthesisConfig,
         contrast_scale: ContrastScale,
     ):
-        self.num_modalities, self.num_classes = num_modalities, num_classes
-        self.structure_map, self.config, self.contrast_scale = structure_map, config, contrast_scale
+        n = data.num_modalities
+        self.num_modalities, self.num_classes = n, data.num_classes
+        self.structure_map, self.contrast_scale, self.choices = structure_map, contrast_scale, config.choices
+        self._run_length = pairs.run_length(n, config.triples_per_slice)
         # A mean over the step's pairs times this is the sum over all pairs: exact, or an unbiased estimate.
-        self._ordered_pairs = num_modalities * (num_modalities - 1)
+        self._ordered_pairs = n * (n - 1)
 
-    @property
-    def reconstructs_itself(self) -> bool:
-        """Whether slices are also made from their own maps and labels, which the paper does without."""
-        return self.config.weights.self_reconstruction > 0
-
-    @property
-    def generator_terms(self) -> tuple[str, ...]:
-        weights, itself = self.config.weights, self.reconstructs_itself
-        return (
-            GENERATOR_TERMS
-            + (SELF_TERMS if itself else ())
-            + (SELF_STRUCTURE_TERMS if itself and weights.self_structure else ())
-            + (AGREEMENT_TERMS if weights.structure_agreement else ())
-            + (CONTRAST_TERMS if self.config.contrast_condition else ())
-        )
-
-    @property
-    def discriminator_terms(self) -> tuple[str, ...]:
-        return (
-            DISCRIMINATOR_TERMS
-            + (DISCRIMINATOR_TRANSLATED_CLASS_TERMS if self.config.weights.discriminator_class_translated else ())
-            + (DISCRIMINATOR_SELF_TERMS if self.reconstructs_itself else ())
-        )
-
-    def pretraining(self, batch: Batch, tensors: Tensors) -> Terms:
-        """Those of slices that are made from their own maps."""
-        return {**self._real_terms(tensors), **self._self_terms(batch, tensors)}
-
-    def all(self, batch: Batch, full_rows: Batch, tensors: Tensors) -> Terms:
-        """All terms.
-
-        Args:
-          batch: every row.
-          full_rows: those that went through all of the method.
-          tensors: of the forward pass.
-        """
+    def of_every_row(self, batch: Batch, t: Tensors) -> Formulas:
+        """The terms that all rows have, and so pretraining, too."""
+        n, real, fake = self.num_modalities, losses.least_squares_real_loss, losses.least_squares_fake_loss
+        # What is made of chosen maps and of the slices' own; in pretraining there are but these.
+        made = [name for name in ("fake", "self") if f"{name}_scores" in t]
         return {
-            **self._discriminator_terms(full_rows, tensors),
-            **self._auxiliary_terms(full_rows, tensors),
-            **self._synthesis_terms(full_rows, tensors),
-            **(self._self_terms(batch, tensors) if self.reconstructs_itself else {}),
+            "discriminator_real": lambda: n * real(t["real_scores"]),
+            "discriminator_class": lambda: n * self._own_class_loss(t["real_classes"]),
+            "discriminator_synthetic": lambda: n * sum(fake(t[f"{name}_scores"]) for name in made),
+            "adversarial": lambda: n * sum(real(t[f"{name}_scores"]) for name in made),
+            "adversarial_class": lambda: n * sum(self._own_class_loss(t[f"{name}_classes"]) for name in made),
+            "self_reconstruction": lambda: self._self_reconstruction(batch, t),
+            "self_reconstruction_lesion": lambda: self._self_reconstruction_lesion(batch, t),
+            "self_structure": lambda: self._self_structure(batch, t),
         }
 
-    def _discriminator_terms(self, batch: Batch, t: Tensors) -> Terms:
+    def of_full_rows(self, rows: Batch, t: Tensors) -> Formulas:
+        """The terms of the rows that go through all of the method."""
+        return {**self._judged_terms(rows, t), **self._auxiliary_terms(rows, t), **self._synthesis_terms(rows, t)}
+
+    def _judged_terms(self, rows: Batch, t: Tensors) -> Formulas:
         n, n_pairs = self.num_modalities, self._ordered_pairs
-        class_translated = n_pairs * self._class_loss(t["translated_classes"], batch["pair_target"])
+        real, fake = losses.least_squares_real_loss, losses.least_squares_fake_loss
         return {
-            **self._real_terms(t),
-            "discriminator_synthetic": n * losses.least_squares_fake_loss(t["fake_scores"]),
-            "discriminator_translated": n_pairs * losses.least_squares_fake_loss(t["translated_scores"]),
-            "discriminator_class_synthetic": n * self._own_class_loss(t["fake_classes"]),
-            **(
-                {"discriminator_class_translated": class_translated}
-                if self.config.weights.discriminator_class_translated
-                else {}
-            ),
-            "code_discriminator": n * losses.least_squares_real_loss(t["code_scores"])
-            + losses.least_squares_fake_loss(t["fusion_code_scores"]),
-        }
-
-    def _real_terms(self, t: Tensors) -> Terms:
-        return {
-            "discriminator_real": self.num_modalities * losses.least_squares_real_loss(t["real_scores"]),
-            "discriminator_class": self.num_modalities * self._own_class_loss(t["real_classes"]),
-        }
-
-    def _auxiliary_terms(self, batch: Batch, t: Tensors) -> Terms:
-        n, n_pairs = self.num_modalities, self._ordered_pairs
-        source_image = passes.gather(batch["image"], batch["pair_source"])
-        return {
-            "translation_adversarial": n_pairs * losses.least_squares_real_loss(t["translated_scores"]),
-            "translation_class": n_pairs * self._class_loss(t["translated_classes"], batch["pair_target"]),
-            "reconstruction": n * losses.squared_error(batch["image"], t["reconstructed"]),
-            "cycle": n_pairs * losses.squared_error(source_image, t["cycled"]),
-            "cycle_consistency": self._cycle_consistency(t["cycled"]),
-            "code_consistency": n_pairs * losses.squared_error(t["source_code"], t["translated_code"]),
-            **self._lesion_supervised_term(batch, t),
-        }
-
-    def _lesion_supervised_term(self, batch: Batch, t: Tensors) -> Terms:
-        if self.config.pretrained_lesion:
-            return {}
-        one_hot = fusion.one_hot_label(batch["label"], self.num_classes)
-        error = losses.lesion_squared_error(one_hot, t["lesion_of_real"], self.config.class_weights)
-        return {"lesion_supervised": self.num_modalities * error}
-
-    def _synthesis_terms(self, batch: Batch, t: Tensors) -> Terms:
-        n, n_pairs = self.num_modalities, self._ordered_pairs
-        fake, label, background = t["fake"], batch["fusion_label"], batch["background"]
-        one_hot = fusion.one_hot_label(label, self.num_classes)[:, None]
-        translation_target = passes.gather(t["shown"], batch["pair_target"])
-        return {
-            "adversarial": n * losses.least_squares_real_loss(t["fake_scores"]),
-            "adversarial_class": n * self._own_class_loss(t["fake_classes"]),
+            "discriminator_translated": lambda: n_pairs * fake(t["translated_scores"]),
+            "discriminator_class_synthetic": lambda: n * self._own_class_loss(t["fake_classes"]),
+            "discriminator_class_translated": lambda: self._translation_class(rows, t),
+            "code_discriminator": lambda: n * real(t["code_scores"]) + fake(t["fusion_code_scores"]),
+            "translation_adversarial": lambda: n_pairs * real(t["translated_scores"]),
+            "translation_class": lambda: self._translation_class(rows, t),
             # Two-way: codes of maps should look like codes of slices, and the reverse.
-            "code_adversarial": losses.least_squares_real_loss(t["fusion_code_scores"])
-            + n * losses.least_squares_fake_loss(t["code_scores"]),
-            "lesion": n * losses.lesion_squared_error(one_hot, t["lesion_of_fake"], self.config.class_weights),
-            "translation": n_pairs * losses.squared_error(translation_target, t["fake_translated"]),
-            "code": n * losses.squared_error(t["shown_code"][:, None], t["fake_code"]),
-            "code_pairs": losses.pairwise_squared_error(t["fake_code"][:, None]),
-            "background": n * losses.squared_error(fake * background[:, None]),
-            **({"contrast": self.contrast(batch, fake)} if self.config.contrast_condition else {}),
-            **self.structure_terms(batch, fake),
+            "code_adversarial": lambda: real(t["fusion_code_scores"]) + n * fake(t["code_scores"]),
         }
 
-    def contrast(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
-        """How far the contrast of slices [B, n, H, W, 1] is from what was asked for."""
-        asked = batch["fusion_label"], batch["background"], batch["contrast"]
-        return self.num_modalities * losses.squared_error(self.contrast_scale.differences(fake, *asked))
-
-    def _self_terms(self, batch: Batch, t: Tensors) -> Terms:
-        n, real, made = self.num_modalities, batch["image"], t["self_reconstructed"]
-        lesion = tf.cast(batch["label"] > 0, tf.float32)
-        blurred = (structure_maps.gaussian_blur(passes.merge(x), self.config.reconstruction_blur) for x in (real, made))
+    def _auxiliary_terms(self, rows: Batch, t: Tensors) -> Formulas:
+        n, n_pairs, image, error = self.num_modalities, self._ordered_pairs, rows["image"], losses.squared_error
         return {
-            "self_reconstruction": n * losses.squared_error(*blurred),
-            "self_reconstruction_lesion": n * losses.squared_error(lesion * real, lesion * made),
-            "self_adversarial": n * losses.least_squares_real_loss(t["self_scores"]),
-            "self_class": n * self._own_class_loss(t["self_classes"]),
-            "discriminator_self": n * losses.least_squares_fake_loss(t["self_scores"]),
-            **({"self_structure": self._self_structure(batch, made)} if self.config.weights.self_structure else {}),
+            "reconstruction": lambda: n * error(image, t["reconstructed"]),
+            "cycle": lambda: n_pairs * error(passes.gather(image, rows["pair_source"]), t["cycled"]),
+            "cycle_consistency": lambda: self._cycle_consistency(t["cycled"]),
+            "code_consistency": lambda: n_pairs * error(t["source_code"], t["translated_code"]),
+            "lesion_supervised": lambda: self._lesion_error(rows["label"], t["lesion_of_real"]),
         }
 
-    def structure_terms(self, batch: Batch, fake: tf.Tensor) -> Terms:
-        """Σ_i ‖f - f_g,i‖² and, where it has a weight, Σ_i ‖f_g,i - mean of all f_g,j‖² of slices [B, n, H, W, 1].
+    def _synthesis_terms(self, rows: Batch, t: Tensors) -> Formulas:
+        n, n_pairs, fake, error = self.num_modalities, self._ordered_pairs, t["fake"], losses.squared_error
+        label, background = rows["fusion_label"], rows["background"]
+        # Two terms need them.
+        soft_maps = functools.cache(lambda: self._soft_maps(fake, label, background))
+        return {
+            "lesion": lambda: self._lesion_error(label[:, None], t["lesion_of_fake"]),
+            "translation": lambda: (
+                n_pairs * error(passes.gather(t["shown"], rows["pair_target"]), t["fake_translated"])
+            ),
+            "code": lambda: n * error(t["shown_code"][:, None], t["fake_code"]),
+            "code_pairs": lambda: losses.pairwise_squared_error(t["fake_code"][:, None]),
+            "background": lambda: n * error(fake * background[:, None]),
+            "contrast": lambda: n * error(self.contrast_scale.differences(fake, label, background, rows["contrast"])),
+            # Away from the chosen lesion where its edges were erased from f.
+            "structure": lambda: n * error(soft_maps(), self._away_from(label, rows["structure"])[:, None]),
+            "structure_agreement": lambda: n * error(soft_maps(), tf.reduce_mean(soft_maps(), axis=1, keepdims=True)),
+        }
 
-        Away from the chosen lesion where its edges were erased from f.
-        """
-        n, label = self.num_modalities, batch["fusion_label"]
-        found = self._soft_maps(fake, label, batch["background"])
-        terms = {"structure": n * losses.squared_error(found, self._away_from(label, batch["structure"])[:, None])}
-        if self.config.weights.structure_agreement:
-            mean = tf.reduce_mean(found, axis=1, keepdims=True)
-            terms["structure_agreement"] = n * losses.squared_error(found, mean)
-        return terms
+    def _translation_class(self, rows: Batch, t: Tensors) -> tf.Tensor:
+        return self._ordered_pairs * self._class_loss(t["translated_classes"], rows["pair_target"])
 
-    def _self_structure(self, batch: Batch, made: tf.Tensor) -> tf.Tensor:
-        """Σ_i ‖f_i - f_g,i‖² of soft maps of real slices and of those made from their own maps, [B, n, H, W, 1]."""
+    def _lesion_error(self, label: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+        """Σ_i ‖l - l_i‖² of labels [B, n or 1, H, W, 1] and probabilities [B, n, H, W, K]."""
+        one_hot = fusion.one_hot_label(label, self.num_classes)
+        return self.num_modalities * losses.lesion_squared_error(one_hot, found, self.choices.class_weights)
+
+    def _self_reconstruction(self, batch: Batch, t: Tensors) -> tf.Tensor:
+        """Σ_i ‖x_i - x_g,i‖² without the finest texture."""
+        sigma = BLUR * min(batch["image"].shape[2:4])
+        both = (batch["image"], t["self_reconstructed"])
+        blurred = (structure_maps.gaussian_blur(passes.merge(slices), sigma) for slices in both)
+        return self.num_modalities * losses.squared_error(*blurred)
+
+    def _self_reconstruction_lesion(self, batch: Batch, t: Tensors) -> tf.Tensor:
+        lesion = tf.cast(batch["label"] > 0, tf.float32)
+        return self.num_modalities * losses.squared_error(lesion * batch["image"], lesion * t["self_reconstructed"])
+
+    def _self_structure(self, batch: Batch, t: Tensors) -> tf.Tensor:
+        """Σ_i ‖f_i - f_g,i‖² of soft maps of real slices and of those made from their own maps."""
         label, background = passes.merge(batch["label"]), passes.merge(batch["own_background"])
-        maps = [self._soft_maps(images, label, background) for images in (batch["image"], made)]
+        maps = (self._soft_maps(images, label, background) for images in (batch["image"], t["self_reconstructed"]))
         return self.num_modalities * losses.squared_error(*maps)
 
     def _soft_maps(self, images: tf.Tensor, label: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
@@ -231,12 +148,12 @@ class ModalityLosses:
         return tf.reshape(maps, images.shape)
 
     def _away_from(self, label: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-        """Maps [N, H, W, 1] without the edges under these labels, if the configuration erases them."""
-        return fusion.remove_lesion_edges(maps, label) if self.config.erase_under_label else maps
+        """Maps [N, H, W, 1] without the edges under these labels, if these are erased."""
+        return fusion.remove_lesion_edges(maps, label) if self.choices.erase_under_label else maps
 
     def _cycle_consistency(self, cycled: tf.Tensor) -> tf.Tensor:
         """Σ_i Σ_j≠k ‖x_cr,j,i - x_cr,k,i‖², estimated from the step's pairs where they are a sample."""
-        run = pairs.run_length(self.num_modalities, self.config.triples_per_slice)
+        run = self._run_length
         if run < 2:
             return tf.zeros([])
         runs = tf.reshape(cycled, [-1, cycled.shape[1] // run, run, *cycled.shape[2:]])
@@ -246,7 +163,7 @@ class ModalityLosses:
 
     def _class_loss(self, classes: tf.Tensor, modality: tf.Tensor) -> tf.Tensor:
         classes, modality = passes.merge(classes), tf.reshape(modality, [-1])
-        if self.config.softmax_class:
+        if self.choices.softmax_class:
             return losses.modality_classification_loss(classes, modality)
         return losses.modality_regression_loss(classes, modality)
 

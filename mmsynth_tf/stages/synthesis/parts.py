@@ -10,7 +10,7 @@ def generators(
     data: DataConfig, config: SynthesisConfig, contrast_size: int
 ) -> tuple[tf.keras.Model, tf.keras.Model, tf.keras.Model]:
     """EC_R, EC_M and DC_M."""
-    choices = config
+    choices = config.choices
     shape = {
         "base_filters": config.base_filters,
         "residual_blocks": config.residual_blocks,
@@ -34,7 +34,7 @@ def judges(
     data: DataConfig, config: SynthesisConfig, code: tuple[int, int, int]
 ) -> tuple[tf.keras.Model, tf.keras.Model]:
     """D_M and FD_R, which sees codes [B, *code]."""
-    choices = config
+    choices = config.choices
     shape = {
         "base_filters": config.discriminator_filters,
         "normalization": choices.discriminator_normalization,

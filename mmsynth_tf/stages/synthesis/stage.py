@@ -27,10 +27,13 @@ from mmsynth_tf.stages.segmentation.stage import lesion_processor
 from mmsynth_tf.stages.synthesis import contrast, pairs
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 
+# Adam's, of paper §3.1.
+_BETA_1 = 0.5
+
 
 def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
     """Batches for `ModalityGAN` from step `start_step` on."""
-    contrast_size = contrast.size(config.data.num_classes if config.synthesis.contrast_condition else 0)
+    contrast_size = contrast.size(config.data.num_classes if config.synthesis.choices.contrast_condition else 0)
     size, n, triples = config.synthesis.batch_size, config.data.num_modalities, config.synthesis.triples_per_slice
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
@@ -50,7 +53,7 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
             pair_source, pair_target = pairs.sampled_pairs(size, n, triples, step_seed(config, step, PAIRS))
         else:
             pair_source, pair_target = pairs.exact_pairs(size, n)
-        if config.synthesis.erase_under_label:
+        if config.synthesis.choices.erase_under_label:
             structure_map = fusion.remove_lesion_edges(structure_map, chosen)
         return {
             **batch,
@@ -87,16 +90,16 @@ def synthesis_preview(model: ModalityGAN, config: Config, batch: Batch) -> bytes
 
 
 def _build(config: Config) -> ModalityGAN:
-    processor = lesion_processor(config, config.synthesis.lesion_design)
+    processor = lesion_processor(config, config.segmentation.design)
     return ModalityGAN(config.data, config.structure_map, config.synthesis, processor)
 
 
 def _optimizers(config: Config) -> dict[str, tf.keras.optimizers.Optimizer]:
-    settings = config.synthesis
+    settings, choices = config.synthesis, config.synthesis.choices
     rates = {"generator": settings.learning_rate, "discriminator": settings.discriminator_learning_rate}
-    if not settings.pretrained_lesion:
-        rates["lesion"] = settings.lesion_learning_rate
-    return adam.optimizers(rates, settings.beta_1, settings.steps if settings.cosine_decay else 0, config)
+    if not choices.pretrained_lesion:
+        rates["lesion"] = choices.lesion_learning_rate
+    return adam.optimizers(rates, _BETA_1, settings.steps if choices.cosine_decay else 0, config)
 
 
 def _install_segmenters(model: ModalityGAN, config: Config, load: LoadStage) -> None:
@@ -105,16 +108,15 @@ def _install_segmenters(model: ModalityGAN, config: Config, load: LoadStage) -> 
     Raises:
       WorkDirError: they are not there, or have another shape.
     """
-    if not config.synthesis.pretrained_lesion:
+    if not config.synthesis.choices.pretrained_lesion:
         return
     segmenter, trained = load(constants.SEGMENTATION)
-    same_design = trained.segmentation.design == config.synthesis.lesion_design
+    same_design = trained.segmentation.design == config.segmentation.design
     source, target = segmenter.lesion_processor.weights, model.lesion_processor.weights
     if not same_design or [v.shape for v in source] != [v.shape for v in target]:
         raise WorkDirError(
             "The segmenters in the work directory have another design or size than the lesion processors of the "
-            "synthesis stage. Use the same settings for both, or train them alongside: "
-            "--noconfig.synthesis.pretrained_lesion."
+            "synthesis stage. Train both stages with the same config.segmentation settings."
         )
     for a, b in zip(source, target, strict=True):
         b.assign(a)
