@@ -159,6 +159,8 @@ class ContrastScale(tf.Module):
 
     def observe(self, values: tf.Tensor, present: tf.Tensor) -> None:
         """Moves the averages towards those of contrasts [B, n, S] and their presence."""
+        if not self.size:
+            return  # Not every reduction over replicas takes a tensor without elements.
         sums = tf.reduce_mean(tf.stack([values, tf.square(values), present]), axis=1)
         sums = losses.across_replicas(tf.distribute.ReduceOp.MEAN, sums)
         for average, value in zip(self.averages, tf.unstack(sums), strict=True):
