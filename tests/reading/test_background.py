@@ -80,6 +80,47 @@ def test_overshoot_of_a_spline_is_not_told_as_negative_values(tmp_path):
     assert "splines" in text
 
 
+def oddity_of(volume):
+    """What is said of a volume whose values reach from 0 to 1000, and whose background is 0."""
+    return background.oddity(volume, scaling.IntensityRange(0.0, 0.0, 1000.0), volume != 0)
+
+
+@pytest.mark.parametrize(("tiny", "is_told"), [(5, False), (6, True)])
+@pytest.mark.parametrize("value", [0.99, -0.99])
+def test_a_twentieth_of_the_head_may_lie_near_the_background(tiny, is_told, value):
+    """Rows 0 and 4 of 100 voxels each are looked at; 1 is a thousandth of the range, and no longer near."""
+    volume = np.zeros((102, 7, 2), np.float32)
+    volume[1:101, [4]] = 500.0
+    volume[1 : tiny + 1, 4] = value
+    volume[101 - 50 : 101, 4] = 1.0
+    assert (oddity_of(volume) is not None) == is_told
+
+
+@pytest.mark.parametrize(("further", "is_told"), [(0.0, False), (1.0, True)])
+def test_a_head_may_cover_a_quarter_of_the_sides(further, is_told):
+    """50 of four sides of 50 voxels, none of them at a corner, which belongs to two sides; then one more."""
+    volume = np.zeros((25, 25, 2), np.float32)
+    volume[0, 1:24] = volume[-1, 1:3] = 500.0
+    volume[12, 0, 0] = further
+    assert (oddity_of(volume) is not None) == is_told
+
+
+@pytest.mark.parametrize(("inside", "is_told"), [(95, False), (96, True)])
+def test_a_head_may_fill_95_of_100_parts_of_its_volume(inside, is_told):
+    volume = np.zeros((202, 102, 1), np.float32)
+    share = np.zeros((200, 100), bool)
+    share.ravel()[: int(inside / 100 * volume.size)] = True
+    volume[1:-1, 1:-1, 0][share] = 500.0
+    assert (oddity_of(volume) is not None) == is_told
+
+
+@pytest.mark.parametrize(("litres", "is_told"), [(2.29, False), (2.31, True)])
+def test_a_brain_has_up_to_2_3_litres(litres, is_told):
+    head = np.ones((10, 10, 10), bool)
+    affine = LPS_AFFINE @ np.diag([-((litres * 1e3) ** (1 / 3))] * 3 + [1])
+    assert (background.skull_oddity(head, affine) is not None) == is_told
+
+
 @pytest.mark.parametrize("value", [0.0, -1000.0])
 def test_z_scored_heads_have_many_values_near_zero_and_are_no_ringing(rng, value):
     volume = np.full((32, 32, 8), value, np.float32)

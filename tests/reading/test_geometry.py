@@ -63,6 +63,37 @@ def test_one_voxel_of_a_lesion_is_told_whatever_its_share():
     assert "cuts off less than 1% of the lesion" in finding.text
 
 
+@pytest.mark.parametrize(
+    ("outside", "is_warning", "said"), [(1, None, ""), (2, True, "2% of the head"), (50, True, ""), (51, False, "51%")]
+)
+def test_a_crop_may_cut_off_a_hundredth_of_the_head_and_warns_up_to_half(outside, is_warning, said):
+    """100 voxels of slice 2, in rows 2 to 12 and columns 2 to 12; the crop ends where some of them lie."""
+    head = np.zeros((16, 20, 6), bool)
+    head[2:12, 2:12, 2] = True
+    moved_out = np.argwhere(head)[:outside]
+    head[tuple(moved_out.T)] = False
+    head[14 + np.arange(outside) % 2, np.arange(outside) // 2 % 18, 1 + np.arange(outside) // 36] = True
+    assert np.count_nonzero(head) == 100
+    finding = geometry.crop_finding(head, "head", LPS_AFFINE, dataclasses.replace(CROPPED, crop_rows=(0, 20)))
+    assert (finding and finding.is_warning) is is_warning
+    assert finding is None or said in finding.text
+
+
+def test_an_empty_label_is_not_cut_off():
+    assert geometry.crop_finding(np.zeros((16, 20, 6), bool), "lesion", LPS_AFFINE, CROPPED) is None
+
+
+@pytest.mark.parametrize(("size", "same"), [(1.0019, True), (0.9981, True), (1.0021, False), (0.9979, False)])
+def test_sizes_that_differ_by_two_thousandths_are_the_same(size, same):
+    """Over 240 voxels that is half a voxel."""
+    for axis in range(3):
+        sizes = np.ones(4)
+        sizes[axis] = size
+        assert geometry.same_sizes(LPS_AFFINE @ np.diag(sizes), DATA) == same
+    wide = dataclasses.replace(DATA, voxel_mm=(1.0, 1.0, size))
+    assert (geometry.pixel_finding(wide) is None) == same
+
+
 def test_a_crop_that_cuts_off_most_refuses_the_case_and_moving_it_back_helps(tmp_path):
     # 6 of 10 columns of the head are lost.
     write_nifti_case(tmp_path, "a", moved(7))

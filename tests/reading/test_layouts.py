@@ -7,6 +7,7 @@ import pytest
 from mmsynth_tf.constants import BRATS_MODALITIES
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.patients import files
+from mmsynth_tf.reading import layouts
 from mmsynth_tf.reading.releases import find_cases, search_cases
 from tests.fakes.fakes_cases import volumes, write_nifti_case
 from tests.reading.odd_names import folders_instead
@@ -34,6 +35,17 @@ def test_images_in_folders_of_their_names_get_one_message_for_all_cases_and_movi
         folder.rmdir()
         (tmp_path / "scratch").rename(folder)
     assert [case.case_id for case in find_cases(tmp_path, BRATS_MODALITIES)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".dcm", ".NII.GZ"])
+def test_endings_of_images_are_known_whether_they_are_read_or_not(ending):
+    assert layouts.is_image(f"a{ending}")
+    assert not layouts.is_image(f"a{ending}.txt")
+
+
+def test_three_names_are_shown_and_how_many_more_there_are():
+    assert layouts.some(["a", "b", "c"]) == "a, b, c"
+    assert layouts.some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 def test_a_case_folder_with_the_ending_of_an_image_is_read(tmp_path):
