@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from benchmarks import literal_method, made_up_slices
 from mmsynth_tf import constants
 from mmsynth_tf.configs import Config
 from mmsynth_tf.models.stage import Batch, StageModel
 from mmsynth_tf.stages import catalogue
 from mmsynth_tf.training import precision
-from tests import literal_method
-from tests.fakes import fakes
 
 
 def model(stage: str, config: Config) -> StageModel:
@@ -23,7 +22,7 @@ def model(stage: str, config: Config) -> StageModel:
 
 
 def literal_model(stage: str, config: Config, batch: Batch) -> StageModel:
-    """The same model with losses and layers as `tests.literal_method` spells them out, pair by pair."""
+    """The same model with losses and layers as `benchmarks.literal_method` spells them out, pair by pair."""
     literal = model(stage, config)
     pairs = (
         literal_method.drawn_pairs(batch)
@@ -47,7 +46,7 @@ def literal_model(stage: str, config: Config, batch: Batch) -> StageModel:
 
 def batches(stage: str, config: Config) -> tf.data.Dataset:
     """The stage's batches of made-up slices, by its own input pipeline."""
-    return catalogue.STAGES[stage].batches(fakes.slice_source(config), config)
+    return catalogue.STAGES[stage].batches(made_up_slices.slice_source(config), config)
 
 
 def one_batch(stage: str, config: Config) -> Batch:

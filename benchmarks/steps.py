@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
-from benchmarks import operations, stage_step, timing
+from benchmarks import literal_method, operations, stage_step, timing
 from benchmarks.operations import Convolution
 from mmsynth_tf import constants
 from mmsynth_tf.configs import Config, tree
 from mmsynth_tf.models.stage import StageModel
 from mmsynth_tf.storage.records import Record
-from tests import literal_method
 
 # So many different convolutions are tried, those with most of the operations first.
 _CONVOLUTIONS = 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import stage_step
+from benchmarks import made_up_slices, stage_step
 from datasets import cases as cases_builder
 from mmsynth_tf import constants, input_pipeline, prepared
 from mmsynth_tf.configs import Config, DataConfig
@@ -17,7 +17,7 @@ from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.reading import releases
 from mmsynth_tf.stages import catalogue
 from mmsynth_tf.storage.records import Record
-from tests.fakes import fakes, fakes_cases
+from tools.proofs import made_up_cases
 
 _CASES, _SLICES = 4, 8
 # Stands for steps that take longer than this where there is no GPU: a longer sleep would hide more waiting.
@@ -85,16 +85,19 @@ def made_up_data(folder: Path, data: DataConfig) -> prepared.PreparedData:
     cases, prepared_folder = folder / "cases", folder / "prepared"
     prepared_folder.mkdir(parents=True)
     for number in range(_CASES):
-        fakes_cases.write_nifti_case(cases, f"case_{number}_1", _volumes(number, data))
+        made_up_cases.write_nifti_case(cases, f"case_{number}_1", _volumes(number, data))
     found = releases.find_cases(cases, data.modalities, None)
     cases_builder.build(found, data, prepared_folder, False, "made up")
     return prepared.open_prepared(prepared_folder)
 
 
 def _volumes(seed: int, data: DataConfig) -> dict[str, np.ndarray]:
-    """A case in the axes of its file [x, y, z]: slices of `fakes.head_slice` as large as the crop."""
+    """A case in the axes of its file [x, y, z]: slices of `made_up_slices.head_slice` as large as the crop."""
     rng, (rows, columns) = np.random.default_rng(seed), (data.crop_rows[1], data.crop_columns[1])
-    slices = [fakes.head_slice(rng, data.num_modalities, data.num_classes, max(rows, columns)) for _ in range(_SLICES)]
+    slices = [
+        made_up_slices.head_slice(rng, data.num_modalities, data.num_classes, max(rows, columns))
+        for _ in range(_SLICES)
+    ]
     images = np.stack([1000 * s["image"][..., 0] for s in slices], axis=-1).astype(np.int16)
     labels = np.stack([s["label"][..., 0] for s in slices], axis=-1)
     # Of the labels that BraTS has; the classes that it lacks become background.

@@ -4,7 +4,7 @@
 
 Commands are the lines of the blocks marked `sh` in README.md and docs/. Each runs with its flags and `--helpfull`,
 which ends it once the flags are read. Scripts, tests, make targets and programs without flags must exist; they are not
-run. The exit status is 1 if a command is wrong.
+run: `tools.run_documented_commands` does that. The exit status is 1 if a command is wrong.
 """
 
 import os
@@ -15,18 +15,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools import run_documented_commands
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELL_WORDS = ("for", "done", "export", "cd")
 _STAGE = "$stage"
+_OWN = ("python", "mmsynth")
 
 
-def commands(document: Path) -> Iterator[list[str]]:
-    """The words of each command in the document's blocks of shell code."""
-    for block in _BLOCK.findall(document.read_text(encoding="utf-8")):
-        for line in block.replace("\\\n", " ").splitlines():
+def commands(page: str) -> Iterator[list[str]]:
+    """The words of each command in a page's blocks of shell code, without programs that other projects install."""
+    for command in run_documented_commands.commands(REPOSITORY, page):
+        for line in command.text.replace("\\\n", " ").splitlines():
             words = shlex.split(line.replace(_STAGE, "structure"), comments=True)
-            if words and words[0] not in _SHELL_WORDS:
+            is_of_others = command.reason and words and words[0] not in _OWN
+            if words and words[0] not in _SHELL_WORDS and not is_of_others:
                 yield words
 
 
@@ -37,7 +40,7 @@ def problem(words: list[str]) -> str | None:
         makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
         missing = [target for target in rest if not re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE)]
         return f"no target {missing}" if missing else None
-    if program not in ("python", "mmsynth"):
+    if program not in _OWN:
         return None if os.access(REPOSITORY / program, os.X_OK) else "no such program"
     if program == "mmsynth":
         rest = ["-m", "mmsynth_tf.cli.main", *rest]
@@ -61,12 +64,12 @@ def problem(words: list[str]) -> str | None:
 
 def main() -> int:
     wrong = 0
-    for document in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]:
-        for words in commands(document):
+    for page in run_documented_commands.pages(REPOSITORY):
+        for words in commands(page):
             found = problem(words)
             wrong += found is not None
             verdict = f"WRONG ({found})" if found else "ok"
-            print(f"{verdict} {document.name}: {shlex.join(words)}")
+            print(f"{verdict} {page}: {shlex.join(words)}")
     return 1 if wrong else 0
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import literal_method
+from benchmarks.made_up_slices import head_slice, slice_source, slices  # noqa: F401 - tests take them from here.
 from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import Config, tree
 from mmsynth_tf.configs.synthesis import SYNTHESIS_FORMULATIONS, FurtherLossWeights, SynthesisChoices
-from mmsynth_tf.input_pipeline import SliceSource
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.stages.segmentation.lesion_processor import LesionProcessor
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
@@ -21,7 +22,6 @@ from mmsynth_tf.stages.synthesis import contrast, pairs
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 from mmsynth_tf.storage import atomic
 from mmsynth_tf.training import run_folder, runs
-from tests import literal_method
 
 SIZE = 16
 
@@ -156,35 +156,6 @@ def untrained(stage: str, config: Config, workdir: Path, trained_on: Sequence[di
     atomic.write_text(folder / run_folder.CONFIG_FILE, tree.to_json(config))
     atomic.write_text(folder / "trained_on.json", json.dumps(trained_on))
     return runs.Run(stage, config, folder, tf.distribute.get_strategy())
-
-
-def head_slice(rng: np.random.Generator, num_modalities: int, num_classes: int = 5, size: int = SIZE) -> dict:
-    """One registered example, as `PreparedData.slices` yields it: a textured disc with a square lesion."""
-    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
-    inside = np.hypot(rows, columns) < rng.uniform(0.35, 0.42) * size
-    image = np.where(inside, rng.uniform(0.1, 1.0, (num_modalities, size, size)), 0.0)
-    label = np.zeros((size, size), np.uint8)
-    extent = 3 * size // 16
-    row, column = rng.integers(size // 2 - extent, size // 2 + extent // 3, 2)
-    label[row : row + extent, column : column + extent] = rng.integers(1, num_classes, (extent, extent))
-    return {
-        "image": image[..., None].astype(np.float16),
-        "label": label[..., None],
-        "available": np.ones(num_modalities, bool),
-        "has_label": np.array(True),
-    }
-
-
-def slices(count: int, config: Config, seed: int = 0) -> tf.data.Dataset:
-    """`count` square examples of `head_slice`."""
-    rng = np.random.default_rng(seed)
-    n, classes, size = config.data.num_modalities, config.data.num_classes, config.data.height
-    examples = [head_slice(rng, n, classes, size) for _ in range(count)]
-    return tf.data.Dataset.from_tensor_slices({name: np.stack([e[name] for e in examples]) for name in examples[0]})
-
-
-def slice_source(config: Config, count: int = 5) -> SliceSource:
-    return SliceSource(slices(count, config), config.data.num_modalities)
 
 
 def unregistered_slices(rng: np.random.Generator, config: Config, batch_size: int) -> Batch:

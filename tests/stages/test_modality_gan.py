@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks import literal_method
+from benchmarks.literal_method import ModalityOracle
 from mmsynth_tf import constants
 from mmsynth_tf.configs import tree
 from mmsynth_tf.configs.synthesis import SynthesisChoices
 from mmsynth_tf.models.passes import one_pass
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
-from tests import literal_method
 from tests.fakes import fakes, training_checks
-from tests.literal_method import ModalityOracle
 
 FUSION, IMAGE, DECODER = "fusion_encoder", "image_encoder", "decoder"
 # Method §6: what each loss passes through, and so trains. The lesion processors learn from labelled real slices alone.

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks import literal_method
 from mmsynth_tf import constants
 from mmsynth_tf.configs.segmentation import SEGMENTATION_FORMULATIONS, SegmentationLossWeights
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
-from tests import literal_method
 from tests.fakes import fakes, training_checks
 
 ALL_TERMS = SegmentationLossWeights(squared_error=1.0, dice=1.0, cross_entropy=1.0)

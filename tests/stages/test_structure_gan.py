@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks import literal_method
 from mmsynth_tf import constants
 from mmsynth_tf.configs.structure import STRUCTURE_FORMULATIONS
 from mmsynth_tf.stages.structure.gan import StructureGAN
-from tests import literal_method
 from tests.fakes import fakes, training_checks
 
 # Method §3, column "trains".

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.fakes import fakes_cases
+from tools.proofs import made_up_cases
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ("structure", "segmentation", "synthesis")
@@ -57,7 +57,7 @@ def lengths(steps: int, interval: int) -> dict[str, int]:
 def write_cases(folder: Path, count: int) -> None:
     """Writes cases as NIfTI."""
     for number in range(count):
-        fakes_cases.write_nifti_case(folder, f"case_{number}_1", fakes_cases.volumes())
+        made_up_cases.write_nifti_case(folder, f"case_{number}_1", made_up_cases.volumes())
 
 
 def start(command: list[str], log: Path, **variables: str) -> subprocess.Popen:
