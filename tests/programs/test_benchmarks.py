@@ -10,6 +10,7 @@ import tensorflow as tf
 from benchmarks import (
     generation,
     growth,
+    literal_method,
     modes,
     operations,
     stage_step,
@@ -22,6 +23,7 @@ from benchmarks import (
 )
 from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import tree
+from mmsynth_tf.configs.structure import STRUCTURE_FORMULATIONS
 from mmsynth_tf.models.adam import Adam
 from tests.fakes import fakes, training_checks
 from tests.fakes.two_scales import TwoScales
@@ -48,8 +50,10 @@ def without_tracing():
 )
 @pytest.mark.usefixtures("without_tracing")
 def test_literal_steps_have_the_same_losses_and_gradients(preset, stage, triples):
-    config = fakes.tiny_config(3, 2, configs.preset(preset), synthesis__triples_per_slice=triples, **SMALL)
-    assert steps.prepare(stage, "", config).difference < 1e-3
+    with literal_method.formulation(STRUCTURE_FORMULATIONS, "literal", **literal_method.STRUCTURE_CHOICES) as name:
+        choices = {"synthesis__triples_per_slice": triples, "structure__formulation": name}
+        config = fakes.tiny_config(3, 2, configs.preset(preset), **choices, **SMALL)
+        assert steps.prepare(stage, "", config).difference < 1e-3
 
 
 def test_steps_are_timed_beside_the_literal_ones_and_a_convolution_of_their_own():
