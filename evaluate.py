@@ -1,40 +1,41 @@
 """Experiments on trained stages and prepared data sets.
 
-What training sets are worth: one segmenter of all modalities, five folds over all patients; needs no trained stage:
+The value of training sets: one segmenter of all modalities, five folds over all patients. No trained stage is needed:
 
     python evaluate.py --experiment=segmentation_gain --workdir=runs/a --test_data=data/brats --seeds=0,1,2
 
-Segmenters on the test patients of a data set (any prepared data set fits):
+Dice of the segmenters on the test patients of a prepared data set:
 
     python evaluate.py --experiment=segmentation --workdir=runs/a --test_data=data/brats
 
-The same, and on unfiltered synthetic slices: is the lesion where the label says (the paper's Table 1)?
+The same, and on unfiltered synthetic slices: is each lesion where its label says (the paper's Table 1)?
 
-    python evaluate.py --experiment=lesion_check --workdir=runs/a --test_data=data/brats --synthetic_data=data/raw
+    python evaluate.py --experiment=lesion_check --workdir=runs/a --test_data=data/brats \\
+        --synthetic_data=data/unfiltered
 
-Segmenters trained on mixtures of real, synthetic and augmented slices (Table 2; any of its rows):
+Segmenters trained on mixtures of real, synthetic and augmented slices (Table 2, or some of its rows):
 
     python evaluate.py --experiment=usability --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic \\
         --rows=real_1,synthetic_1,real_1_synthetic_0.5 --seeds=0,1
 
-How close synthetic slices are to real ones, whether they copy training slices, and how well modalities are translated:
+How close synthetic slices are to real ones, whether they copy training slices, and how good translation is:
 
     python evaluate.py --experiment=fidelity --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
     python evaluate.py --experiment=memorisation --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
     python evaluate.py --experiment=translation --workdir=runs/a --test_data=data/brats
 
-Patients kept apart, in a data set of their own (built with --config.data.test_fraction=1
---config.data.validation_fraction=0); all experiments take --train_data:
+All experiments take --train_data if the test patients are in a data set of their own, which was built with
+--config.data.test_fraction=1 --config.data.validation_fraction=0:
 
     python evaluate.py --experiment=usability --workdir=runs/a --train_data=data/brats --test_data=data/others \\
         --synthetic_data=data/synthetic
 
-One page on all that was measured in a work directory:
+A page with all measurements of a work directory:
 
     python evaluate.py --experiment=report --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
 
 Records (CSV and JSON, one value a row) and tables (Markdown, CSV, LaTeX) go to <workdir>/evaluation/<experiment>/.
-What is measured is kept: an experiment that was stopped goes on when the same command is given again.
+Finished measurements are kept. Give the same command again to continue an experiment that was stopped.
 """
 
 import contextlib
@@ -46,28 +47,28 @@ from mmsynth_tf import prepared, program
 from mmsynth_tf.configs import path_flags
 from mmsynth_tf.experiments.catalogue import RUNNABLE
 
-_EXPERIMENT = flags.DEFINE_enum("experiment", None, sorted(RUNNABLE), "What to measure.", required=True)
+_EXPERIMENT = flags.DEFINE_enum("experiment", None, sorted(RUNNABLE), "Experiment to run.", required=True)
 _WORKDIR = path_flags.define_path("workdir", None, "Work directory with the trained stages.", required=True)
 _TEST_DATA = path_flags.define_path("test_data", None, "Prepared data set of real patients.", required=True)
 _TRAIN_DATA = path_flags.define_path(
     "train_data",
     None,
-    "Prepared data set whose train split the stages were trained on, and experiments train on and compare with; "
+    "Prepared data set that the stages were trained on. Experiments train on its training split, and compare with it; "
     "--test_data if not given.",
 )
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split of --test_data to score.")
 _SYNTHETIC_DATA = path_flags.define_paths(
     "synthetic_data",
     [],
-    "Prepared synthetic data sets; lesion_check: unfiltered ones (--config.generation.dice_threshold=0).",
+    "Prepared synthetic data sets. Those of lesion_check must be unfiltered (--config.generation.dice_threshold=0).",
 )
-_SEEDS = flags.DEFINE_list("seeds", ["0"], "Experiments that train networks do so once with each of these seeds.")
-_ROWS = flags.DEFINE_list("rows", [], "What to measure, all if not given; a wrong name lists the right ones.")
+_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds; experiments that train networks train once with each.")
+_ROWS = flags.DEFINE_list("rows", [], "Rows to measure; all if not given. A wrong name lists the right ones.")
 _STEPS = flags.DEFINE_integer(
     "steps",
     None,
-    "Experiments that train networks: training steps of each; those of the work directory if not given "
-    "(segmentation_gain: 3000; translation: those of the synthesis stage, which it is compared with).",
+    "Training steps of each network in experiments that train networks. If not given: 3000 in segmentation_gain, those "
+    "of the synthesis stage in translation, else those of the segmentation stage.",
     lower_bound=1,
 )
 

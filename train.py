@@ -4,10 +4,9 @@
     python train.py --stage=segmentation --preset=cpu --data_dir=data/brats --workdir=runs/a
     python train.py --stage=synthesis --preset=cpu --data_dir=data/brats --workdir=runs/a
 
-A run that was stopped continues from its newest checkpoint when the same
-command is given again; one that is told to stop (Ctrl-C, SIGTERM) first saves
-the step it is at. Any setting can be changed: --config.synthesis.steps=500
-(`--helpfull` lists them).
+Give the same command again to continue a run that was stopped, from its newest
+checkpoint. On Ctrl-C or SIGTERM, a run first saves its current step. Any
+setting can be changed: --config.synthesis.steps=500 (`--helpfull` lists them).
 """
 
 import contextlib
@@ -18,18 +17,16 @@ from mmsynth_tf import constants, prepared, program
 from mmsynth_tf.configs import flags as configs_flags
 from mmsynth_tf.configs import path_flags
 
-_STAGE = flags.DEFINE_enum("stage", None, constants.STAGES, "What to train.", required=True)
+_STAGE = flags.DEFINE_enum("stage", None, constants.STAGES, "Stage to train.", required=True)
 _DATA_DIR = path_flags.define_paths(
-    "data_dir", None, "Prepared data sets, made by datasets/build.py; several are joined.", required=True
+    "data_dir", None, "Prepared data sets, from datasets/build.py; several are joined.", required=True
 )
 _WORKDIR = path_flags.define_path(
-    "workdir", None, "Folder for checkpoints and logs, one subfolder a stage.", required=True
+    "workdir", None, "Folder for checkpoints and logs; each stage gets a subfolder.", required=True
 )
-_DETERMINISTIC = flags.DEFINE_bool(
-    "deterministic", False, "Use only operations that repeat to the last bit, also on GPUs; slower."
-)
+_DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "Make runs bit-for-bit reproducible, also on GPUs; slower.")
 _DETECT_ANOMALY = flags.DEFINE_bool(
-    "detect_anomaly", False, "Check every tensor and name the operation that first makes NaN or infinity; slow."
+    "detect_anomaly", False, "Check every tensor, and name the first operation that gives NaN or infinity; slow."
 )
 configs_flags.define_config_flags()
 flags.declare_key_flag("preset")

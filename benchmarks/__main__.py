@@ -29,8 +29,8 @@ _BENCHMARKS = ("steps", "growth", "waiting", "generation", "torch_unet")
 _ON_DEMAND = ("start", "operations", "modes")
 
 _OUTPUT = path_flags.define_path("output", "bench_output", "Folder for records and tables.")
-_ONLY = flags.DEFINE_multi_enum("only", _BENCHMARKS, _BENCHMARKS + _ON_DEMAND, "Which to run.")
-_PRESET = flags.DEFINE_enum("preset", "cpu", ("cpu", "demo", "default", "paper"), "Sizes.")
+_ONLY = flags.DEFINE_multi_enum("only", _BENCHMARKS, _BENCHMARKS + _ON_DEMAND, "Benchmarks to run.")
+_PRESET = flags.DEFINE_enum("preset", "cpu", ("cpu", "demo", "default", "paper"), "Preset of the sizes.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds of each comparison.", lower_bound=1)
 
 

@@ -19,13 +19,13 @@ _FLAGS = flags.FLAGS
 
 
 def _translate() -> None:
-    """Translates one modality of a patient to the others, whole volumes that lie on the input.
+    """Translates one modality of a patient to the others, as whole volumes on the input's grid.
 
     mmsynth translate --models=models/a --input=scans/ --output=out/
     mmsynth translate --models=models/a --input=scan.nii.gz --modality=t1 --output=out/
 
-    --input is a folder with cases in any release's layout, or one file. What a
-    case lacks is made and written to <output>/<case>/.
+    --input is a folder with cases in any release's layout, or one file. The
+    modalities that a case lacks are generated, and written to <output>/<case>/.
     """
     from mmsynth_tf.patients import translate
 
@@ -42,14 +42,14 @@ def _translate() -> None:
 
 
 def _insert() -> None:
-    """Inserts a lesion into patients: into the images that they have; other modalities are made, with the lesion.
+    """Inserts a lesion into the images of patients, and generates the modalities that they lack, with the lesion.
 
     mmsynth insert --models=models/a --input=scans/ --label=labels/ --output=out/
     mmsynth insert --models=models/a --input=scans/case_1 --label=case_1_seg.nii.gz --output=out/
 
-    --label is a folder to draw from at random; the label is then moved, turned
-    and scaled to a place where it fits. Or it is one file, which stays where
-    its header says unless --move_label is given.
+    From a folder, --label draws a file at random; the lesion is then turned,
+    scaled and moved to a place where it fits. A single file stays where its
+    header says, unless --move_label is given.
     """
     from mmsynth_tf.patients import insert, lesions
 
@@ -72,7 +72,7 @@ def _insert() -> None:
 
 
 def _segment() -> None:
-    """Segments the lesions of patients: a label from each modality, and one from all.
+    """Segments the lesions of patients: one label from each modality, and one from all together.
 
     mmsynth segment --models=models/a --input=scans/ --output=out/ --label_values=brats2017-2021
     """
@@ -83,14 +83,14 @@ def _segment() -> None:
 
 
 def _sample() -> None:
-    """Makes patients who do not exist, from noise: volumes of all modalities with the lesion's label.
+    """Generates patients from noise: volumes of all modalities, with the lesion's label.
 
-    mmsynth sample --models=models/a --count=10 --output=made_up/
-    mmsynth sample --models=models/a --count=10 --output=made_up/ --label=labels/ --layout=nnunet
+    mmsynth sample --models=models/a --count=10 --output=samples/
+    mmsynth sample --models=models/a --count=10 --output=samples/ --label=labels/ --layout=nnunet
 
     Neighbouring slices are alike, but the stack has no anatomy from feet to
-    head. Without --label lesions are made up too. A job that was stopped goes
-    on when the same command is given again.
+    head. Without --label, lesions are simulated. Give the same command again to
+    continue a job that was stopped.
     """
     from mmsynth_tf.patients import lesions, sample, sample_layouts
 
@@ -134,7 +134,7 @@ def _nnunet() -> None:
 
 
 def _view() -> None:
-    """Writes a page to look through cases, which any browser opens without a server.
+    """Writes a page that shows cases slice by slice in any browser, without a server.
 
     mmsynth view --input=out/ --output=view.html
     """
@@ -201,43 +201,49 @@ def _for_each_case(models: Any, job: Callable) -> None:
 
 
 def _define_models() -> None:
-    path_flags.define_path("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
+    path_flags.define_path(
+        "models", None, "Folder with exported models, from python -m mmsynth_tf.export.", required=True
+    )
 
 
 def _define_output(what: str) -> None:
     path_flags.define_path("output", None, what, required=True)
-    flags.DEFINE_bool("overwrite", False, "Replace what this job wrote before.")
+    flags.DEFINE_bool("overwrite", False, "Replace an earlier output.")
 
 
 def _define_cases() -> None:
     path_flags.define_path("input", None, "Folder with cases at any depth, or one image file.", required=True)
-    flags.DEFINE_string("modality", None, "What a single file shows, if its name does not say so.")
-    flags.DEFINE_string("release", None, "Release of the cases; found from file names if not given.")
-    flags.DEFINE_bool("resume", False, "Leave out cases that --output has already.")
+    flags.DEFINE_string("modality", None, "Modality of a single file, if its name does not say it.")
+    flags.DEFINE_string("release", None, "Release of the cases; follows from the file names if not given.")
+    flags.DEFINE_bool("resume", False, "Skip cases that are in --output already.")
     _define_models()
-    _define_output("Folder that gets a folder a case.")
+    _define_output("Output folder, with a subfolder for each case.")
 
 
 def _define_images(blur: float) -> None:
-    flags.DEFINE_bool("smooth", True, "Make neighbouring slices agree, in brightness and, with --blur, in detail.")
-    flags.DEFINE_float("blur", blur, "With --smooth: Gaussian across slices, mm; 0 is none.", lower_bound=0.0)
+    flags.DEFINE_bool("smooth", True, "Smooth brightness across neighbouring slices and, with --blur, detail.")
+    flags.DEFINE_float(
+        "blur", blur, "Sigma of the Gaussian across slices that --smooth uses, mm; 0 is none.", lower_bound=0.0
+    )
     flags.DEFINE_integer(
         "largest",
         1,
-        "Value of the brightest voxel: 1 writes float32 from 0 to 1, more (such as 4095) int16.",
+        "Value of the brightest voxel. 1 writes float32 from 0 to 1; a larger value, such as 4095, writes int16.",
         lower_bound=1,
         upper_bound=32767,
     )
 
 
 def _define_source() -> None:
-    flags.DEFINE_string("source", None, "Modality to start from; the first that a case has if not given.")
+    flags.DEFINE_string("source", None, "Modality to translate from; the first of each case if not given.")
 
 
 def _define_label(required: bool) -> None:
-    path_flags.define_path("label", None, "Label file, or folder with label files to draw from.", required=required)
-    flags.DEFINE_string("label_release", None, "Release whose values --label holds; found from its name if not given.")
-    flags.DEFINE_integer("seed", 0, "Seed of everything random.")
+    path_flags.define_path("label", None, "Label file, or folder with label files.", required=required)
+    flags.DEFINE_string(
+        "label_release", None, "Release whose label values --label holds; follows from its name if not given."
+    )
+    flags.DEFINE_integer("seed", 0, "Seed of all random choices.")
 
 
 def _define_label_values() -> None:
@@ -245,14 +251,14 @@ def _define_label_values() -> None:
         "label_values",
         "canonical",
         ["canonical", "brats2015", "brats2017-2021", "brats2023", "decathlon"],
-        "Release whose label values are written; canonical: the models' classes.",
+        "Release whose label values are written; canonical stands for the models' classes.",
     )
 
 
 def _define_translate() -> None:
     _define_cases()
     _define_source()
-    flags.DEFINE_list("targets", [], "Modalities to make; those that a case lacks if not given.")
+    flags.DEFINE_list("targets", [], "Modalities to generate; those that a case lacks if not given.")
     _define_images(constants.TRANSLATED_BLUR)
 
 
@@ -260,11 +266,11 @@ def _define_insert() -> None:
     _define_cases()
     _define_source()
     _define_label(required=True)
-    flags.DEFINE_bool("move_label", None, "Move the label to a random place; so by default if --label is a folder.")
+    flags.DEFINE_bool("move_label", None, "Move the lesion to a random place; the default if --label is a folder.")
     flags.DEFINE_bool(
-        "remove_lesion", False, "Erase the case's own lesion, as its label says or as the models find it."
+        "remove_lesion", False, "Erase the case's own lesion, where its label or the models' segmentation shows it."
     )
-    flags.DEFINE_bool("redraw", False, "Make the whole patient anew, not the lesion alone.")
+    flags.DEFINE_bool("redraw", False, "Generate the whole images, not only the lesion.")
     _define_label_values()
     _define_images(constants.SYNTHESISED_BLUR)
 
@@ -276,10 +282,10 @@ def _define_segment() -> None:
 
 def _define_sample() -> None:
     _define_models()
-    _define_output("Folder to make.")
+    _define_output("Output folder.")
     flags.DEFINE_integer("count", 1, "Number of cases.", lower_bound=1)
-    flags.DEFINE_enum("layout", "brats", ["brats", "nnunet"], "Names like BraTS 2018's, or nnU-Net's raw layout.")
-    flags.DEFINE_float("correlation", 12.0, "Over how many slices anatomy changes.", lower_bound=0.0)
+    flags.DEFINE_enum("layout", "brats", ["brats", "nnunet"], "File names of BraTS 2018, or nnU-Net's raw layout.")
+    flags.DEFINE_float("correlation", 12.0, "Number of slices over which the anatomy changes.", lower_bound=0.0)
     _define_label(required=False)
     _define_images(constants.SYNTHESISED_BLUR)
 

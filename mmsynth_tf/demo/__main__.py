@@ -1,9 +1,9 @@
-"""The whole pipeline on made-up patients, ending with a report (``make demo``).
+"""The whole pipeline on simulated patients, ending with a report (``make demo``).
 
 Phantom cases -> prepared data -> three stages -> synthetic data set ->
 segmenters trained on real, synthetic and both -> scores on phantom test
-patients -> one HTML page. Each step is one of the commands of the README, and
-is printed before it runs. A step that is done is not done again.
+patients -> one HTML page. Each step is a command of the documents, and is
+printed before it runs. Finished steps are not repeated.
 """
 
 import pathlib
@@ -14,10 +14,10 @@ from mmsynth_tf import constants, program
 from mmsynth_tf.configs import path_flags
 from mmsynth_tf.demo.steps import SYNTHETIC, Steps, run
 
-_WORKDIR = path_flags.define_path("workdir", "demo_output", "Folder for everything that the demonstration makes.")
-_PRESET = flags.DEFINE_string("preset", "demo", "Settings of all steps.")
-_NUM_CASES = flags.DEFINE_integer("num_cases", 14, "Phantom patients.")
-_COUNT = flags.DEFINE_integer("count", 250, "Synthetic slices.")
+_WORKDIR = path_flags.define_path("workdir", "demo_output", "Folder for all outputs.")
+_PRESET = flags.DEFINE_string("preset", "demo", "Preset of all steps.")
+_NUM_CASES = flags.DEFINE_integer("num_cases", 14, "Number of phantom patients.")
+_COUNT = flags.DEFINE_integer("count", 250, "Number of synthetic slices.")
 
 # What the segmenters are trained on: name to data sets.
 MIXTURES = {"real": ("real",), "synthetic": ("synthetic",), "both": ("real", "synthetic")}

@@ -1,9 +1,9 @@
-"""All experiments, small, on made-up patients, ending with a report (``make experiments``).
+"""All experiments, small, on simulated patients, ending with a report (``make experiments``).
 
 Phantom cases -> prepared data -> three stages -> synthetic data sets with and
-without the lesion filter -> every experiment -> one HTML page. Each step is one
-of the commands of the README, and is printed before it runs. A step that is
-done is not done again, nor is one that `mmsynth_tf.demo` did in the same folder.
+without the lesion filter -> every experiment -> one HTML page. Each step is a
+command of the documents, and is printed before it runs. Finished steps are not
+repeated, also those of `mmsynth_tf.demo` in the same folder.
 """
 
 import os
@@ -16,9 +16,9 @@ from mmsynth_tf.configs import path_flags
 from mmsynth_tf.demo.steps import Steps, run
 from mmsynth_tf.experiments import catalogue
 
-_WORKDIR = path_flags.define_path("workdir", "experiments_output", "Folder for everything that the experiments make.")
-_PRESET = flags.DEFINE_string("preset", "demo", "Settings of all steps.")
-_NUM_CASES = flags.DEFINE_integer("num_cases", 14, "Phantom patients.")
+_WORKDIR = path_flags.define_path("workdir", "experiments_output", "Folder for all outputs.")
+_PRESET = flags.DEFINE_string("preset", "demo", "Preset of all steps.")
+_NUM_CASES = flags.DEFINE_integer("num_cases", 14, "Number of phantom patients.")
 _ROWS = flags.DEFINE_list(
     "rows",
     [
@@ -39,7 +39,7 @@ _DESIGNS = flags.DEFINE_multi_enum(
     "designs",
     [constants.SEGMENTER_PER_MODALITY],
     constants.LESION_DESIGNS,
-    "Lesion designs in the lesion check; each further one trains the segmentation and synthesis stages once more.",
+    "Lesion designs in the lesion check; each one but the preset's trains two stages again.",
 )
 
 _FILTERED, _UNFILTERED = "filtered", "unfiltered"

@@ -2,8 +2,8 @@
 
     python -m mmsynth_tf.export --workdir=runs/a --output=models/a
 
-The folder needs TensorFlow alone: tf.saved_model.load("models/a").signatures;
-its metadata.json says what the signatures take and give.
+TensorFlow alone can load the folder: tf.saved_model.load("models/a").signatures.
+Its metadata.json describes all inputs and outputs.
 """
 
 from absl import flags, logging
@@ -12,7 +12,7 @@ from mmsynth_tf import program
 from mmsynth_tf.configs import path_flags
 
 _WORKDIR = path_flags.define_path("workdir", None, "Work directory with at least one trained stage.", required=True)
-_OUTPUT = path_flags.define_path("output", None, "Folder to make.", required=True)
+_OUTPUT = path_flags.define_path("output", None, "Folder for the exported models; must not exist yet.", required=True)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --output if it holds exported models.")
 
 

@@ -23,8 +23,8 @@ from mmsynth_tf.errors import UserError
 from tools.proofs import tiny
 
 _OUTPUT = path_flags.define_path("output", None, "JSON file for the records.", required=True)
-_KILLS = flags.DEFINE_integer("kills", 20, "Kills in all.", lower_bound=3)
-_SEED = flags.DEFINE_integer("seed", 0, "Decides about the moments.")
+_KILLS = flags.DEFINE_integer("kills", 20, "Number of kills.", lower_bound=3)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the moments of the kills.")
 
 _CASES, _SAMPLES, _STEPS, _INTERVAL = 30, 300, 120, 5
 _POLL = 0.02  # Seconds between looks at a process.

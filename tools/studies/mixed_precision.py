@@ -20,10 +20,10 @@ from mmsynth_tf.errors import UserError
 
 _DATA_DIR = path_flags.define_path("data_dir", None, "Prepared data to train on.", required=True)
 _OUTPUT = path_flags.define_path("output", None, "CSV file to write.", required=True)
-_PRESET = flags.DEFINE_string("preset", "demo", "Settings, but for the number of steps.")
+_PRESET = flags.DEFINE_string("preset", "demo", "Preset; the number of steps is that of --steps.")
 # A CPU without float16 needs a minute for a step in it.
 _PRECISIONS = flags.DEFINE_multi_enum(
-    "precision", ["float32", "mixed_bfloat16"], ["float32", "mixed_bfloat16", "mixed_float16"], "Which to train in."
+    "precision", ["float32", "mixed_bfloat16"], ["float32", "mixed_bfloat16", "mixed_float16"], "Precisions to compare."
 )
 _STEPS = flags.DEFINE_integer("steps", 200, "Training steps of each stage; half of synthesis is pretraining.")
 

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from mmsynth_tf.patients.patient import Patient
     from mmsynth_tf.patients.slice_models import SliceModels
 
-_MODELS = path_flags.define_path("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
-_INPUT = path_flags.define_path("input", None, "Folder with whole cases that were not trained on.", required=True)
+_MODELS = path_flags.define_path(
+    "models", None, "Folder with exported models, from python -m mmsynth_tf.export.", required=True
+)
+_INPUT = path_flags.define_path(
+    "input", None, "Folder with complete cases that the models were not trained on.", required=True
+)
 _OUTPUT = path_flags.define_path("output", None, "Markdown file to write.", required=True)
 
 _LEVELS_MM, _BLURS_MM = (0, 8, 16), (0, 0.5, 0.75, 1, 2)

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from mmsynth_tf.reading.releases import CaseFiles
     from mmsynth_tf.storage.records import Record
 
-_MODELS = path_flags.define_path("models", None, "Folder that mmsynth_tf.export wrote.", required=True)
-_INPUT = path_flags.define_path("input", None, "Folder with whole cases that were not trained on.", required=True)
+_MODELS = path_flags.define_path(
+    "models", None, "Folder with exported models, from python -m mmsynth_tf.export.", required=True
+)
+_INPUT = path_flags.define_path(
+    "input", None, "Folder with complete cases that the models were not trained on.", required=True
+)
 _OUTPUT = path_flags.define_path("output", None, "CSV file to write.", required=True)
 
 
