@@ -204,7 +204,7 @@ class ModalityOracle:
 
         x, x_g, x_t, x_cr, code_of_x_g = self._x, self._x_g, self._x_t, self._x_cr, self._code_of_x_g
         each, fd = range(self._n), self._feature_discriminator
-        maps = [self._map(image, self._l, self._m) for image in x_g]
+        maps = [self._map(image, self._l) for image in x_g]
         return {
             "discriminator_translated": lambda: over_pairs(lambda i, j: norm(self._d(x_t[i, j]))),
             "discriminator_class_synthetic": lambda: sum(self._class(x_g[i], i) for i in each),
@@ -295,15 +295,15 @@ class ModalityOracle:
 
     def _structure(self, image: tf.Tensor) -> tf.Tensor:
         """‖f - f_g,i‖² outside the chosen lesion, whose edges f does not have."""
-        return norm(tf.cast(self._l == 0, tf.float32) * self._f, self._map(image, self._l, self._m))
+        return norm(tf.cast(self._l == 0, tf.float32) * self._f, self._map(image, self._l))
 
     def _own_map(self, image: tf.Tensor, i: int) -> tf.Tensor:
         """The soft map of x_i, or of a slice made from its map."""
-        return self._map(image, self._labels[i], self._batch["own_background"][:, i])
+        return self._map(image, self._labels[i])
 
-    def _map(self, image: tf.Tensor, label: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
+    def _map(self, image: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         """The soft map of a slice outside its lesion."""
-        edges = structure_maps.soft_structure_map(image, self._model.structure_map_config, background)
+        edges = structure_maps.soft_structure_map(image, self._model.structure_map_config)
         return tf.cast(label == 0, tf.float32) * edges
 
 

@@ -27,7 +27,7 @@ def slice_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector
 def synthetic_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector]:
     """Features of one synthetic slice: those of a real one, the map and mask it was made from, and its provenance.
 
-    `label_transform` is as `warping.random_transforms` gives it; where labels are warped, they were so before it.
+    `label_transform` is as `warping.random_transforms` gives it.
     """
     size = (*data.image_size, 1)
     return slice_features(data) | {

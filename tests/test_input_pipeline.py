@@ -11,7 +11,7 @@ from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs import tree
 from mmsynth_tf.input_pipeline import SliceSource
 from mmsynth_tf.stages.segmentation.stage import segmentation_batches
-from mmsynth_tf.stages.structure.stage import _background, structure_batches
+from mmsynth_tf.stages.structure.stage import structure_batches
 from mmsynth_tf.stages.synthesis.stage import synthesis_batches
 from tests.fakes import fakes
 
@@ -230,8 +230,7 @@ def test_maps_are_those_of_mirrored_slices_whatever_is_augmented(source):
     images = np.concatenate([batch["image"] for batch in take(STAGES["segmentation"](source, still(CONFIG)), 20)])
     images = images.reshape(-1, *images.shape[2:])
     both = np.concatenate([images, images[:, :, ::-1]])
-    background = _background(both, CONFIG)
-    known = {x.tobytes() for x in structure_maps.structure_map(both, CONFIG.structure_map, background).numpy()}
+    known = {x.tobytes() for x in structure_maps.structure_map(both, CONFIG.structure_map).numpy()}
     assert upright <= known
 
 

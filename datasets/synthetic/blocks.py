@@ -21,8 +21,6 @@ from mmsynth_tf.generation import sampling
 from mmsynth_tf.storage import atomic
 
 _IDENTITY_FILE = "generation.json"
-# What may change when a build goes on: it decides when to give up, not what is made.
-_IRRELEVANT = "settings.max_tries"
 
 
 class Generation(Protocol):
@@ -155,7 +153,7 @@ class Blocks:
             return
         there, here = _leaves(json.loads(path.read_text(encoding="utf-8"))), _leaves(identity)
         differing = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
-        if set(differing) - {_IRRELEVANT}:
+        if differing:
             raise UserError(
                 f"{self.folder} holds samples of an unfinished data set that was made otherwise: "
                 f"{', '.join(differing)} differ. Give the command that was stopped, another --output, "

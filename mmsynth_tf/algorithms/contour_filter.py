@@ -9,7 +9,7 @@ def mask_from_contours(structure: np.ndarray, blur: float = 0.8) -> np.ndarray:
 
     Args:
       structure: [H, W], binary {0, 1}.
-      blur: sigma of the Gaussian blur that closes small gaps, pixels.
+      blur: sigma of the Gaussian blur that closes small gaps, pixels; from 0.3 on it closes gaps of one pixel.
 
     Returns:
       float32 [H, W], 1 outside the filled contours, 0 inside.

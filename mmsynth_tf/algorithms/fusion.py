@@ -72,7 +72,7 @@ def own_map(image: tf.Tensor, label: tf.Tensor, config: StructureMapConfig) -> t
     background = structure_maps.background_of(image, config)
     # Annotations may reach beyond the head; no label does.
     label = tf.where(background > 0, tf.zeros_like(label), label)
-    return label, remove_lesion_edges(structure_maps.structure_map(image, config, background), label), background
+    return label, remove_lesion_edges(structure_maps.structure_map(image, config), label), background
 
 
 def fits(background: tf.Tensor, label: tf.Tensor) -> tf.Tensor:

@@ -1,13 +1,10 @@
-"""Random affine transforms and warps of slices and labels (method §5)."""
+"""Random affine transforms of slices and labels (method §5)."""
 
 import math
 
 import tensorflow as tf
 
 from mmsynth_tf.configs import AugmentationConfig
-
-# Cells of the grid on each axis on which labels are warped: about as wide as a lesion.
-_WARP_CELLS = 5
 
 
 def random_transforms(
@@ -58,29 +55,3 @@ def transform(
         fill_mode="CONSTANT",
         fill_value=0.0,
     )
-
-
-def random_displacements(count: int, size: tuple[int, int], strength: float, seed: tf.Tensor) -> tf.Tensor:
-    """Draws smooth fields of displacements: normal numbers on a coarse grid, enlarged by cubic interpolation.
-
-    Args:
-      count: number of fields.
-      size: image height and width, pixels.
-      strength: standard deviation on the grid, share of the image size.
-      seed: int [2], stateless seed.
-
-    Returns:
-      float32 [count, H, W, 2]: from each pixel to where its value comes from, rows and columns, pixels.
-    """
-    coarse = tf.random.stateless_normal([count, _WARP_CELLS, _WARP_CELLS, 2], seed)
-    return strength * tf.constant(size, tf.float32) * tf.image.resize(coarse, size, tf.image.ResizeMethod.BICUBIC)
-
-
-def warp_labels(labels: tf.Tensor, displacements: tf.Tensor) -> tf.Tensor:
-    """Warps labels [N, H, W, 1] by `random_displacements`, without interpolation; what comes from outside is 0."""
-    height, width = labels.shape[1:3]
-    rows, columns = tf.meshgrid(tf.range(float(height)), tf.range(float(width)), indexing="ij")
-    source = tf.cast(tf.round(tf.stack([rows, columns], axis=-1) + displacements), tf.int32)
-    inside = tf.reduce_all((source >= 0) & (source < [height, width]), axis=-1, keepdims=True)
-    source = tf.clip_by_value(source, 0, [height - 1, width - 1])
-    return tf.where(inside, tf.gather_nd(labels, source, batch_dims=1), tf.zeros([], labels.dtype))

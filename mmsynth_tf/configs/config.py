@@ -26,7 +26,6 @@ class RuntimeConfig:
     ema_decay: float = setting(0.999, "Decay of the moving average of generator weights that sampling uses; 0 is none.")
     cache: bool = setting(True, "Keep decoded slices in memory.")
     augment: bool = setting(True, "Augment training slices.")
-    keep_checkpoints: int = setting(2, "Checkpoints kept.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -81,19 +81,12 @@ class StructureMapConfig:
     """Algorithms 1 and 2: structure map and background mask (method §1, §2)."""
 
     beta: float = setting(0.07, "Algorithm 1's threshold on the scaled Sobel maps; authors 0.07, later 0.12 and 0.035.")
-    blur_before: float = setting(0.0, "Sigma of a Gaussian blur before the threshold, pixels; 0 is none.")
-    blur_after: float = setting(0.0, "Sigma of a Gaussian blur of the binary map, pixels; 0 is none.")
-    blur_after_threshold: float = setting(0.05, "Threshold that makes the blurred map binary again.")
-    median: int = setting(0, "Window of a median filter of the binary map, pixels (odd); 0 is none.")
-    mask_outside: bool = setting(False, "Multiply the map by 1 - background.")
-    background_threshold: float = setting(0.0, "Algorithm 2's threshold t on x.")
     background_expand: int = setting(
         5,
         "Algorithm 2's p, for slices of 240 pixels: the head grows by about p/2 a side; on other slices by the same "
         "share of their size, at least 1 pixel in all; 0 is none. Authors 5.",
     )
     fill_holes: bool = setting(True, "Dark regions that the head encloses belong to the head; paper: they do not.")
-    temperature: float = setting(0.02, "Temperature of the differentiable threshold.")
 
 
 @dataclasses.dataclass(frozen=True)

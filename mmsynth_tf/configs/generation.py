@@ -11,14 +11,11 @@ class GenerationConfig:
 
     batch_size: int = setting(32, "Samples made at a time.")
     mask_error: float = setting(0.05, "Algorithm 3 accepts a map when mean|m'-m| is at most this; 1 accepts all.")
-    max_tries: int = setting(50, "Draws per wanted sample before giving up with an error.")
-    filter_blur: float = setting(0.8, "Sigma of Algorithm 3's 3 x 3 Gaussian blur, pixels; at least 0.3 closes gaps.")
     map_quantile: float = setting(
         0.1,
         "A generated map is dropped if its correlation with the most similar real map is below this quantile of the "
         "correlations of real maps with the most similar one of another patient; 0 keeps all. Paper: none.",
     )
-    map_blur: float = setting(3.0, "Sigma of the Gaussian blur before these maps are compared, pixels; 0 is none.")
     structure_threshold: float = setting(0.5, "Probability from which a generated pixel is an edge.")
     real_anatomy: bool = setting(
         False,
@@ -29,16 +26,6 @@ class GenerationConfig:
         0.0,
         "Scale, turn and shift generated maps at random, by up to this share of `augmentation`, for structure stages "
         "that learn upright ones; 0 does not. Paper: none.",
-    )
-    move_labels: float = setting(
-        1.0,
-        "Labels are scaled, turned and shifted by up to so many times the ranges of `augmentation`, and tried again "
-        "where they do not fit into the head. Paper 1.",
-    )
-    warp_labels: float = setting(
-        0.0,
-        "Labels are warped at random before they are moved: standard deviation of the displacements, share of the "
-        "image size. Paper 0.",
     )
     dice_threshold: float = setting(
         0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."

@@ -85,7 +85,6 @@ _SMALL = {
     "synthesis.base_filters": 16,
     "synthesis.discriminator_filters": 32,
     "generation.dice_threshold": 0.7,
-    "generation.map_blur": 1.5,
     "runtime.ema_decay": 0.99,
 }
 

@@ -106,7 +106,7 @@ def _backgrounds(images: tf.Tensor, settings: configs.StructureMapConfig) -> tf.
 
 @tf.function(autograph=False, reduce_retracing=True)
 def _maps(images: tf.Tensor, background: tf.Tensor, settings: configs.StructureMapConfig) -> tuple[tf.Tensor, ...]:
-    edges = structure_maps.structure_map(images, settings, background) > 0
+    edges = structure_maps.structure_map(images, settings) > 0
     head = background < 0.5
     # Synthetic slices are not black in the rim.
     rows, columns = (1 + 2 * math.ceil(p / 2) for p in structure_maps.expansion(images.shape[1:3], settings))

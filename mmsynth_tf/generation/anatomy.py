@@ -56,7 +56,7 @@ class MadeAnatomy:
             )
             structure, head = np.split(moved.numpy(), 2, axis=-1)
             background = 1 - head
-        errors = contour_filter.mask_errors(structure[..., 0], background[..., 0], self._settings.filter_blur)
+        errors = contour_filter.mask_errors(structure[..., 0], background[..., 0])
         return {
             **maps,
             # Edges outside the head would be drawn into the empty background.

@@ -27,7 +27,7 @@ took part in no training.
 - It knows what its models were trained on. Rare anatomy, other scanners, other lesions and children are not in it.
 - The lesion filter keeps what segmenters of the same patients can find: easy lesions are favoured.
 - Slices are made one by one; neighbours do not make up a volume.
-- Labels are real labels, moved, and warped where the settings say so; their shapes come from patients.
+- Labels are real labels, scaled, turned and shifted; their shapes come from patients.
 """
 _MADE_ANATOMY_USE = """- **Not for clinical use**: no slice is a patient's, and none may be read as one.
 - Slices may resemble training slices, see above."""
@@ -133,13 +133,13 @@ def _source_cells(record: Mapping[str, Any]) -> list[str]:
 
 def _filter_table(generation: Mapping[str, Any]) -> Table:
     settings, closed = generation["settings"], generation["passed_structure_filter"]
-    typical = generation.get("passed_map_filter", closed)  # Earlier versions had no such filter.
+    typical = generation["passed_map_filter"]
     rows = [
         ["maps: closed outline (Algorithm 3)", f"mean abs(m' - m) ≤ {settings['mask_error']}", generation["drawn"],
          closed],
-        ["maps: like a real one", f"quantile {settings.get('map_quantile', 0):g} of real ones", closed, typical],
+        ["maps: like a real one", f"quantile {settings['map_quantile']:g} of real ones", closed, typical],
         ["labels: inside the head", "", typical, generation["found_label"]],
-        ["labels: with a lesion, and a share of the others", f"{settings.get('keep_without_lesion', 1):g}",
+        ["labels: with a lesion, and a share of the others", f"{settings['keep_without_lesion']:g}",
          generation["found_label"], generation["synthesised"]],
         ["slices: segmenters agree with the label", f"mean Dice ≥ {settings['dice_threshold']}",
          generation["synthesised"], generation["passed_lesion_filter"]],

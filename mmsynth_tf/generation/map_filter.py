@@ -17,6 +17,9 @@ from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs import GenerationConfig, StructureMapConfig
 from mmsynth_tf.errors import UserError
 
+# Sigma of the blur before maps are compared, share of their longer side: 1.5 of 64 pixels, with which the filter was
+# measured. No two heads share their finest edges.
+_BLUR = 1.5 / 64
 # Of more real maps than this, as many at equal distances; of larger maps, shrunken ones.
 _MOST_MAPS = 2_048
 _MOST_PIXELS = 64
@@ -29,12 +32,10 @@ class MapFilter:
 
     Attributes:
       descriptions: float32 [N, D], of unit length; see `_describe`.
-      blur: sigma, pixels.
       least: similarity from which a map is accepted, in [-1, 1].
     """
 
     descriptions: np.ndarray
-    blur: float
     least: float
 
     @classmethod
@@ -48,17 +49,16 @@ class MapFilter:
           UserError: it has slices of one patient alone.
         """
         maps, patients = _real_maps(data, structure_map)
-        return cls.from_maps(maps, patients, settings.map_quantile, settings.map_blur)
+        return cls.from_maps(maps, patients, settings.map_quantile)
 
     @classmethod
-    def from_maps(cls, maps: np.ndarray, patients: Sequence[str], quantile: float, blur: float) -> "MapFilter":
+    def from_maps(cls, maps: np.ndarray, patients: Sequence[str], quantile: float) -> "MapFilter":
         """The filter by real maps.
 
         Args:
           maps: [N, H, W], binary {0, 1}.
           patients: whose they are, N names.
           quantile: share of the maps that are less like the nearest map of another patient than is asked for.
-          blur: sigma, pixels.
 
         Raises:
           UserError: there is one patient alone.
@@ -69,28 +69,26 @@ class MapFilter:
                 "--config.generation.map_quantile compares maps with those of other patients, and there are training "
                 "slices of one patient alone; give those of more, or 0 to leave this filter out."
             )
-        own = _describe(maps, blur)
+        own = _describe(maps)
         others = patients[:, None] != patients[None]
-        similarities = np.maximum(own @ own.T, _describe(maps[:, :, ::-1], blur) @ own.T)
+        similarities = np.maximum(own @ own.T, _describe(maps[:, :, ::-1]) @ own.T)
         nearest = np.where(others, similarities, -1.0).max(axis=1)
-        return cls(own, blur, float(np.quantile(nearest, quantile)))
+        return cls(own, float(np.quantile(nearest, quantile)))
 
     def similarities(self, maps: np.ndarray) -> np.ndarray:
         """How similar the nearest real map is, mirrored or not: [B, H, W] to float32 [B] in [-1, 1]."""
-        both = (_describe(versions, self.blur) for versions in (maps, maps[:, :, ::-1]))
+        both = (_describe(versions) for versions in (maps, maps[:, :, ::-1]))
         return np.maximum(*((descriptions @ self.descriptions.T).max(axis=1) for descriptions in both))
 
 
-def _describe(maps: np.ndarray, blur: float) -> np.ndarray:
+def _describe(maps: np.ndarray) -> np.ndarray:
     """Blurred and shrunken maps whose products are correlations: [N, H, W] to float32 [N, D]."""
     height, width = maps.shape[1:]
     shrinkage = min(1.0, _MOST_PIXELS / max(height, width))
     size = max(1, round(shrinkage * width)), max(1, round(shrinkage * height))
     pixels = []
     for edges in maps:
-        blurred = np.ascontiguousarray(edges, dtype=np.float32)
-        if blur:
-            blurred = cv2.GaussianBlur(blurred, (0, 0), blur)
+        blurred = cv2.GaussianBlur(np.ascontiguousarray(edges, dtype=np.float32), (0, 0), _BLUR * max(height, width))
         pixels.append(cv2.resize(blurred, size, interpolation=cv2.INTER_AREA).ravel())
     deviations = np.stack(pixels) - np.mean(pixels, axis=1, keepdims=True)
     # A map without edges is like no other.
@@ -105,8 +103,7 @@ def _real_maps(data: prepared.PreparedData, config: StructureMapConfig) -> tuple
 
     @tf.function(autograph=False)
     def extract(image: tf.Tensor) -> tf.Tensor:
-        background = structure_maps.background_of(image, config)
-        return tf.cast(structure_maps.structure_map(image, config, background)[..., 0], tf.uint8)
+        return tf.cast(structure_maps.structure_map(image, config)[..., 0], tf.uint8)
 
     maps, patients, first = [], [], 0
     for batch in slices.batch(_BATCH).as_numpy_iterator():

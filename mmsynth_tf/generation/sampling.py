@@ -22,10 +22,12 @@ from mmsynth_tf.stages.synthesis import contrast
 from mmsynth_tf.training import run_folder, runs
 from mmsynth_tf.training.checkpoints import checkpoint_hashes
 
+# Draws for each wanted sample, and for each of a first batch, before a build gives up.
+MOST_DRAWS_PER_SAMPLE = 50
 # Labels tried for each map, and transforms drawn with them, before the map is given up.
 _LABEL_TRIES = 16
 # Streams of random numbers that a sample's number and the seed give; `anatomy` has the others.
-_LABEL, _LABEL_TRANSFORM, _NOISE, _CONTRAST, _WITHOUT_LESION, _WARP = 1, 2, 3, 4, 5, 9
+_LABEL, _LABEL_TRANSFORM, _NOISE, _CONTRAST, _WITHOUT_LESION = 1, 2, 3, 4, 5
 _BATCHES_PER_BLOCK = 8
 
 
@@ -77,7 +79,7 @@ class Generation:
                 like_real = MapFilter.of(label_data, structure_map, config.generation)
             self._anatomy = anatomy.MadeAnatomy(structure_gan, like_real, config, self.data.image_size)
         self.settings, self._seed = config.generation, config.runtime.seed
-        self._label_ranges = config.augmentation.times(config.generation.move_labels)
+        self._augmentation = config.augmentation
         self.draws_per_block = _BATCHES_PER_BLOCK * self.settings.batch_size
         self.identity = {
             "seed": self._seed,
@@ -167,15 +169,13 @@ class Generation:
                     [_LABEL_TRIES], [self._seed + _LABEL, d], 0, len(self._pool.sources), tf.int32
                 ),
                 warping.random_transforms(
-                    _LABEL_TRIES, size, self._label_ranges, tf.stack([self._seed + _LABEL_TRANSFORM, d])
+                    _LABEL_TRIES, size, self._augmentation, tf.stack([self._seed + _LABEL_TRANSFORM, d])
                 ),
             ),
             numbers,
             fn_output_signature=(tf.int32, tf.float32),
         )
         candidates = tf.gather(self._pool.labels, tf.reshape(choices, [-1]))
-        if self.settings.warp_labels:
-            candidates = self._warp(candidates, numbers)
         candidates = warping.transform(candidates, tf.reshape(transforms, [-1, 8]), "NEAREST")
         candidates = tf.reshape(candidates, [-1, _LABEL_TRIES, *size, 1])
         lesion = tf.cast(candidates > 0, tf.float32)
@@ -184,15 +184,6 @@ class Generation:
         picked = [tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms)]
         lots = anatomy.of_each(lambda d: tf.random.stateless_uniform([], [self._seed + _WITHOUT_LESION, d]), numbers)
         return *picked, tf.reduce_any(fitting, axis=1), lots < self.settings.keep_without_lesion
-
-    def _warp(self, candidates: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-        """Warps labels, as many of each draw as are tried."""
-        size, strength = self.data.image_size, self.settings.warp_labels
-        fields = anatomy.of_each(
-            lambda d: warping.random_displacements(_LABEL_TRIES, size, strength, tf.stack([self._seed + _WARP, d])),
-            numbers,
-        )
-        return warping.warp_labels(candidates, tf.reshape(fields, [-1, *size, 2]))
 
     def _complete(self, rows: list[anatomy.Row]) -> list[anatomy.Row]:
         """Adds the slices of all modalities, and the Dice of what the segmenters find in them."""
@@ -286,12 +277,12 @@ def acceptance(counts: Mapping[str, int]) -> dict[str, int | float]:
 
 
 def require_progress(counts: Mapping[str, int], settings: configs.GenerationConfig) -> None:
-    """Gives up when no more than one draw in `settings.max_tries` has become a sample.
+    """Gives up when no more than one draw in `MOST_DRAWS_PER_SAMPLE` has become a sample.
 
     Raises:
       GenerationError: says what the filters let through.
     """
-    if counts.get("drawn", 0) < settings.max_tries * max(counts.get("kept", 0), settings.batch_size):
+    if counts.get("drawn", 0) < MOST_DRAWS_PER_SAMPLE * max(counts.get("kept", 0), settings.batch_size):
         return
     rates = acceptance(counts)
     raise GenerationError(

@@ -135,7 +135,7 @@ class Insert:
         """
         slices, config = tf.constant(one.slices(source)[..., None]), self.models.structure_map
         background = structure_maps.background_of(slices, config)
-        edges = structure_maps.structure_map(slices, config, background)
+        edges = structure_maps.structure_map(slices, config)
         if removed is not None:
             own = one.view.label_slices(removed)
             edges = fusion.remove_lesion_edges(edges, own[..., None])

@@ -15,6 +15,8 @@ from mmsynth_tf.stages import catalogue
 from mmsynth_tf.training import checkpoints, devices, loop, precision, run_folder, weight_average
 from mmsynth_tf.training.loop import Batches
 
+# Checkpoints kept: the newest, and the one before it in case the newest gets damaged.
+_CHECKPOINTS = 2
 _LOG = logging.getLogger(__name__)
 
 
@@ -113,8 +115,8 @@ class Run:
             "networks": {name: list(network.weights) for name, network in self.model.networks.items()},
             "statistics": list(self.model.statistics),
         }
-        keep, num_terms = config.runtime.keep_checkpoints, len(self.model.terms)
-        self.checkpoints = checkpoints.Checkpoints(folder, keep, state, num_terms, self.output)
+        num_terms = len(self.model.terms)
+        self.checkpoints = checkpoints.Checkpoints(folder, _CHECKPOINTS, state, num_terms, self.output)
 
     def fit(self, batches: Batches) -> None:
         """Trains from the restored step to the last one, saving at every `steps_per_checkpoint`."""

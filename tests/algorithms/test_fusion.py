@@ -146,21 +146,3 @@ def test_the_same_seed_draws_the_same_transforms():
     draw = [warping.random_transforms(4, (8, 8), configs.AugmentationConfig(), tf.constant([3, s])) for s in (4, 4, 5)]
     np.testing.assert_array_equal(draw[0], draw[1])
     assert not np.array_equal(draw[0], draw[2])
-
-
-def test_displacements_are_smooth_and_as_strong_as_asked():
-    moved = warping.random_displacements(50, (32, 64), 0.05, SEED).numpy()
-    assert moved.shape == (50, 32, 64, 2)
-    rows, columns = moved[..., 0].std(), moved[..., 1].std()
-    # Interpolation between the draws takes some of it; rows and columns each have the share of their own extent.
-    assert 0.6 * 0.05 * 32 < rows < 0.05 * 32 and 1.8 < columns / rows < 2.2
-    assert np.abs(np.diff(moved, axis=2)).max() < 0.5 * np.abs(moved).max()
-    np.testing.assert_array_equal(moved, warping.random_displacements(50, (32, 64), 0.05, SEED))
-
-
-def test_warped_labels_come_from_where_the_displacements_point():
-    label = label_of([[0, 1, 2], [0, 3, 4]])
-    nowhere, right = np.zeros((1, 2, 3, 2), np.float32), np.zeros((1, 2, 3, 2), np.float32)
-    right[..., 1] = 1.2
-    np.testing.assert_array_equal(warping.warp_labels(label, nowhere), label)
-    np.testing.assert_array_equal(warping.warp_labels(label, right), label_of([[1, 2, 0], [3, 4, 0]]))

@@ -27,7 +27,7 @@ IDENTITY = {
     "draws_per_block": 4,
     "labels_from": DATA_RECORD,
     "trained_on": {constants.STRUCTURE: [DATA_RECORD]},
-    "settings": {"mask_error": 0.05, "dice_threshold": 0.9, "max_tries": 50, "keep_without_lesion": 1.0},
+    "settings": {"mask_error": 0.05, "map_quantile": 0.1, "dice_threshold": 0.9, "keep_without_lesion": 1.0},
     "augmentation": {"scale": 0.1},
     "checkpoints": {constants.STRUCTURE: "0123"},
     "made_with": {"device": "CPU"},
@@ -43,7 +43,7 @@ class Generation:
     """
 
     def __init__(self, fails_at=None, **settings):
-        self.data, self.settings = DATA, GenerationConfig(batch_size=4, max_tries=3)
+        self.data, self.settings = DATA, GenerationConfig(batch_size=4)
         self.identity = {**IDENTITY, **settings}
         self.draws_per_block = IDENTITY["draws_per_block"]
         self.fails_at, self.made = fails_at, []
@@ -148,11 +148,10 @@ def test_samples_of_another_making_are_not_mixed_in(tmp_path):
     synthetic.make_blocks(Generation(), 2, tmp_path / "out")
     with pytest.raises(UserError, match=r"out\.blocks .* seed, settings.dice_threshold differ"):
         build(Generation(seed=6, settings={**IDENTITY["settings"], "dice_threshold": 0.8}), 2, tmp_path / "out")
-    # How long to try changes nothing that was made.
-    build(Generation(settings={**IDENTITY["settings"], "max_tries": 99}), 2, tmp_path / "out")
 
 
 def test_gives_up_when_nothing_passes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "MOST_DRAWS_PER_SAMPLE", 3)
     monkeypatch.setattr(Generation, "block", lambda self, number, counts: iter(counts.update(drawn=4) or ()))
     with pytest.raises(sampling.GenerationError, match="Gave up after 12 draws with 0 samples"):
         synthetic.make_blocks(Generation(), 2, tmp_path / "out")

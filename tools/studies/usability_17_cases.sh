@@ -7,7 +7,8 @@
 # SEEDS and STEPS are the seeds and training steps of the segmenters of the usability experiment, in all its rows; ROWS
 # are its rows in the first split, with as many synthetic slices as there are real ones. SPLITS are seeds of further
 # splits of the patients (test patients of 0, 4 and 19 are all different), SPLIT_ROWS the rows that are trained in every
-# split on three times as many, SETS the sets of lesions put into real slices that are made there besides.
+# split on three times as many, besides the row of lesions put into real slices.
+# usability_warped_lesions.csv is of labels warped before they were moved, which 142d6ee could do and was dropped.
 # DESIGNS are the lesion designs beside the preset's, DESIGN_FLAGS further flags of their trainings (shorter ones, say;
 # then name 4seg, too).
 # On a CPU two processes of one thread each (TF_NUM_INTRAOP_THREADS=1) are faster than one of two: any command of the
@@ -21,7 +22,6 @@ designs=${DESIGNS-1seg 1ecl_4dcl}
 rows=${ROWS:-real_1,real_1_synthetic_1,real_1_augmented_1,synthetic_1,real_0.1_synthetic_1,real_1_synthetic_0.5,real_1_augmented_0.5,real_0.5,real_0.5_synthetic_0.5,real_1_synthetic_1_synthetic_first,real_1_synthetic_1_real_first}
 splits=${SPLITS-4 19}
 split_rows=${SPLIT_ROWS:-real_1,real_1_synthetic_3,real_1_augmented_3,real_1_synthetic_3_augmented_3}
-sets_in_real_slices=${SETS-inserted warped}
 mkdir -p "$work" "$results"
 
 step() { echo "$(date -u +%FT%TZ) $*" | sed "s#$work#work#g; s#$cases#cases#g" | tee -a "$work/steps.log"; "$python" "$@"; }
@@ -82,7 +82,7 @@ measure() {
   collect usability "$records" dice
 }
 # Each split with generators and segmenters of its own; the first one has them already.
-rm -f "$results"/usability_{splits,real_anatomy,warped_lesions}.csv "$results/translation_splits.csv"
+rm -f "$results"/usability_{splits,real_anatomy}.csv "$results/translation_splits.csv"
 for split in 0 $splits; do
   models=$work/models data=$work/real
   if [ "$split" != 0 ]; then
@@ -93,12 +93,5 @@ for split in 0 $splits; do
   step evaluate.py --experiment=translation --workdir="$models" --test_data="$data"
   collect translation translation_splits.csv 'dice|psnr|ssim'
   measure synthetic "$split_rows" usability_splits.csv
-  for kind in $sets_in_real_slices; do
-    case $kind in
-      inserted) measure inserted real_1_synthetic_3 usability_real_anatomy.csv --config.generation.real_anatomy ;;
-      warped) measure warped real_1_synthetic_3 usability_warped_lesions.csv --config.generation.real_anatomy \
-        --config.generation.move_labels=4 --config.generation.warp_labels=0.05 ;;
-      *) echo "SETS names $kind; there are inserted and warped." >&2; exit 1 ;;
-    esac
-  done
+  measure inserted real_1_synthetic_3 usability_real_anatomy.csv --config.generation.real_anatomy
 done

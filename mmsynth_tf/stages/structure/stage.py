@@ -31,7 +31,7 @@ def structure_batches(source: SliceSource, config: Config, start_step: int = 0) 
         modality = draw_modality(size, config, step)
         image, label = (tf.gather(batch[name], modality, batch_dims=1) for name in ("image", "label"))
         background = _background(image, config)
-        edges = structure_maps.structure_map(image, config.structure_map, background)
+        edges = structure_maps.structure_map(image, config.structure_map)
         if config.structure.choices.erase_lesion:
             edges = fusion.remove_lesion_edges(edges, label)
         codes = tf.random.stateless_normal([2, size, code_dim], step_seed(config, step, CODE))

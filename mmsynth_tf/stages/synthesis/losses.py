@@ -97,7 +97,7 @@ class ModalityLosses:
         n, n_pairs, fake, error = self.num_modalities, self._ordered_pairs, t["fake"], losses.squared_error
         label, background = rows["fusion_label"], rows["background"]
         # Two terms need them.
-        soft_maps = functools.cache(lambda: self._soft_maps(fake, label, background))
+        soft_maps = functools.cache(lambda: self._soft_maps(fake, label))
         return {
             "lesion": lambda: self._lesion_error(label[:, None], t["lesion_of_fake"]),
             "translation": lambda: (
@@ -133,18 +133,18 @@ class ModalityLosses:
 
     def _self_structure(self, batch: Batch, t: Tensors) -> tf.Tensor:
         """Σ_i ‖f_i - f_g,i‖² of soft maps of real slices and of those made from their own maps."""
-        label, background = passes.merge(batch["label"]), passes.merge(batch["own_background"])
-        maps = (self._soft_maps(images, label, background) for images in (batch["image"], t["self_reconstructed"]))
+        label = passes.merge(batch["label"])
+        maps = (self._soft_maps(images, label) for images in (batch["image"], t["self_reconstructed"]))
         return self.num_modalities * losses.squared_error(*maps)
 
-    def _soft_maps(self, images: tf.Tensor, label: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
+    def _soft_maps(self, images: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         """Soft structure maps [B, n, H, W, 1] of slices, away from lesions where edges are erased there.
 
-        Label and background are those of each slice, [B n, H, W, 1], or of each row, [B, H, W, 1].
+        Labels are those of each slice, [B n, H, W, 1], or of each row, [B, H, W, 1].
         """
         slices = passes.merge(images)
-        label, background = (tf.repeat(x, slices.shape[0] // x.shape[0], axis=0) for x in (label, background))
-        maps = self._away_from(label, structure_maps.soft_structure_map(slices, self.structure_map, background))
+        label = tf.repeat(label, slices.shape[0] // label.shape[0], axis=0)
+        maps = self._away_from(label, structure_maps.soft_structure_map(slices, self.structure_map))
         return tf.reshape(maps, images.shape)
 
     def _away_from(self, label: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
