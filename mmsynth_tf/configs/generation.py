@@ -22,16 +22,6 @@ class GenerationConfig:
         "Put lesions into real training slices, transformed as `augmentation` says, which stay as they are otherwise, "
         "in place of making whole slices from noise. Such a set holds patients' images. Paper: no.",
     )
-    transform_maps: float = setting(
-        0.0,
-        "Scale, turn and shift generated maps at random, by up to this share of `augmentation`, for structure stages "
-        "that learn upright ones; 0 does not. Paper: none.",
-    )
     dice_threshold: float = setting(
         0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
-    )
-    keep_without_lesion: float = setting(
-        1.0,
-        "Share of the labels without a lesion that are used; the Dice filter drops samples with one alone, so that "
-        "their share shrinks otherwise. Paper 1.",
     )

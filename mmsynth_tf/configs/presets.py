@@ -112,7 +112,6 @@ _CPU = {
     "synthesis.steps": 2_500,
     "synthesis.pretraining_steps": 1_000,
     "synthesis.steps_per_checkpoint": 250,
-    "generation.transform_maps": 0.3,
 }
 
 PRESETS = {"default": {}, "paper": _PAPER, "cpu": _CPU, "demo": _DEMO}

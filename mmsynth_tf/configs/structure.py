@@ -40,6 +40,8 @@ class StructureChoices:
       reconstruction_blur: sigma of a Gaussian blur of both maps before they are compared, as a share of the slices'
         shorter side. It leaves the finest edges to the discriminator.
       erase_lesion: whether the lesion's edges are erased from the maps that are learned from (§2.8).
+      transform_maps: generated maps are scaled, turned and shifted at random, by up to this share of `augmentation`.
+        The stage learns from upright slices, so its maps are more alike than real ones.
       dropout: rate at the encoder's input.
       mean_filter_init: whether generators start as mean filters (paper §3.1).
       discriminator_normalization: one of `constants.DISCRIMINATOR_NORMALIZATIONS`.
@@ -51,6 +53,7 @@ class StructureChoices:
     detail: bool = True
     reconstruction_blur: float = 1 / 64
     erase_lesion: bool = False
+    transform_maps: float = 0.3
     dropout: float = 0.0
     mean_filter_init: bool = False
     discriminator_normalization: str = constants.INSTANCE
@@ -66,6 +69,7 @@ STRUCTURE_FORMULATIONS = {
         detail=False,
         reconstruction_blur=0.0,
         erase_lesion=True,
+        transform_maps=0.0,
         dropout=0.1,
         mean_filter_init=True,
         discriminator_normalization=constants.INSTANCE_EVERYWHERE,

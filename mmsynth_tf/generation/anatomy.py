@@ -25,6 +25,7 @@ class MadeAnatomy:
       map_filter: says how much a map is like a real one; None where that is not asked.
       config: its `generation`, `augmentation` and `runtime.seed` are used.
       image_size: height and width, pixels.
+      transform_maps: share of `augmentation` by which maps are transformed; 0 leaves them as they are.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class MadeAnatomy:
         map_filter: MapFilter | None,
         config: configs.Config,
         image_size: tuple[int, int],
+        transform_maps: float,
     ):
         self._structure_gan, self._map_filter, self._image_size = structure_gan, map_filter, image_size
-        self._settings, self._augmentation, self._seed = config.generation, config.augmentation, config.runtime.seed
+        self._settings, self._seed = config.generation, config.runtime.seed
+        self._ranges = config.augmentation.times(transform_maps) if transform_maps else None
 
     def draw(self, numbers: np.ndarray) -> Row:
         """The maps of some draws: `structure` and `background`, uint8 [B, H, W, 1], binary."""
@@ -43,13 +46,13 @@ class MadeAnatomy:
         return {"seed": numbers, "structure": structure, "background": background}
 
     def judge(self, maps: Row) -> Row:
-        """Moves what was drawn, if that is wanted, and adds what the filters go by and say: `closed`, `typical`."""
+        """Transforms maps, and adds what the filters measure and say: `closed`, `typical`."""
         structure, background = maps["structure"], maps["background"]
         similarities, typical = np.full(len(structure), np.nan, np.float32), np.ones(len(structure), bool)
         if self._map_filter:
             similarities = self._map_filter.similarities((structure * (1 - background))[..., 0])
             typical = similarities >= self._map_filter.least
-        if self._settings.transform_maps:
+        if self._ranges:
             # After the comparison: real maps lie as they were scanned.
             moved = self._transform_maps(
                 tf.constant(maps["seed"]), tf.constant(np.concatenate([structure, 1 - background], axis=-1))
@@ -78,8 +81,7 @@ class MadeAnatomy:
     @tf.function(autograph=False)
     def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         """Transforms maps [B, H, W, C] at random; outside of what they show they are 0."""
-        ranges = self._augmentation.times(self._settings.transform_maps)
-        transforms = _random_transforms(numbers, self._image_size, ranges, self._seed)
+        transforms = _random_transforms(numbers, self._image_size, self._ranges, self._seed)
         return warping.transform(maps, transforms, "NEAREST")
 
 

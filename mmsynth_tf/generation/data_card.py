@@ -139,13 +139,12 @@ def _filter_table(generation: Mapping[str, Any]) -> Table:
          closed],
         ["maps: like a real one", f"quantile {settings['map_quantile']:g} of real ones", closed, typical],
         ["labels: inside the head", "", typical, generation["found_label"]],
-        ["labels: with a lesion, and a share of the others", f"{settings['keep_without_lesion']:g}",
-         generation["found_label"], generation["synthesised"]],
+        ["labels: with a lesion", "", generation["found_label"], generation["synthesised"]],
         ["slices: segmenters agree with the label", f"mean Dice ≥ {settings['dice_threshold']}",
          generation["synthesised"], generation["passed_lesion_filter"]],
     ]  # fmt: skip
-    if prepared.has_real_anatomy(generation):
-        rows = rows[2:]  # Without those of maps: real ones are not filtered.
+    # Real maps are not filtered; and without a new lesion a real slice would be a patient's and nothing else.
+    rows = rows[2:] if prepared.has_real_anatomy(generation) else [*rows[:3], rows[4]]
     rows = [[*row, f"{row[3] / max(row[2], 1):.1%}"] for row in rows]
     return Table(["filter", "threshold", "tested", "passed", "accepted"], rows)
 

@@ -27,7 +27,7 @@ MOST_DRAWS_PER_SAMPLE = 50
 # Labels tried for each map, and transforms drawn with them, before the map is given up.
 _LABEL_TRIES = 16
 # Streams of random numbers that a sample's number and the seed give; `anatomy` has the others.
-_LABEL, _LABEL_TRANSFORM, _NOISE, _CONTRAST, _WITHOUT_LESION = 1, 2, 3, 4, 5
+_LABEL, _LABEL_TRANSFORM, _NOISE, _CONTRAST = 1, 2, 3, 4
 _BATCHES_PER_BLOCK = 8
 
 
@@ -74,10 +74,12 @@ class Generation:
         if structure_gan is None:
             self._anatomy = anatomy.RealAnatomy(label_data, synthesis_config.structure_map, config)
         else:
-            structure_map, like_real = stages[constants.STRUCTURE].structure_map, None
+            learned, like_real = stages[constants.STRUCTURE], None
             if config.generation.map_quantile > 0:
-                like_real = MapFilter.of(label_data, structure_map, config.generation)
-            self._anatomy = anatomy.MadeAnatomy(structure_gan, like_real, config, self.data.image_size)
+                like_real = MapFilter.of(label_data, learned.structure_map, config.generation)
+            self._anatomy = anatomy.MadeAnatomy(
+                structure_gan, like_real, config, self.data.image_size, learned.structure.choices.transform_maps
+            )
         self.settings, self._seed = config.generation, config.runtime.seed
         self._augmentation = config.augmentation
         self.draws_per_block = _BATCHES_PER_BLOCK * self.settings.batch_size
@@ -131,7 +133,7 @@ class Generation:
             chosen = typical & table.pop("found")
             numbers = {"closed": closed, "typical": typical, "labelled": chosen}
             counts.update(drawn=size, **{name: int(rows.sum()) for name, rows in numbers.items()})
-            chosen &= table.pop("wanted")
+            chosen &= table.pop("wanted", True)
             waiting += [{name: values[row] for name, values in table.items()} for row in np.flatnonzero(chosen)]
             while len(waiting) >= size:
                 yield waiting[:size]
@@ -142,14 +144,13 @@ class Generation:
     def _place_labels(self, maps: anatomy.Row) -> anatomy.Row:
         background = tf.constant(maps["background"], tf.float32)
         drawn = self._draw_labels(tf.constant(maps["seed"]), background)
-        label, choice, transforms, found, wanted = (t.numpy() for t in drawn)
+        label, choice, transforms, found = (t.numpy() for t in drawn)
         with_lesion = label.any(axis=(1, 2, 3))
         table = {
             "label": label,
             "label_choice": choice,
             "label_transform": transforms,
             "found": found,
-            "wanted": wanted | with_lesion,
         }
         if self.settings.real_anatomy:
             # To the maps the head is a little wider than it is.
@@ -161,7 +162,7 @@ class Generation:
 
     @tf.function(autograph=False)
     def _draw_labels(self, numbers: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """For each map the first of its drawn labels that fits; whether one does, and is used without a lesion, too."""
+        """For each map the first of its drawn labels that fits, its number and transform; and whether one fits."""
         size = self.data.image_size
         choices, transforms = tf.map_fn(
             lambda d: (
@@ -182,8 +183,7 @@ class Generation:
         fitting = tf.reduce_sum(lesion * background[:, None], axis=(2, 3, 4)) < 0.5
         first = tf.argmax(tf.cast(fitting, tf.int32), axis=1)
         picked = [tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms)]
-        lots = anatomy.of_each(lambda d: tf.random.stateless_uniform([], [self._seed + _WITHOUT_LESION, d]), numbers)
-        return *picked, tf.reduce_any(fitting, axis=1), lots < self.settings.keep_without_lesion
+        return *picked, tf.reduce_any(fitting, axis=1)
 
     def _complete(self, rows: list[anatomy.Row]) -> list[anatomy.Row]:
         """Adds the slices of all modalities, and the Dice of what the segmenters find in them."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 from datasets import synthetic
 from mmsynth_tf import configs, constants, prepared
 from mmsynth_tf.algorithms import contour_filter, warping
-from mmsynth_tf.configs import tree
+from mmsynth_tf.configs import structure, tree
 from mmsynth_tf.experiments import leaks, lesion_check, segmentation, study
 from mmsynth_tf.generation import map_filter, remaking, sampling
 from mmsynth_tf.stages.synthesis import contrast
@@ -163,10 +163,17 @@ def test_the_map_filter_keeps_maps_that_are_like_real_ones(workdir, prepared_dat
     assert (counts["drawn"], counts["closed"], counts["typical"]) == (32, 32, 16)
 
 
-def test_moved_maps_are_the_drawn_ones_elsewhere(workdir, prepared_data, unfiltered):
-    before = {s["seed"]: s for s in unfiltered.block(0, collections.Counter())}
+def set_transform_maps(monkeypatch, share):
+    changed = dataclasses.replace(structure.STRUCTURE_FORMULATIONS[constants.MEASURED], transform_maps=share)
+    monkeypatch.setitem(structure.STRUCTURE_FORMULATIONS, constants.MEASURED, changed)
+
+
+def test_moved_maps_are_the_drawn_ones_elsewhere(workdir, prepared_data, monkeypatch):
+    set_transform_maps(monkeypatch, 0.0)
+    still = generation(workdir, prepared_data)
+    before = {s["seed"]: s for s in still.block(0, collections.Counter())}
     settings = {"augmentation__scale": 0.0, "augmentation__rotation": 0.0, "augmentation__translation": 0.2}
-    settings |= {"generation__transform_maps": 0.5}
+    set_transform_maps(monkeypatch, 0.5)
     moving = generation(workdir, prepared_data, **settings)
     after = {s["seed"]: s for s in moving.block(0, collections.Counter())}
     moved = 0
@@ -225,17 +232,6 @@ def test_lesions_in_real_slices_are_asked_for_in_the_contrast_of_these_slices(
     np.testing.assert_allclose(asked[..., :2], expected[..., :2], rtol=1e-5)
     np.testing.assert_array_equal(asked[..., 2:], drawn[..., 2:])
     assert not np.any(asked[..., :2] == drawn[..., :2])
-
-
-def test_labels_without_a_lesion_are_thinned_and_nothing_else_changes(workdir, prepared_data, unfiltered):
-    def lesions(made):
-        return {sample["seed"]: bool(sample["label"].any()) for sample in made.block(0, collections.Counter())}
-
-    every = lesions(unfiltered)
-    half, none = (lesions(generation(workdir, prepared_data, generation__keep_without_lesion=s)) for s in (0.5, 0.0))
-    with_lesion = {draw for draw, has_lesion in every.items() if has_lesion}
-    assert set(none) == with_lesion
-    assert set(none) < set(half) < set(every)
 
 
 @pytest.mark.parametrize("kept, gives_up", [(0, True), (10, True), (11, False)])
