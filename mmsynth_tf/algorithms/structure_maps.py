@@ -12,7 +12,7 @@ from mmsynth_tf.configs import StructureMapConfig
 
 # Pixels on a side of the paper's slices, for which p is given.
 _PAPER_SIZE = 240
-# Width of the soft threshold. At the default beta of 0.07 a pixel of flat tissue then counts as 6 % of an edge.
+# Width of the soft threshold. At the default beta of 0.1 a pixel of flat tissue then counts as 1 % of an edge.
 _TEMPERATURE = 0.02
 
 

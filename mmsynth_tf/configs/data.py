@@ -80,7 +80,7 @@ class DataConfig:
 class StructureMapConfig:
     """Algorithms 1 and 2: structure map and background mask (method §1, §2)."""
 
-    beta: float = setting(0.07, "Algorithm 1's threshold on the scaled Sobel maps; authors 0.07, later 0.12 and 0.035.")
+    beta: float = setting(0.1, "Algorithm 1's threshold on the scaled Sobel maps; authors 0.07, later 0.12 and 0.035.")
     background_expand: int = setting(
         5,
         "Algorithm 2's p, for slices of 240 pixels: the head grows by about p/2 a side; on other slices by the same "

@@ -23,5 +23,5 @@ class GenerationConfig:
         "in place of making whole slices from noise. Such a set holds patients' images. Paper: no.",
     )
     dice_threshold: float = setting(
-        0.95, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
+        0.7, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
     )

@@ -1,4 +1,7 @@
-"""Named configurations: how large, how long, and which of the paper's choices."""
+"""Named configurations. `demo`, `cpu` and `default` set sizes and lengths; `paper` also sets formulas and weights.
+
+What measured best is the default of every setting; docs/experiments/README.md has the page of each choice.
+"""
 
 from mmsynth_tf import constants
 from mmsynth_tf.configs.config import Config
@@ -7,13 +10,12 @@ from mmsynth_tf.configs.tree import override
 # The draft's settings, literally, with the weights of the authors' draft-time code (method §9).
 _PAPER = {
     "data.slice_start": 55,
-    "data.crop_rows": (0, 240),
-    "data.crop_columns": (0, 240),
     "data.percentile_low": 0.0,
     "data.percentile_high": 100.0,
+    "structure_map.beta": 0.07,
+    "structure_map.fill_holes": False,
     "structure.formulation": constants.PAPER,
     "structure.latent_dim": 4096,
-    "structure_map.fill_holes": False,
     "structure.base_filters": 64,
     "structure.max_filters": 768,
     "structure.steps": 50 * 12_200,
@@ -36,8 +38,6 @@ _PAPER = {
     "synthesis.batch_size": 1,
     "synthesis.learning_rate": 1e-4,
     "synthesis.discriminator_learning_rate": 1e-4,
-    "translation.map_share": 0.0,
-    "translation.guide_share": 0.0,
     "synthesis.full_every": 1,
     "synthesis.pretraining_steps": 0,
     "synthesis.triples_per_slice": 0,
@@ -62,21 +62,22 @@ _PAPER = {
     "synthesis.weights.code": 1.0,
     "synthesis.weights.code_pairs": 0.2,
     "synthesis.weights.background": 1.5,
+    "translation.map_share": 0.0,
+    "translation.guide_share": 0.0,
     "generation.map_quantile": 0.0,
-    "augmentation.intensity": 0.0,
+    "generation.dice_threshold": 0.95,
     "runtime.augment": False,
     "runtime.ema_decay": 0.0,
 }
 
-# 64 x 64 pixels of 3 mm, networks that two CPU cores train in minutes.
+# Slices of 64 x 64 pixels of 3 mm, and networks that two CPU cores train (times: docs/performance.md). Of few patients
+# a quarter is kept for testing.
 _SMALL = {
     "data.crop_rows": (33, 225),
     "data.crop_columns": (24, 216),
     "data.height": 64,
     "data.width": 64,
     "data.test_fraction": 0.25,
-    "data.validation_fraction": 0.1,
-    "structure_map.beta": 0.1,
     "structure.latent_dim": 64,
     "structure.base_filters": 16,
     "structure.max_filters": 128,
@@ -84,14 +85,13 @@ _SMALL = {
     "segmentation.base_filters": 16,
     "synthesis.base_filters": 16,
     "synthesis.discriminator_filters": 32,
-    "generation.dice_threshold": 0.7,
-    "runtime.ema_decay": 0.99,
 }
 
+# A quarter of an hour on two CPU cores: docs/experiments/demonstration.md. Segmenters of 120 steps find less of a
+# lesion, so the lesion filter asks for less.
 _DEMO = {
     **_SMALL,
     "data.slice_step": 2,
-    "data.validation_fraction": 0.0,
     "structure.steps": 300,
     "structure.steps_per_checkpoint": 100,
     "segmentation.steps": 120,
@@ -103,8 +103,10 @@ _DEMO = {
     "runtime.ema_decay": 0.98,
 }
 
+# The study on 17 cases: docs/experiments/usability_17_cases.md.
 _CPU = {
     **_SMALL,
+    "data.validation_fraction": 0.1,
     "structure.steps": 1_500,
     "structure.steps_per_checkpoint": 250,
     "segmentation.steps": 1_500,
@@ -112,9 +114,14 @@ _CPU = {
     "synthesis.steps": 2_500,
     "synthesis.pretraining_steps": 1_000,
     "synthesis.steps_per_checkpoint": 250,
+    "runtime.ema_decay": 0.99,
 }
 
-PRESETS = {"default": {}, "paper": _PAPER, "cpu": _CPU, "demo": _DEMO}
+# Slices of 240 x 240 pixels, on a GPU. Its sizes and lengths are the defaults of the settings; the choices behind them
+# were measured with preset cpu.
+_DEFAULT = {}
+
+PRESETS = {"default": _DEFAULT, "paper": _PAPER, "cpu": _CPU, "demo": _DEMO}
 
 
 def preset(name: str) -> Config:
