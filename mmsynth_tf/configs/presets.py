@@ -87,12 +87,12 @@ _SMALL = {
     "synthesis.discriminator_filters": 32,
 }
 
-# A quarter of an hour on two CPU cores: docs/experiments/demonstration.md. Segmenters of 120 steps find less of a
-# lesion, so the lesion filter asks for less.
+# Minutes on two CPU cores: docs/experiments/demonstration.md. Maps are hatched after 300 steps of the structure stage.
+# Segmenters of 120 steps find less of a lesion, so the lesion filter asks for less.
 _DEMO = {
     **_SMALL,
     "data.slice_step": 2,
-    "structure.steps": 300,
+    "structure.steps": 600,
     "structure.steps_per_checkpoint": 100,
     "segmentation.steps": 120,
     "segmentation.steps_per_checkpoint": 40,
