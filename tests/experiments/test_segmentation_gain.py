@@ -1,6 +1,7 @@
 """The segmenter of all modalities, cross-fitted: folds, rows, refusals, units that are kept, and tables."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,3 +138,13 @@ def test_patients_that_one_row_lacks_are_not_compared():
     rows += [{**r, "metric": metric} for r in rows for metric in ("sensitivity", "precision")]
     [line] = gain_tables.tables(rows)["comparison"].texts()
     assert line[2] == "1" and line[3] == "+0.100 [+0.100, +0.100]"
+
+
+def test_the_page_of_real_cases_is_as_its_records_have_it(capsys):
+    experiments = Path(__file__).resolve().parents[2] / "docs" / "experiments"
+    gain_tables.main(str(experiments / "records" / "joint_17_cases" / "records.csv"))
+    assert (
+        (experiments / "joint_17_cases.md")
+        .read_text(encoding="utf-8")
+        .endswith(capsys.readouterr().out.rstrip() + "\n")
+    )

@@ -76,7 +76,7 @@ def _comparison(records: Sequence[Record]) -> Table:
     return Table(
         ["row", "region", "patients", f"Dice minus {BASE}", "median", "p", "p, Holm"],
         body,
-        "Paired differences per patient: mean [95 % bootstrap interval], median, Wilcoxon's signed-rank test, and "
+        "Differences per patient: mean [95 % bootstrap interval], median, Wilcoxon's signed-rank test, and "
         "Holm's correction over all tests of this table.",
     )
 
