@@ -6,8 +6,8 @@
 
 Pages come in the order in which README.md links them, and commands in the order of their page. A command runs if all
 files that it reads are there; without real data only few do. A block below `<!-- not run: why -->` never runs.
---stand_ins makes phantom patients of the folders that stand for real data, and shortens builds and trainings, so that
-most commands run within minutes. The pictures then show noise: only whether commands work together is tested.
+--stand_ins puts phantom patients into the folders that stand for real data. It makes networks tiny and trainings short,
+so results mean nothing: this only tests whether the commands work together.
 
 The exit status is 1 if a command fails. <folder>/commands.json holds the seconds and the output of each.
 """
@@ -27,6 +27,7 @@ from absl import flags
 
 from mmsynth_tf import program
 from mmsynth_tf.configs import path_flags
+from tools.proofs import tiny
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _FOLDER = path_flags.define_path("folder", None, "New folder for the clone, which commands run in.")
@@ -44,20 +45,11 @@ _READ = re.compile(r"--(?:input|data|data_dir|labels_from|test_data|train_data|s
 _WORKDIR = re.compile(r"--workdir=(\S+)")
 _OUTPUT = re.compile(r"--output=(\S+)")
 _GIVEN_FOLDER = re.compile(r"\.sh (\S+/)")
-_SHORT_FLAGS = """\
---preset=demo
---config.data.slice_step=8
---config.structure.steps=4
---config.structure.steps_per_checkpoint=4
---config.segmentation.steps=4
---config.segmentation.steps_per_checkpoint=4
---config.synthesis.steps=4
---config.synthesis.pretraining_steps=2
---config.synthesis.steps_per_checkpoint=4
---config.generation.mask_error=1
---config.generation.map_quantile=0
---config.generation.dice_threshold=0
-"""
+_SHORT_FLAGS = (
+    "--preset=demo",
+    "--config.data.slice_step=8",
+    *tiny.network_flags(**tiny.lengths(4, 4), synthesis__pretraining_steps=2),
+)
 
 
 @dataclasses.dataclass
@@ -145,7 +137,7 @@ def write_stand_ins(folder: Path) -> None:
     os.link(next(case.glob("*_seg.nii.gz")), folder / "labels" / "tumour_seg.nii.gz")
     os.link(next(case.glob("*_t1.nii.gz")), folder / "scan.nii.gz")
     next(case.glob("*_t2.nii.gz")).unlink()  # `mmsynth translate` makes what a case lacks.
-    (folder / "short.flags").write_text(_SHORT_FLAGS, encoding="utf-8")
+    (folder / "short.flags").write_text("\n".join(_SHORT_FLAGS), encoding="utf-8")
 
 
 def remove(path: Path, folder: Path) -> None:

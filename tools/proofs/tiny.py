@@ -20,8 +20,7 @@ _DATA = {
     "test_fraction": 0.2,
     "validation_fraction": 0,
 }
-_SETTINGS = {
-    **{f"data.{name}": value for name, value in _DATA.items()},
+_NETWORKS = {
     "structure.latent_dim": 4,
     "structure.base_filters": 4,
     "structure.max_filters": 8,
@@ -44,7 +43,13 @@ _SETTINGS = {
 
 def config_flags(**changes: object) -> list[str]:
     """Flags for the tiny settings; `changes` have `__` in place of the dots of their paths."""
-    values = _SETTINGS | {name.replace("__", "."): value for name, value in changes.items()}
+    data = {f"data.{name}": value for name, value in _DATA.items()}
+    return [f"--config.{name}={value}" for name, value in data.items()] + network_flags(**changes)
+
+
+def network_flags(**changes: object) -> list[str]:
+    """Flags for tiny networks and for samples without filters, whatever the data."""
+    values = _NETWORKS | {name.replace("__", "."): value for name, value in changes.items()}
     return [f"--config.{name}={value}" for name, value in values.items()]
 
 
