@@ -1,7 +1,7 @@
-"""Jobs on patients' files: whole volumes in any orientation and voxel size, through exported models.
+"""Jobs that apply exported models to patients' files: whole volumes of any orientation and voxel size.
 
-`files` finds and writes them, `patient` reads one, `field_of_view` lays its
-axial slices into the model's, `slice_models` runs the networks on them;
-`translate`, `insert`, `segment` and `sample` are the jobs, `batch` does one
-for many cases.
+`files` finds and writes files, and `patient` reads one case. `field_of_view`
+resamples its axial slices to the model's, and `slice_models` runs the networks
+on them. The jobs are `translate`, `insert`, `segment` and `sample`;
+`jobs.for_each` runs one of them for many cases.
 """

@@ -1,9 +1,9 @@
-"""Agreement of neighbouring slices, which two-dimensional networks do not see (beyond the paper)."""
+"""Consistency of neighbouring slices, which two-dimensional networks ignore (beyond the paper)."""
 
 import numpy as np
 import scipy.ndimage
 
-# Standard deviation of the Gaussian along the axis of slices that evens out their brightness, mm.
+# Standard deviation of the Gaussian that smooths the brightness along the slice axis, mm.
 LEVEL_SIGMA = 16.0
 
 
@@ -23,7 +23,7 @@ def roughness(slices: np.ndarray) -> float:
 
 
 def smooth(slices: np.ndarray, spacing: float, blur: float) -> np.ndarray:
-    """Makes neighbouring slices agree: in brightness, and a little in detail.
+    """Makes neighbouring slices consistent: equalizes their brightness and blurs across slices.
 
     Args:
       slices: float32 [z, H, W] in [0, 1], 0 outside the head.
@@ -39,10 +39,10 @@ def smooth(slices: np.ndarray, spacing: float, blur: float) -> np.ndarray:
 
 
 def match_levels(slices: np.ndarray, sigma: float) -> np.ndarray:
-    """Scales each slice so that the slices' means over the head change smoothly; `sigma` in slices."""
+    """Scales each slice so that the mean over the head varies smoothly along z; `sigma` in slices."""
     sizes = np.count_nonzero(slices, axis=(1, 2)).astype(np.float32)
     sums = slices.sum(axis=(1, 2))
-    # Larger heads count more: a mean over a few pixels says little.
+    # Weight by head area, because a mean over few pixels is unreliable.
     smooth_sizes, smooth_sums = (scipy.ndimage.gaussian_filter1d(values, sigma) for values in (sizes, sums))
     levels = smooth_sums / np.maximum(smooth_sizes, 1e-6)
     gains = np.where(sums > 0, levels * sizes / np.maximum(sums, 1e-6), 1.0)
@@ -50,7 +50,7 @@ def match_levels(slices: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def blur_across(slices: np.ndarray, head: np.ndarray, sigma: float) -> np.ndarray:
-    """Blurs along the axis of slices, within the head alone; `sigma` in slices."""
+    """Blurs along the slice axis, within the head only; `sigma` in slices."""
     weight = scipy.ndimage.gaussian_filter1d(head.astype(np.float32), sigma, axis=0)
     total = scipy.ndimage.gaussian_filter1d(slices, sigma, axis=0)
     return np.where(head, total / np.maximum(weight, 1e-6), 0.0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Fine detail of a patient's volume for what was made of its slices, whose pixels are larger (beyond the paper)."""
+"""Restores in translated volumes the fine detail that the model's coarser pixels lose (beyond the paper)."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,7 @@ from mmsynth_tf.reading.scaling import FOREGROUND_MIN
 
 
 def lost(source: np.ndarray, slices: np.ndarray, view: FieldOfView) -> np.ndarray:
-    """What a volume float32 [x, y, z] shows and its slices [z, height, width] are too coarse for, on its grid."""
+    """The detail of a volume float32 [x, y, z] that its slices [z, height, width] lose; on the volume's grid."""
     return source - view.image_volume(slices, source > 0)
 
 
@@ -22,16 +22,16 @@ def restored(
     view: FieldOfView,
     radius: int,
 ) -> np.ndarray:
-    """Adds detail, as much and in the direction as source and made slices go together around it.
+    """Adds the source's detail, scaled by the local slope of the translated slices on the source slices.
 
     Args:
-      coarse: float32 [x, y, z], the made slices on the volume's grid, 0 outside the head.
-      lost: the source's detail, as `lost` gives it.
-      made: float32 [z, height, width] in [0, 1], 0 outside the head.
-      slices: those of the source, likewise.
-      lesion: uint8 [z, height, width]; lesions are drawn and get no detail. None: nothing is known of any.
-      view: how slices and volume lie to each other.
-      radius: of the windows, pixels.
+      coarse: float32 [x, y, z], the translated slices on the volume's grid, 0 outside the head.
+      lost: the source's detail, as `lost` returns it.
+      made: translated slices, float32 [z, height, width] in [0, 1], 0 outside the head.
+      slices: source slices, of the same shape and range.
+      lesion: uint8 [z, height, width]; lesions are synthetic and get no detail. None: no lesion is known.
+      view: mapping between slices and volume.
+      radius: radius of the windows, pixels.
 
     Returns:
       float32 [x, y, z], in [1/256, 1] where `coarse` is not 0, 0 elsewhere.

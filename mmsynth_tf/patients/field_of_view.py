@@ -1,12 +1,12 @@
-"""Lays the axial slices of a volume into the model's field of view, and results back onto the volume.
+"""Resamples the axial slices of a volume to the model's field of view, and results back to the volume.
 
-Volumes are [x, y, z] in LPS order, as `volumes.read_volumes` gives them. The
-networks treat each slice by itself, so only rows and columns are resampled:
+Volumes are [x, y, z] in LPS order, as `volumes.read_volumes` returns them. The
+networks process each slice independently, so only rows and columns are resampled:
 
-- where a volume has the voxel size of the training volumes and the crop of the
-  training slices holds its head, slices are cut exactly as for training;
-- elsewhere slices are resampled to the training voxel size, and the centre of
-  the head goes to the centre of the crop.
+- If a volume has the training voxel size and its head fits the training crop,
+  slices are cropped exactly as for training.
+- Otherwise slices are resampled to the training voxel size, and the head is
+  centred in the crop.
 """
 
 import dataclasses
@@ -28,10 +28,10 @@ class Axis:
 
     Attributes:
       voxels: number of the volume's voxels.
-      start: index among them of the crop's first training voxel.
-      step: the volume's voxels from one training voxel to the next.
+      start: position of the crop's first training voxel, in the volume's voxels.
+      step: size of a training voxel, in the volume's voxels.
       crop: number of training voxels in the crop.
-      pixels: number of the model's pixels, which the crop is resized to.
+      pixels: number of the model's pixels, to which the crop is resized.
     """
 
     voxels: int
@@ -42,7 +42,7 @@ class Axis:
 
     @functools.cached_property
     def to_crop(self) -> np.ndarray:
-        """Resampling to training voxels, linear, with a wider kernel where it shrinks; float32 [crop, voxels]."""
+        """Linear resampling to training voxels, with a wider kernel for downsampling; float32 [crop, voxels]."""
         width = max(self.step, 1.0)
         positions = self.start + self.step * np.arange(self.crop)
         distance = np.abs(positions[:, None] - np.arange(self.voxels))
@@ -74,7 +74,7 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class FieldOfView:
-    """How the slices of one volume and those of the model lie to each other."""
+    """Mapping between the slices of one volume and the model's slices."""
 
     rows: Axis  # y, from anterior to posterior.
     columns: Axis  # x, from the patient's right to left.
@@ -85,13 +85,13 @@ class FieldOfView:
         return self.rows.pixels, self.columns.pixels
 
     def image_slices(self, volume: np.ndarray) -> np.ndarray:
-        """Slices for the model.
+        """Resamples a volume to the model's slices.
 
         Args:
           volume: float32 [x, y, z], 0 outside the head and in [1/256, 1] inside.
 
         Returns:
-          float32 [z, height, width], of the same range.
+          float32 [z, height, width] in the same range.
         """
         slices = volume.transpose(2, 1, 0)
         head = self._to_crop((slices > 0).astype(np.float32))
@@ -100,17 +100,17 @@ class FieldOfView:
         return np.stack([slicing.resize_image(image, self.size) for image in cropped])
 
     def label_slices(self, label: np.ndarray) -> np.ndarray:
-        """A label uint8 [x, y, z] as slices uint8 [z, height, width]."""
+        """Resamples a label uint8 [x, y, z] to slices uint8 [z, height, width]."""
         padded = np.pad(label, ((0, 1), (0, 1), (0, 0)))  # Index -1 is background.
         cropped = padded[self.columns.nearest][:, self.rows.nearest].transpose(2, 1, 0)
         return np.stack([slicing.resize_label(image, self.size) for image in cropped])
 
     def to_volume(self, slices: np.ndarray) -> np.ndarray:
-        """Slices, float [n, height, width], on the volume's grid: float32 [x, y, n], 0 outside the crop."""
+        """Resamples slices, float [n, height, width], to the volume's grid: float32 [x, y, n], 0 outside the crop."""
         return (self.rows.to_volume @ slices.astype(np.float32) @ self.columns.to_volume.T).transpose(2, 1, 0)
 
     def image_volume(self, slices: np.ndarray, head: np.ndarray) -> np.ndarray:
-        """Images on the volume's grid, without the dark rim that interpolation with the outside would leave.
+        """Resamples images to the volume's grid, without a dark rim from interpolation with the background.
 
         Args:
           slices: float32 [z, height, width], 0 outside the head.
@@ -124,7 +124,7 @@ class FieldOfView:
         return np.where(head & seen, volume, np.float32(0.0))
 
     def share_cut_off(self, head: np.ndarray) -> float:
-        """The part of a head bool [x, y, z] that lies outside the crop."""
+        """The fraction of a head bool [x, y, z] that lies outside the crop."""
         count = np.count_nonzero(head)
         seen = np.count_nonzero(head[self.columns.seen][:, self.rows.seen])
         return 1.0 - seen / max(count, 1)
@@ -134,11 +134,11 @@ class FieldOfView:
 
 
 def find(head: np.ndarray, voxel_sizes: Sequence[float], data: DataConfig) -> FieldOfView:
-    """The field of view for a volume.
+    """Chooses the field of view for a volume.
 
     Args:
       head: bool [x, y, z].
-      voxel_sizes: of the volume along x and y, mm.
+      voxel_sizes: voxel size of the volume along x and y, mm.
       data: crop, size and voxel size of the slices that the models were trained on.
     """
     _, row, column = data.voxel_mm
@@ -150,7 +150,7 @@ def find(head: np.ndarray, voxel_sizes: Sequence[float], data: DataConfig) -> Fi
         if fits and view.share_cut_off(head) <= LARGEST_SHARE_CUT_OFF:
             return view
     crops = [stop - start for start, stop in (data.crop_columns, data.crop_rows)]
-    # Whole voxels, so that a volume of the training voxel size is only moved, not blurred.
+    # Start at whole voxels, so that a volume of the training voxel size is shifted without interpolation.
     starts = [
         round(centre - step * (crop - 1) / 2) for centre, step, crop in zip(_centre(head), steps, crops, strict=True)
     ]
@@ -170,7 +170,7 @@ def _view(shape: Sequence[int], starts: Sequence[float], steps: Sequence[float],
 
 
 def _centre(head: np.ndarray) -> list[float]:
-    """Middle of the head's extent along x and y; the volume's where there is no head."""
+    """Middle of the head's extent along x and y; the volume's middle if there is no head."""
     middles = []
     for axis in (0, 1):
         present = np.flatnonzero(head.any(axis=(1 - axis, 2)))

@@ -1,4 +1,4 @@
-"""Finds patients' files, and writes results on the grid of a file with its header."""
+"""Finds patients' files, and writes results with the grid and header of an input file."""
 
 import dataclasses
 import gzip
@@ -15,7 +15,7 @@ from mmsynth_tf.reading.release_table import RELEASES
 from mmsynth_tf.reading.releases import CaseFiles, Volume
 
 _ENDINGS = (".nii.gz", ".nii", ".mha")
-# One of the two classes that some releases do not tell apart stands for the other.
+# Some releases do not distinguish these two classes; each stands in for the other.
 _STAND_IN = {3: 1, 1: 3}
 CANONICAL = "canonical"
 
@@ -23,16 +23,16 @@ CANONICAL = "canonical"
 def find(
     path: Path, modalities: Sequence[str], modality: str | None = None, release: str | None = None
 ) -> list[CaseFiles]:
-    """The cases of a folder, or the one of a file.
+    """Finds the cases of a folder, or the case of one file.
 
     Args:
       path: folder with cases in the layout of any release, or one file.
-      modalities: names that the models know.
-      modality: what the file shows; found from its name if not given.
-      release: forced release of a folder's cases.
+      modalities: the models' modalities.
+      modality: modality of the file; inferred from its name if not given.
+      release: release of the folder's cases; detected if not given.
 
     Raises:
-      UserError: there is nothing to work on, or the file's modality is unknown.
+      UserError: no case is found, or the file's modality is unknown.
     """
     if modality is not None and modality not in modalities:
         raise UserError(f"The models do not know modality {modality!r}; choose one of {', '.join(modalities)}.")
@@ -72,7 +72,7 @@ class FileGrid:
 
     @classmethod
     def of(cls, path: Path) -> "FileGrid":
-        """The grid of a file that was read before: NIfTI, packed or not, or MetaImage, turned to LPS order."""
+        """The grid of a file that was read before: NIfTI, compressed or not, or MetaImage in LPS order."""
         if path.suffix.lower() == ".mha":
             image = volumes.read_image(path)
             return cls(image.array.shape[:3], image.affine)
@@ -81,7 +81,7 @@ class FileGrid:
         return cls(header.get_data_shape()[:3], header.get_best_affine(), header if keeps else None)
 
     def image(self, volume: np.ndarray, description: str) -> nibabel.Nifti1Image:
-        """A volume [x, y, z] in LPS order as an image on this grid, of the volume's number type."""
+        """Converts a volume [x, y, z] in LPS order to an image on this grid, with the volume's dtype."""
         turn = nibabel.orientations.ornt_transform(
             nibabel.orientations.axcodes2ornt("LPS"), nibabel.io_orientation(self.affine)
         )
@@ -91,7 +91,7 @@ class FileGrid:
         return image
 
     def _clean_header(self) -> nibabel.Nifti1Header | None:
-        """Position and units, but neither display range nor texts of the input, which may name the patient."""
+        """Keeps position and units; drops display range and texts, because texts may name the patient."""
         if self.header is None:
             return None
         header = self.header.copy()
@@ -105,7 +105,7 @@ class FileGrid:
 
 
 def _read_header(path: Path) -> nibabel.Nifti1Header:
-    """The header of a NIfTI file; whether the file is packed follows from its content, as in `volumes`."""
+    """Reads the header of a NIfTI file; compression is detected from the content, as in `volumes`."""
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     with (gzip.open if packed else open)(path, "rb") as file:
@@ -116,13 +116,13 @@ def _read_header(path: Path) -> nibabel.Nifti1Header:
 
 
 def save_image(volume: np.ndarray, grid: FileGrid, path: Path, largest: int = 1) -> None:
-    """Writes a volume with values in [0, 1], as float32; with `largest` over 1 as int16 in [0, largest]."""
+    """Writes a volume in [0, 1] as float32, or as int16 in [0, largest] if `largest` is above 1."""
     values = np.rint(volume * largest).astype(np.int16) if largest > 1 else volume.astype(np.float32)
     nibabel.save(grid.image(values, _description("synthetic image")), path)
 
 
 def save_label(label: np.ndarray, grid: FileGrid, path: Path, codes: Mapping[int, int] | None = None) -> None:
-    """Writes a label of canonical classes, in other codes if given (see `label_codes`)."""
+    """Writes a label of canonical classes, converted to a release's values if `codes` is given (see `label_codes`)."""
     if codes is not None:
         table = np.zeros(max(codes) + 1, np.uint8)
         table[list(codes)] = list(codes.values())
@@ -131,10 +131,10 @@ def save_label(label: np.ndarray, grid: FileGrid, path: Path, codes: Mapping[int
 
 
 def label_codes(release: str, labels: Sequence[str]) -> dict[int, int] | None:
-    """Canonical class to label value of a release; None for the canonical classes themselves.
+    """Maps canonical classes to a release's label values; None for the canonical classes themselves.
 
     Raises:
-      UserError: the release has no codes for these classes.
+      UserError: the release has no values for these classes.
     """
     if release == CANONICAL or RELEASES[release].label_values is None:
         return None
@@ -145,7 +145,7 @@ def label_codes(release: str, labels: Sequence[str]) -> dict[int, int] | None:
 
 
 def image_name(files: CaseFiles, modality: str) -> str:
-    """File name of a modality in the manner of the case's release; other layouts get BraTS 2018's."""
+    """File name of a modality by the convention of the case's release; other layouts use BraTS 2018's."""
     release = files.release if files.release.layout == "suffix" else RELEASES["brats2017-2021"]
     return release.source(modality).example.format(case=files.case_id)
 

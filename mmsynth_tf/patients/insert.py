@@ -1,4 +1,4 @@
-"""Inserts a lesion, made from a structure map of the patient and a label, into the images of the patient."""
+"""Inserts a synthetic lesion, generated from the patient's structure map and a label, into the patient's images."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from mmsynth_tf.patients.slice_models import SliceModels
 from mmsynth_tf.reading.release_table import Release
 from mmsynth_tf.reading.releases import CaseFiles
 
-# A lesion that lies further outside the head than this was drawn for another head.
+# A lesion with a larger fraction outside the head was drawn for another head.
 _LARGEST_SHARE_OUTSIDE = 0.05
 
 
@@ -29,18 +29,18 @@ class Insert:
     Attributes:
       models: with a synthesis stage.
       labels: label files to draw from, with the release of their values (see `lesions.find`).
-      move: move and warp the label to a random place in the head; otherwise it lies where its header says.
-      source: modality that the structure map is taken from; the first that a case has if not given.
-      remove_lesion: make tissue of the case's own lesion, as its label says or as the models find it.
-      redraw: make the whole patient anew; otherwise the case's own images stay but for the lesion.
-      seed: of everything random, with the case's name.
-      smooth: make neighbouring slices agree.
+      move: move and warp the label to a random place in the head; otherwise its header gives the position.
+      source: modality from which the structure map is extracted; the case's first modality if not given.
+      remove_lesion: replace the case's own lesion, given by its label or segmented by the models, with tissue.
+      redraw: synthesise the whole images; otherwise only the lesion changes.
+      seed: random seed, combined with the case's name.
+      smooth: make neighbouring slices consistent.
       blur: standard deviation of a Gaussian across slices, mm; used with `smooth`.
-      largest: value of the brightest voxel; 1 writes float32, more int16.
-      release: whose label values to write.
+      largest: value of the brightest voxel; 1 writes float32, a larger value int16.
+      release: release whose label values are written.
 
     Raises:
-      UserError: the models cannot synthesise, or the release has no codes for their classes.
+      UserError: the models cannot synthesise, or the release has no values for their classes.
     """
 
     models: SliceModels
@@ -69,7 +69,7 @@ class Insert:
             removed = segment.own_lesion(one, self.models, list(one.case.images))
             changed |= removed > 0
         elif not self.redraw and one.case.label is not None:
-            # The images keep the case's own lesion.
+            # The images still show the case's own lesion.
             label = np.where(changed, label, one.case.label)
         kept = [] if self.redraw else list(one.case.images)
         for modality, slices in self.synthesize(one, source, label, removed, rng).items():
@@ -99,7 +99,7 @@ class Insert:
     def _choose_label(
         self, one: Patient, head: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """A label on the patient's grid, and where it comes from."""
+        """Chooses a label on the patient's grid, and returns it with its origin."""
         path, release = self.labels[rng.integers(len(self.labels))]
         lesion = lesions.read(path, release, self.models.data.labels)
         if self.move:
@@ -114,21 +114,21 @@ class Insert:
         return np.where(head, label, 0).astype(np.uint8), {"source": lesion.source}
 
     def _voxels_in_pixels(self, one: Patient) -> np.ndarray:
-        """Sizes of the patient's voxels in pixels of the models."""
+        """Size of the patient's voxels, in the models' pixels."""
         _, row, column = self.models.data.spacing_mm
         return nibabel.affines.voxel_sizes(one.case.affine) / np.sqrt(row * column)
 
     def synthesize(
         self, one: Patient, source: str, label: np.ndarray, removed: np.ndarray | None, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        """Makes every modality, slice by slice.
+        """Synthesises every modality, slice by slice.
 
         Args:
           one: the patient.
-          source: modality that the structure map is taken from.
+          source: modality from which the structure map is extracted.
           label: uint8 [x, y, z], classes; inside the head.
           removed: uint8 [x, y, z], the lesion whose edges are erased from the map; None for none.
-          rng: for the noise and the contrast that some models want.
+          rng: draws the noise and the contrast code that some models take.
 
         Returns:
           float32 [z, H, W] by modality.
@@ -141,6 +141,6 @@ class Insert:
             edges = fusion.remove_lesion_edges(edges, own[..., None])
         fitted = one.view.label_slices(label)
         made = self.models.synthesize(edges.numpy()[..., 0], background.numpy()[..., 0], fitted, rng)
-        # To the models the head is a little wider than it is.
+        # Algorithm 2 dilates the head mask, so images are clipped to the real head.
         head = slices.numpy()[..., 0] > 0
         return {modality: np.where(head, images, 0.0) for modality, images in made.items()}

@@ -1,4 +1,4 @@
-"""Does a job for many cases: a folder each, which appears whole or not at all, and one clear error in the end."""
+"""Runs a job for many cases: each gets a folder, written completely or not at all; errors are raised at the end."""
 
 import datetime
 import json
@@ -16,7 +16,7 @@ from mmsynth_tf.storage import atomic
 
 _log = logging.getLogger(__name__)
 
-# What was done, beside the images; its presence says that a folder was made here.
+# Describes the job, beside the images; its presence shows that this package wrote the folder.
 RECORD_FILE = "mmsynth.json"
 
 Record = dict[str, Any]
@@ -24,17 +24,17 @@ Job = Callable[[CaseFiles, Path], Record]
 
 
 def for_each(cases: Sequence[CaseFiles], output: Path, job: Job, overwrite: bool = False, resume: bool = False) -> None:
-    """Does a job for every case; those that fail do not keep the others from being done.
+    """Runs a job for every case; a failed case does not stop the others.
 
     Args:
-      cases: what to work on.
-      output: gets a folder a case.
-      job: writes the files of a case into a folder and returns what to record.
-      overwrite: replace folders of cases that exist.
-      resume: leave out cases whose folders exist.
+      cases: the cases.
+      output: folder that receives one folder per case.
+      job: writes the files of a case into a folder and returns its record.
+      overwrite: replace existing case folders.
+      resume: skip cases whose folders exist.
 
     Raises:
-      UserError: folders of cases exist, and neither `overwrite` nor `resume` is set; or cases failed.
+      UserError: case folders exist, and neither `overwrite` nor `resume` is set; or cases failed.
     """
     done = [case for case in cases if (output / case.case_id).exists()]
     if resume:
@@ -64,7 +64,7 @@ def _do(case: CaseFiles, output: Path, job: Job, overwrite: bool) -> None:
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Writes what was done, with what every record says."""
+    """Writes a record, with the entries that all records share."""
     common = {
         "disclaimer": constants.DISCLAIMER,
         "version": __version__,

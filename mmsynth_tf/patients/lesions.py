@@ -18,25 +18,25 @@ from mmsynth_tf.reading.release_table import RELEASES, Release, release_named
 
 _log = logging.getLogger(__name__)
 
-# Places tried before a lesion is given up, each a little smaller than the one before.
+# Maximum number of places tried; the lesion shrinks a little at each try.
 _TRIES = 200
 _SHRINKING = 0.985
 _MAX_ROTATION, _MAX_SCALING = np.deg2rad(15.0), 0.1
-# A lesion fits when less of it than this lies outside the head, where it is cut off.
+# A lesion fits if less than this fraction lies outside the head; that part is cut off.
 _LARGEST_SHARE_OUTSIDE = 0.01
-# Voxels of a lesion that are looked at to see whether it fits.
+# Number of lesion voxels sampled to test whether it fits.
 _PROBES = 4000
-# Classes of a grown lesion from its rim to its centre: oedema, enhancing tumour, necrotic core.
+# Classes of a procedural lesion from its rim to its centre: oedema, enhancing tumour, necrotic core.
 _BRATS_SHELLS = (2, 4, 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Lesion:
-    """A label on a grid of its own."""
+    """A label with its own voxel grid."""
 
     label: np.ndarray  # uint8 [x, y, z] in LPS order, classes.
     affine: np.ndarray  # float64 [4, 4], from indices to NIfTI millimetres.
-    source: str  # What it was read or grown from.
+    source: str  # Its file, or how it was generated.
 
     @property
     def voxel_sizes(self) -> np.ndarray:
@@ -44,14 +44,14 @@ class Lesion:
 
 
 def find(path: Path, release: str | None = None) -> list[tuple[Path, Release]]:
-    """Label files with the release whose values they hold.
+    """Finds label files, each with the release that defines its values.
 
     Args:
-      path: a label file, or a folder with files that are named like labels of any release.
-      release: forced release.
+      path: a label file, or a folder with files named like the labels of any release.
+      release: the release; detected from the names if not given.
 
     Raises:
-      UserError: there is no such file, or none in the folder.
+      UserError: the file does not exist, or the folder has no label file.
     """
     if release is not None and release not in RELEASES:
         raise UserError(f"Unknown release {release!r}. Known releases: {', '.join(RELEASES)}.")
@@ -71,7 +71,7 @@ def find(path: Path, release: str | None = None) -> list[tuple[Path, Release]]:
 
 
 def _release_of(name: str, candidates: Sequence[Release]) -> Release | None:
-    """The release whose labels are named so; one that claims the case's name goes before."""
+    """The release whose label names match; a release whose case names match too is preferred."""
     for candidate in candidates:
         if match := candidate.label.match(name):
             claiming = release_named(match["case"])
@@ -80,15 +80,15 @@ def _release_of(name: str, candidates: Sequence[Release]) -> Release | None:
 
 
 def read(path: Path, release: Release, labels: Sequence[str]) -> Lesion:
-    """Reads a label file; what is odd about it is logged.
+    """Reads a label file and logs anything unusual.
 
     Args:
       path: the file.
-      release: whose values it holds.
+      release: the release that defines its values.
       labels: names of the models' classes.
 
     Raises:
-      UserError: the file cannot be read, is empty, or holds values that the release or the models do not know.
+      UserError: the file cannot be read, is empty, or holds values unknown to the release or the models.
     """
     try:
         image = volumes.read_image(path)
@@ -105,7 +105,7 @@ def read(path: Path, release: Release, labels: Sequence[str]) -> Lesion:
 
 
 def grow(labels: Sequence[str], rng: np.random.Generator) -> Lesion:
-    """Makes a lesion up: a bumpy ellipsoid of nested shells, on 1 mm voxels.
+    """Generates a procedural lesion: a bumpy ellipsoid of nested shells, on 1 mm voxels.
 
     Args:
       labels: names of the classes.
@@ -125,7 +125,7 @@ def grow(labels: Sequence[str], rng: np.random.Generator) -> Lesion:
 
 
 def resample(lesion: Lesion, affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The label where its file's header says that it lies: uint8 [*shape] on the grid of `affine`, by nearest voxel."""
+    """Resamples the label to the grid of `affine` by nearest voxel, at its header's position: uint8 [*shape]."""
     to_lesion = np.linalg.inv(lesion.affine) @ affine
     return _transform(lesion.label, to_lesion[:3, :3], to_lesion[:3, 3], shape)
 
@@ -133,20 +133,20 @@ def resample(lesion: Lesion, affine: np.ndarray, shape: Sequence[int]) -> np.nda
 def place(
     lesion: Lesion, head: np.ndarray, voxel_sizes: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Moves a lesion to a random place in a head, turned, scaled and perhaps mirrored, and shrunk until it fits.
+    """Moves a lesion to a random place in a head: rotates, scales, perhaps mirrors, and shrinks it until it fits.
 
     Args:
-      lesion: what to place.
+      lesion: the lesion.
       head: bool [x, y, z] in LPS order.
-      voxel_sizes: of the head's grid, mm.
+      voxel_sizes: voxel size of the head's grid, mm.
       rng: source of randomness.
 
     Returns:
       label: uint8 [x, y, z], 0 outside the head.
-      record: where it comes from, and its transform from the head's indices to the lesion's.
+      record: the lesion's origin, and the transform from the head's indices to the lesion's.
 
     Raises:
-      UserError: the lesion fits nowhere.
+      UserError: the lesion does not fit anywhere.
     """
     voxels = np.argwhere(lesion.label)
     centre, inside = voxels.mean(axis=0), np.argwhere(head)

@@ -1,4 +1,4 @@
-"""Writes nnU-Net's raw layout: one file a channel in imagesTr, labels in labelsTr, and dataset.json."""
+"""Writes nnU-Net's raw layout: one file per channel in imagesTr, labels in labelsTr, and dataset.json."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from mmsynth_tf.reading.splits import TEST, TRAIN, VALIDATION
 from mmsynth_tf.storage import atomic
 
 DESCRIPTION_FILE, SPLITS_FILE = "dataset.json", "splits_final.json"
-# nnU-Net's own number of folds.
+# nnU-Net's default number of folds.
 _FOLDS = 5
 _NAME = re.compile(r"Dataset\d{3}_\w+")
 
@@ -66,25 +66,25 @@ def write_description(folder: Path, modalities: Sequence[str], labels: Sequence[
 def write_prepared(
     real: PreparedData, synthetic: Sequence[PreparedData], output: Path, *, overwrite: bool = False
 ) -> dict[str, int]:
-    """Writes prepared sets as one data set for nnU-Net's 2D configuration, a case a slice.
+    """Writes prepared sets as one data set for nnU-Net's 2D configuration, one case per slice.
 
-    nnU-Net draws cases, not slices: as cases of one slice, synthetic and real slices weigh alike. `splits_final.json`
-    keeps the slices of a patient together. Its validation folds hold real patients alone: the validation split where
-    there is one, else five folds of the training patients. Test slices go to imagesTs and labelsTs.
+    nnU-Net samples cases, not slices, so one-slice cases give real and synthetic slices equal weight.
+    `splits_final.json` keeps the slices of a patient together. Its validation folds contain real patients only: the
+    validation split if there is one, else five folds of the training patients. Test slices go to imagesTs and labelsTs.
 
     Args:
       real: set of real patients.
       synthetic: synthetic sets of the same geometry, for training.
-      output: folder to make, named as nnU-Net wants it: `Dataset123_Name`.
+      output: folder to create, with a name in nnU-Net's form: `Dataset123_Name`.
       overwrite: replace `output` if it holds such a data set.
 
     Returns:
-      Number of real, synthetic, validation and test cases written; validation cases are real cases, too.
+      Number of real, synthetic, validation and test cases written; validation cases also count as real.
 
     Raises:
-      UserError: the name does not fit, a slice lacks its label or a modality, or synthetic sets come without a
-        validation split.
-      LeakError: the makers of a synthetic set have seen validation or test patients.
+      UserError: the name has another form, a slice lacks its label or a modality, or synthetic sets are given without
+        a validation split.
+      LeakError: the models behind a synthetic set were trained on validation or test patients.
     """
     if not _NAME.fullmatch(output.name):
         raise UserError(f"nnU-Net names data sets like Dataset123_Tumour; {output.name} is not such a name.")
@@ -109,7 +109,7 @@ def write_prepared(
 
 
 def _folds(patients: Mapping[str, Mapping[str, str]], made: Sequence[str]) -> list[dict[str, list[str]]]:
-    """The content of splits_final.json, from case to patient of each split."""
+    """The content of splits_final.json, given each split's mapping from case to patient."""
     training = patients[TRAIN]
     if VALIDATION in patients:
         return [{"train": sorted([*training, *made]), "val": sorted(patients[VALIDATION])}]
@@ -127,7 +127,7 @@ def _folds(patients: Mapping[str, Mapping[str, str]], made: Sequence[str]) -> li
 
 
 def _write_split(folder: Path, data: PreparedData, split: str, part: str) -> dict[str, str]:
-    """Writes the slices of a split; case name to patient."""
+    """Writes the slices of a split, and returns a mapping from case name to patient."""
     grid, patients = _slice_grid(data.config), {}
     for example in _whole_slices(data, split):
         name = f"{data_name(data)}_{example['case_id'].decode()}_{example['slice_index']:03d}"

@@ -1,4 +1,4 @@
-"""One patient in memory: checked volumes, the file grids that results go to, and the model's view of them."""
+"""One patient in memory: checked volumes, the files' grids for results, and the model's field of view."""
 
 import dataclasses
 import logging
@@ -19,14 +19,14 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Patient:
-    """A case with what is needed to bring results back to its files. Volumes are [x, y, z] in LPS order."""
+    """A case with the grids needed to write results. Volumes are [x, y, z] in LPS order."""
 
     files: CaseFiles
     case: cases.Case
     view: FieldOfView
 
     def grid(self, modality: str) -> FileGrid:
-        """The grid of a modality's file, which results that were made of it go to."""
+        """The grid of a modality's file, used for results derived from it."""
         return FileGrid.of(self.files.images[modality].path)
 
     @property
@@ -35,19 +35,19 @@ class Patient:
         return float(nibabel.affines.voxel_sizes(self.case.affine)[2])
 
     def head(self, modality: str) -> np.ndarray:
-        """bool [x, y, z]."""
+        """Head mask of a modality: bool [x, y, z]."""
         return scaling.foreground(self.case.images[modality], self.case.ranges[modality])
 
     def scaled(self, modality: str) -> np.ndarray:
-        """float32 [x, y, z], 0 outside the head and in [1/256, 1] inside."""
+        """Scaled volume of a modality: float32 [x, y, z], 0 outside the head and in [1/256, 1] inside."""
         return scaling.scale(self.case.images[modality], self.case.ranges[modality])
 
     def slices(self, modality: str) -> np.ndarray:
-        """The model's slices of a modality: float32 [z, height, width], of the same range."""
+        """The model's slices of a modality: float32 [z, height, width], in the same range."""
         return self.view.image_slices(self.scaled(modality))
 
     def choose(self, modality: str | None) -> str:
-        """The given modality, or the first that the case has.
+        """Returns the given modality, or the case's first.
 
         Raises:
           UserError: the case lacks the modality.
@@ -65,7 +65,7 @@ def read(files: CaseFiles, data: DataConfig, with_label: bool = False) -> Patien
 
     Args:
       files: at least one modality.
-      data: modalities, classes, crop, scaling and voxel size of what the models were trained on.
+      data: modalities, classes, crop, scaling and voxel size of the models' training data.
       with_label: read the label too, if there is one.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Makes volumes of patients who do not exist: stacks of slices along a smooth path of latent codes.
+"""Generates synthetic volumes: stacks of slices along a smooth path of latent codes.
 
-The structure generator knows slices, not heads: the slices of a stack resemble
-their neighbours, but the stack has no anatomy from feet to head.
+The structure generator models slices, not volumes: neighbouring slices of a
+stack are similar, but the stack has no consistent anatomy along z.
 """
 
 import dataclasses
@@ -21,13 +21,13 @@ from mmsynth_tf.reading.release_table import Release
 
 # Grid of BraTS volumes [x, y, z].
 _BRATS_SHAPE = (240, 240, 155)
-# Paths drawn for a case, of which the one with the best closed outlines is taken (Algorithm 3).
+# Number of paths drawn for a case; the one with the best closed outlines is kept (Algorithm 3).
 _PATHS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A made-up patient; volumes are [x, y, z] in LPS order."""
+    """A synthetic patient; volumes are [x, y, z] in LPS order."""
 
     images: Mapping[str, np.ndarray]  # float32 in [0, 1], 0 outside the head.
     label: np.ndarray  # uint8, canonical classes.
@@ -37,14 +37,14 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """Makes case number i from (seed, i) and the models alone.
+    """Generates synthetic patients; case i depends on (seed, i) and the models only.
 
     Attributes:
       models: with structure and synthesis stages.
-      labels: label files to draw from, with the release of their values; without any, lesions are grown.
-      seed: of everything random.
-      correlation: standard deviation of the smoothing of latent codes along the axis of slices, in slices.
-      smooth: make neighbouring slices agree.
+      labels: label files to draw from, with the release of their values; if empty, lesions are procedural.
+      seed: random seed.
+      correlation: standard deviation of the Gaussian that smooths latent codes along z, in slices.
+      smooth: make neighbouring slices consistent.
       blur: standard deviation of a Gaussian across slices, mm; used with `smooth`.
 
     Raises:
@@ -63,7 +63,7 @@ class Sampler:
 
     @property
     def grid(self) -> FileGrid:
-        """The grid of the training volumes: that of BraTS, or one that ends with the models' slices."""
+        """The grid of the training volumes: BraTS's grid, or one that spans the models' slices."""
         data = self.models.data
         shape = data.crop_columns[1], data.crop_rows[1], data.slice_stop
         if data.labels == constants.BRATS_LABELS:
@@ -94,7 +94,7 @@ class Sampler:
         return Sample(images, self._embed(label, grid), preview, record)
 
     def _draw_maps(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Binary structure maps and backgrounds [count, H, W], and Algorithm 3's error of each."""
+        """Draws binary structure maps and backgrounds [count, H, W], with Algorithm 3's error of each."""
         best = None
         for _ in range(_PATHS):
             codes = latent_path(count, self.models.latent_dim, self.correlation, rng)
@@ -122,19 +122,19 @@ class Sampler:
         return {name: consistency.smooth(slices, spacing, self.blur) for name, slices in made.items()}
 
     def _embed(self, slices: np.ndarray, grid: FileGrid) -> np.ndarray:
-        """The models' slices [x, y, count] in a whole volume."""
+        """Places the models' slices [x, y, count] in a whole volume."""
         volume = np.zeros(grid.shape, slices.dtype)
         volume[..., self.models.data.slice_start : self.models.data.slice_stop] = slices
         return volume
 
 
 def latent_path(count: int, latent_dim: int, correlation: float, rng: np.random.Generator) -> np.ndarray:
-    """A smooth path of codes, each of them standard normal.
+    """Draws a smooth path of codes; each code is standard normal.
 
     Args:
       count: number of codes.
-      latent_dim: L.
-      correlation: standard deviation of the Gaussian that white noise is smoothed with, in codes.
+      latent_dim: dimensions L of a code.
+      correlation: standard deviation of the Gaussian that smooths white noise, in codes.
       rng: source of randomness.
 
     Returns:
@@ -142,7 +142,7 @@ def latent_path(count: int, latent_dim: int, correlation: float, rng: np.random.
     """
     if not correlation:
         return rng.standard_normal((count, latent_dim)).astype(np.float32)
-    # Far enough beyond both ends that the noise that wraps around does not meet the path.
+    # The margin keeps noise that wraps around away from the path.
     margin = int(np.ceil(4 * correlation))
     impulse = np.zeros(2 * margin + 1)
     impulse[margin] = 1.0

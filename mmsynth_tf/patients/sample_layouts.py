@@ -1,4 +1,4 @@
-"""Writes made-up patients as a data set: folders named like BraTS 2018's, or nnU-Net's raw layout."""
+"""Writes synthetic patients as a data set: folders named like BraTS 2018's, or nnU-Net's raw layout."""
 
 import json
 import shutil
@@ -21,26 +21,26 @@ from mmsynth_tf.storage import atomic, records
 MANIFEST_FILE = "manifest.json"
 BRATS, NNUNET = "brats", "nnunet"
 _RELEASE = "brats2017-2021"
-# In the folder of the finished cases of a job: how all are made; in that of each: what the manifest says of it.
+# Settings of the whole job in the folder of finished cases, and the manifest entry in each case's folder.
 _SETTINGS_FILE, _PART_FILE = "settings.json", "part.json"
 
 
 def write(
     sampler: Sampler, count: int, output: Path, *, layout: str = BRATS, largest: int = 1, overwrite: bool = False
 ) -> None:
-    """Makes and writes cases. A job that was stopped goes on: finished cases wait in `<output>.parts`.
+    """Generates and writes cases. An interrupted job resumes: finished cases are kept in `<output>.parts`.
 
     Args:
-      sampler: makes them.
+      sampler: generates the cases.
       count: number of cases.
-      output: folder to make.
+      output: folder to create.
       layout: `BRATS` or `NNUNET`.
-      largest: value of the brightest voxel; 1 writes float32, more int16.
-      overwrite: replace `output` if it holds made-up patients.
+      largest: value of the brightest voxel; 1 writes float32, a larger value int16.
+      overwrite: replace `output` if it holds synthetic patients.
 
     Raises:
-      UserError: `output` exists, or cannot be written; no lesion fits into a head; or finished cases of other settings
-        wait.
+      UserError: `output` exists or cannot be written, no lesion fits into a head, or `<output>.parts` holds cases of
+        other settings.
     """
     write_case = {BRATS: _write_brats, NNUNET: _write_nnunet}[layout]
     data = sampler.models.data
@@ -75,10 +75,10 @@ def write(
 
 
 def _claim(parts: Path, settings: Mapping[str, Any]) -> None:
-    """Writes down how the finished cases in a folder are made, or checks that those which lie there are made so.
+    """Writes the settings of a folder of finished cases, or checks them if the folder exists.
 
     Raises:
-      UserError: they are made otherwise.
+      UserError: the folder's settings differ.
     """
     path, text = parts / _SETTINGS_FILE, json.dumps(settings, indent=1)
     if not path.is_file():
@@ -99,7 +99,7 @@ def _write_preview(folder: Path, case_id: str, sample: Sample, data: DataConfig)
 def _write_brats(
     folder: Path, case_id: str, sample: Sample, grid: FileGrid, labels: Sequence[str], largest: int
 ) -> None:
-    """`<case>/<case>_t1.nii.gz` and so on, with BraTS 2018's label values where the classes are those of BraTS."""
+    """Writes `<case>/<case>_t1.nii.gz` and so on, with BraTS 2018's label values if the classes are BraTS's."""
     known = tuple(labels) == constants.BRATS_LABELS
     codes = files.label_codes(_RELEASE if known else files.CANONICAL, labels)
     release = RELEASES[_RELEASE]

@@ -1,4 +1,4 @@
-"""Segments lesions: a label from each modality that a patient has, and one from all of them."""
+"""Segments lesions: one label from each available modality, and one from all modalities together."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from mmsynth_tf.stages.segmentation import ensemble
 class Segment:
     """The job for one case; call it with the case's files and a folder (see `jobs.for_each`).
 
-    `<case>_seg.nii.gz` is what the modalities show together, `by_modality/` what each shows by itself.
+    `<case>_seg.nii.gz` combines all modalities; `by_modality/` holds the label of each modality.
 
     Attributes:
       models: with a segmentation stage.
-      release: whose label values to write; canonical classes if not given.
+      release: release whose label values are written; canonical classes if not given.
 
     Raises:
-      UserError: the models cannot segment, or the release has no codes for their classes.
+      UserError: the models cannot segment, or the release has no values for their classes.
     """
 
     models: SliceModels
@@ -68,8 +68,8 @@ def to_label(one: Patient, scores: np.ndarray, modalities: Sequence[str]) -> np.
 
     Args:
       one: the patient.
-      scores: of the classes, float32 [z, height, width, K], for instance a sum of probabilities.
-      modalities: whose heads count, as far as any of them shows it.
+      scores: class scores, float32 [z, height, width, K], for instance a sum of probabilities.
+      modalities: the head is the union of these modalities' heads.
 
     Returns:
       uint8 [x, y, z], classes.
@@ -77,7 +77,7 @@ def to_label(one: Patient, scores: np.ndarray, modalities: Sequence[str]) -> np.
     head = np.logical_or.reduce([one.head(modality) for modality in modalities])
     label = np.zeros(head.shape, np.uint8)
     for index, classes in enumerate(np.moveaxis(scores, -1, 1)):
-        # Interpolation between pixels that are all background gives background.
+        # Slices with background only stay background after interpolation.
         if np.argmax(classes, axis=0).any():
             label[..., index] = np.argmax(one.view.to_volume(classes), axis=-1)
     return np.where(head, label, 0).astype(np.uint8)
@@ -86,13 +86,13 @@ def to_label(one: Patient, scores: np.ndarray, modalities: Sequence[str]) -> np.
 def own_lesion(
     one: Patient, models: SliceModels, modalities: Sequence[str], background_weight: float | None = None
 ) -> np.ndarray:
-    """The patient's lesion: its label, or without one what is found in some modalities.
+    """The patient's lesion: the case's label, or a segmentation of some modalities if it has none.
 
     Args:
       one: the patient.
       models: with a segmentation stage.
-      modalities: to be looked at.
-      background_weight: see `ensemble.scores`; a small one finds what is uncertain, too.
+      modalities: modalities to segment.
+      background_weight: see `ensemble.scores`; a small weight includes uncertain lesions.
 
     Returns:
       uint8 [x, y, z], classes.

@@ -1,4 +1,4 @@
-"""Exported models as functions of NumPy slices, which go through in batches."""
+"""Exported models as functions of NumPy slices, run in batches."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,19 +17,19 @@ _BATCH_SIZE = 32
 
 
 class SliceModels:
-    """What the jobs need of exported models.
+    """The functions of exported models that the jobs use.
 
-    Slices are float32 [N, H, W] without a channel axis, of any number.
+    Slices are float32 [N, H, W] without a channel axis, for any N.
 
     Args:
       exported: functions and metadata.
-      path: where they come from, for messages.
+      path: path of the exported models, for messages.
 
     Attributes:
       data: modalities, classes and geometry of the slices.
       latent_dim: dimensions of a latent code; None without a structure stage.
-      structure_threshold: probability from which a generated pixel is an edge.
-      background_threshold: probability from which a generated pixel is background.
+      structure_threshold: minimum probability at which a generated pixel is an edge.
+      background_threshold: minimum probability at which a generated pixel is background.
     """
 
     def __init__(self, exported: saved_models.ExportedModels, path: str | Path):
@@ -42,17 +42,17 @@ class SliceModels:
 
     @classmethod
     def load(cls, path: str | Path) -> "SliceModels":
-        """Loads what `mmsynth_tf.export` wrote."""
+        """Loads models that `mmsynth_tf.export` wrote."""
         return cls(saved_models.load_exported(path), path)
 
     @property
     def structure_map(self) -> configs.StructureMapConfig:
-        """How the structure maps that the synthesis stage knows are extracted."""
+        """Settings of the structure maps on which the synthesis stage was trained."""
         return tree.override(configs.StructureMapConfig(), self._synthesis_config["structure_map"])
 
     @property
     def guide_radius(self) -> int:
-        """Of the windows, in pixels, in which translations go by the given slice; 0: they do not."""
+        """Radius of the guided filter's windows for translations, pixels; 0: no guided filter."""
         guided = self._synthesis_config["translation"]["guide_share"] > 0
         return translation.guide_radius(self.data.image_size) if guided else 0
 
@@ -80,16 +80,16 @@ class SliceModels:
 
     @property
     def translate_labels(self) -> bool:
-        """Whether `translate` is told the lesions."""
+        """Whether `translate` takes a lesion label."""
         return "label" in self._wanted("translate")
 
     def translate(self, slices: np.ndarray, target: str, label: np.ndarray | None = None) -> np.ndarray:
-        """Slices of any modality to another one.
+        """Translates slices of any modality to another modality.
 
         Args:
           slices: in [0, 1].
-          target: the wanted modality.
-          label: uint8 [N, H, W], classes; needed where `translate_labels`.
+          target: modality to translate to.
+          label: uint8 [N, H, W], classes; required if `translate_labels`.
 
         Returns:
           [N, H, W] in [0, 1], 0 outside the head.
@@ -105,20 +105,20 @@ class SliceModels:
         return self._run(f"segment_{modality}", {"image": slices[..., None]})["probabilities"]
 
     def sample_structure(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Latent codes [N, L] to the probabilities of an edge and of background, [N, H, W] each."""
+        """Decodes latent codes [N, L] to the probabilities of an edge and of background, [N, H, W] each."""
         maps = self._run("sample_structure", {"code": codes.astype(np.float32)})
         return maps["structure"][..., 0], maps["background"][..., 0]
 
     def synthesize(
         self, structure: np.ndarray, background: np.ndarray, label: np.ndarray, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        """Maps and labels of one volume to all modalities.
+        """Synthesises all modalities from the maps and labels of one volume.
 
         Args:
-          structure: binary.
-          background: binary, 1 outside the head.
-          label: uint8, classes.
-          rng: for the noise and the contrast that some models want.
+          structure: [N, H, W], binary.
+          background: [N, H, W], binary, 1 outside the head.
+          label: uint8 [N, H, W], classes.
+          rng: draws the noise and the contrast code that some models take.
 
         Returns:
           [N, H, W] in [0, 1] by modality, 0 outside the head.
@@ -126,7 +126,7 @@ class SliceModels:
         inputs = {"structure": structure, "background": background, "label": label}
         inputs = {name: value[..., None] for name, value in inputs.items()}
         wanted = self._wanted("synthesize")
-        # One draw for all slices: what differs between them should come from the maps.
+        # All slices share one draw, so that they differ by their maps only.
         if "noise" in wanted:
             inputs["noise"] = _for_all(rng.random(structure.shape[1:], np.float32)[..., None], len(structure))
         if "contrast" in wanted:

@@ -1,7 +1,7 @@
-"""Translates a modality of a patient to those that are missing, whole volumes.
+"""Translates whole volumes of a patient's modality to the missing modalities.
 
-All axial slices are translated, also those outside the range that the models
-were trained on; there the result is an extrapolation.
+All axial slices are translated. Outside the range of the training slices, the
+result is an extrapolation.
 """
 
 import dataclasses
@@ -25,11 +25,11 @@ class Translate:
 
     Attributes:
       models: with a synthesis stage.
-      source: modality to translate from; the first that a case has if not given.
-      targets: modalities to make; those that a case lacks if not given.
-      smooth: make neighbouring slices agree.
+      source: modality to translate from; the case's first if not given.
+      targets: modalities to translate to; the case's missing modalities if not given.
+      smooth: make neighbouring slices consistent.
       blur: standard deviation of a Gaussian across slices, mm; used with `smooth`.
-      largest: value of the brightest voxel; 1 writes float32, more int16.
+      largest: value of the brightest voxel; 1 writes float32, a larger value int16.
 
     Raises:
       UserError: the models cannot translate.
@@ -88,22 +88,22 @@ class Translate:
         return targets
 
     def _lesion(self, one: Patient, targets: Sequence[str]) -> tuple[np.ndarray | None, str | None]:
-        """What is to be drawn, uint8 [z, H, W], and where it comes from; None if the models are not told."""
+        """The lesion to draw, uint8 [z, H, W], and its origin; None if the models take no label."""
         if not self.models.translate_labels:
             return None, None
-        # What is to be made is not looked at, should the case have it.
+        # Do not use a target modality, even if the case has it.
         shown = [modality for modality in one.case.images if modality not in targets]
         lesion = segment.own_lesion(one, self.models, shown, BACKGROUND_WEIGHT)
         where = f"found in {', '.join(shown)}" if one.case.label is None else "the case's label"
         return one.view.label_slices(lesion), where
 
     def translate(self, slices: np.ndarray, target: str, lesion: np.ndarray | None) -> np.ndarray:
-        """Slices float32 [z, H, W] to another modality, one by one; empty ones cost nothing.
+        """Translates slices float32 [z, H, W] independently to another modality; empty slices are skipped.
 
         Args:
-          slices: of any modality.
-          target: the wanted one.
-          lesion: uint8 [z, H, W], classes; None where the models are not told.
+          slices: slices of any modality.
+          target: modality to translate to.
+          lesion: uint8 [z, H, W], classes; None if the models take no label.
         """
         shown, made = slices.any(axis=(1, 2)), np.zeros_like(slices)
         made[shown] = self.models.translate(slices[shown], target, None if lesion is None else lesion[shown])

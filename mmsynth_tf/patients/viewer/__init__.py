@@ -1,4 +1,4 @@
-"""One HTML page to look through cases: three planes, all modalities, label on top. No server and no network."""
+"""One HTML page to view cases: three planes, all modalities, label overlay. It needs no server and no network."""
 
 from mmsynth_tf.patients.viewer.page import write_page
 

@@ -1,7 +1,6 @@
-"""Finds what there is to see: images of any modality, grouped by case, without asking what they should be.
+"""Finds images to view: every NIfTI file, grouped by case and named by its file.
 
-Unlike `mmsynth_tf.reading.releases`, which looks for the files that training needs,
-this takes every NIfTI file, named as its file is.
+`mmsynth_tf.reading.releases`, in contrast, finds only the files that training needs.
 """
 
 import collections
@@ -17,14 +16,14 @@ from mmsynth_tf.reading import file_search
 _NIFTI = re.compile(r"(?P<stem>[^.].*?)\.nii(?:\.gz)?", re.IGNORECASE)
 _LABEL = re.compile(r"(?P<case>.+)[_-](?:seg|label|labels|mask)", re.IGNORECASE)
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<name>\d{4})")
-# Folders of nnU-Net and of the Medical Segmentation Decathlon, which keep images apart from labels.
+# Folders of nnU-Net and of the Medical Segmentation Decathlon, which separate images from labels.
 _SPLIT_FOLDERS = re.compile(r"(?P<kind>images|labels)(?P<split>T[rs])")
 _NAMELESS = "image"
 
 
 @dataclasses.dataclass(frozen=True)
 class CaseImages:
-    """The files of one case; `images` by what tells them apart in their names."""
+    """The files of one case; the keys of `images` are the distinct parts of the file names."""
 
     name: str
     images: Mapping[str, Path]
@@ -32,14 +31,14 @@ class CaseImages:
 
 
 def find_images(path: Path) -> list[CaseImages]:
-    """The cases in a folder, at any depth, or the one image that is a file.
+    """Finds the cases in a folder, at any depth, or the one case of an image file.
 
     Args:
       path: a NIfTI file, or a folder with `<case>_<modality>.nii[.gz]` and `<case>_seg.nii[.gz]` (BraTS, custom) or
         with imagesTr/ and labelsTr/ (nnU-Net, Decathlon).
 
     Raises:
-      UserError: there is no such file or folder, or no image in it.
+      UserError: the path does not exist, or holds no image.
     """
     if path.is_file() and _NIFTI.fullmatch(path.name):
         return [CaseImages(_stem(path), {_NAMELESS: path}, None)]
@@ -69,7 +68,7 @@ def _files_by_folder(top: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def _names(keys: Iterable[tuple[Path, str]], top: Path) -> dict[tuple[Path, str], str]:
-    """What to call each (folder, case), in order; with the folder where cases are called the same."""
+    """Display names of each (folder, case), in order; the folder is included if case names repeat."""
     keys = sorted(keys)
     counts = collections.Counter(case for _, case in keys)
 

@@ -1,4 +1,4 @@
-"""Writes the page."""
+"""Writes the viewer's HTML page."""
 
 import html
 import importlib.resources
@@ -21,15 +21,15 @@ _LOG = logging.getLogger(__name__)
 
 
 def write_page(cases: str | os.PathLike, output: str | os.PathLike, max_size: int = 128) -> None:
-    """Writes one HTML file that shows cases in any browser, without a server or a network.
+    """Writes one HTML file that shows cases in a browser, without a server or a network.
 
     Args:
       cases: a NIfTI file, a case's folder, or a folder with cases at any depth; see `viewer.files.find_images`.
       output: the HTML file; replaced if it exists.
-      max_size: most voxels along an axis. Heads that are larger are shrunk, which keeps the page small.
+      max_size: maximum number of voxels along an axis; larger heads are downsampled to keep the page small.
 
     Raises:
-      UserError: there is nothing to show, or the case that the message names cannot be read.
+      UserError: no image is found, or a case cannot be read; the message names it.
     """
     if max_size < 1:
         raise UserError(f"Volumes cannot be shrunk to {max_size} voxels along an axis; give 1 or more.")

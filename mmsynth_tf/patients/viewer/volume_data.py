@@ -1,4 +1,4 @@
-"""Packs a case for the page: volumes in LPS order, cropped to the head, shrunk, 8 bits a voxel."""
+"""Packs a case for the page: volumes in LPS order, cropped to the head, downsampled, 8 bits per voxel."""
 
 import base64
 import gzip
@@ -16,7 +16,7 @@ from mmsynth_tf.reading import grids, labels, problems, scaling, volumes
 
 _log = logging.getLogger(__name__)
 
-# Wider than those of training: a viewer should not cut off what is bright.
+# Wider than for training: a viewer should not clip bright tissue.
 _PERCENTILES = (0.1, 99.9)
 _MARGIN = 2  # Voxels kept around the head.
 _MOST_CLASSES = 255
@@ -27,21 +27,20 @@ class ViewError(UserError):
 
 
 def pack_case(case: CaseImages, max_size: int) -> dict[str, Any]:
-    """Everything that the page needs to show a case, as JSON values.
+    """Packs a case as JSON values for the page.
 
     Args:
       case: its files.
-      max_size: larger volumes are shrunk to this many voxels along an axis.
+      max_size: larger volumes are downsampled to this number of voxels along an axis.
 
     Returns:
-      name: of the case.
+      name: name of the case.
       shape: voxels along x (to the left), y (to the back), z (to the head).
-      spacing: mm along the same.
+      spacing: voxel size along the same axes, mm.
       affine: [3][4], from these voxels to NIfTI's millimetres (right, anterior, superior).
       start: the voxel to show first, where most of the lesion is.
-      images: for each its name, `low` and `high` (the values that 0 and 255 stand for) and voxels.
-      label: None, or the values of its classes in the file, their volumes in ml, and voxels (0, or number of the
-        class from 1).
+      images: for each image its name, `low` and `high` (the values that 0 and 255 stand for) and voxels.
+      label: None, or the file's class values, their volumes in ml, and voxels (0, or class number from 1).
 
     Raises:
       ViewError: a file cannot be read, or the files of the case do not lie on one grid.
@@ -69,7 +68,7 @@ def pack_case(case: CaseImages, max_size: int) -> dict[str, Any]:
 
 
 def _read_images(case: CaseImages) -> tuple[dict[str, np.ndarray], grids.Grid]:
-    """Volumes [x, y, z] by name, channels of a stack one by one, and the grid that they share."""
+    """Reads volumes [x, y, z] by name, one per channel of a stack, and their common grid."""
     images, grid = {}, None
     for name, path in case.images.items():
         image = _read(case, path)
@@ -87,7 +86,7 @@ def _channels(name: str, array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _read_classes(case: CaseImages, grid: grids.Grid) -> tuple[np.ndarray, list[int]]:
-    """The label with its values numbered from 1, uint8 [x, y, z], and the values."""
+    """Reads the label with its values renumbered from 1, uint8 [x, y, z], and the original values."""
     image = _read(case, case.label)
     _require_grid(case, case.label, image, grid)
     array, oddities = labels.whole_numbers(image.array)
@@ -129,13 +128,13 @@ def _error(case: CaseImages, path: Path, text: str, remedy: str) -> ViewError:
 def _range(volume: np.ndarray) -> scaling.IntensityRange:
     try:
         return scaling.measure_range(volume, _PERCENTILES)
-    except ValueError:  # Without contrast; there is still something, or nothing, to see.
+    except ValueError:  # The volume has no contrast; show it by its full range.
         low = float(volume.min())
         return scaling.IntensityRange(low, low, max(float(volume.max()), low + 1.0))
 
 
 def _bounding_box(inside: np.ndarray) -> tuple[slice, ...]:
-    """The box around what is true in [x, y, z], with a margin; the whole volume when nothing is."""
+    """The bounding box of a mask [x, y, z], with a margin; the whole volume if the mask is empty."""
     voxels = np.argwhere(inside) if inside.any() else np.array([[0, 0, 0], np.array(inside.shape) - 1])
     starts = np.maximum(voxels.min(axis=0) - _MARGIN, 0)
     stops = np.minimum(voxels.max(axis=0) + 1 + _MARGIN, inside.shape)
@@ -143,10 +142,10 @@ def _bounding_box(inside: np.ndarray) -> tuple[slice, ...]:
 
 
 def _to_full(box: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """The affine [4, 4] from shrunk voxels of the box to those of the file."""
+    """The affine [4, 4] from downsampled voxels of the box to the file's voxels."""
     factors = [(side.stop - side.start) / size for side, size in zip(box, shape, strict=True)]
     affine = np.diag([*factors, 1.0])
-    # Indices are those of centres, so a voxel made of f others begins (f - 1) / 2 before its own.
+    # Indices refer to voxel centres; the centre of f merged voxels lies (f - 1) / 2 after the first centre.
     affine[:3, 3] = [side.start + (factor - 1) / 2 for side, factor in zip(box, factors, strict=True)]
     return affine
 
@@ -179,7 +178,7 @@ def _shrink_image(volume: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _overlaps(old: int, new: int) -> np.ndarray:
-    """The share of each of `old` equal parts of a line in each of `new`: float32 [new, old], rows add up to 1."""
+    """Overlap of `old` equal parts of a line with `new` equal parts: float32 [new, old], rows sum to 1."""
     edges, parts = np.linspace(0, old, new + 1)[:, None], np.arange(old)
     overlap = np.minimum(edges[1:], parts + 1) - np.maximum(edges[:-1], parts)
     return (np.maximum(overlap, 0) * new / old).astype(np.float32)
