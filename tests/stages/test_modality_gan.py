@@ -11,7 +11,7 @@ from benchmarks import literal_method
 from benchmarks.literal_method import ModalityOracle
 from mmsynth_tf import constants
 from mmsynth_tf.configs import tree
-from mmsynth_tf.configs.synthesis import SynthesisChoices
+from mmsynth_tf.configs.synthesis import SYNTHESIS_FORMULATIONS, SynthesisChoices
 from mmsynth_tf.models.passes import one_pass
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 from tests.fakes import fakes, training_checks
@@ -283,7 +283,10 @@ def test_without_weights_slices_are_not_rebuilt(batch):
 
 @pytest.mark.parametrize("formulation", [constants.MEASURED, constants.PAPER])
 def test_every_formulation_trains_every_variable_on_its_own_terms(rng, formulation):
-    config = tree.override(fakes.tiny_config(), {"synthesis.formulation": formulation})
+    # Of codes of 4 x 4 pixels instance normalisation would leave nothing.
+    changes = {"discriminator_normalization": constants.INSTANCE}
+    name = fakes.synthesis_formulation(SYNTHESIS_FORMULATIONS[formulation], {}, **changes)
+    config = tree.override(fakes.tiny_config(), {"synthesis.formulation": name})
     model = build(config)
     assert {"contrast", "self_structure"} <= set(model.terms) or formulation == constants.PAPER
     assert {"lesion_supervised", "discriminator_class_synthetic"} <= set(model.terms) or formulation != constants.PAPER
