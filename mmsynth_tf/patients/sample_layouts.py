@@ -75,7 +75,7 @@ def write(
 
 
 def _claim(parts: Path, settings: Mapping[str, Any]) -> None:
-    """Writes the settings of a folder of finished cases, or checks them if the folder exists.
+    """Writes the settings of a folder of finished cases, or compares them with those already written.
 
     Raises:
       UserError: the folder's settings differ.

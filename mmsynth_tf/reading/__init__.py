@@ -1,1 +1,1 @@
-"""Reads patient files: finds cases of any release, checks volumes, cuts slices."""
+"""Reads patient files: finds cases of any release, checks volumes, extracts slices."""

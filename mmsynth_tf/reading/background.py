@@ -1,31 +1,31 @@
-"""Whether what counts as head is the head: what lies around it must be one constant value."""
+"""Checks that the foreground of a volume is the head: the background must have one constant value."""
 
 import numpy as np
 
 from mmsynth_tf.reading.scaling import IntensityRange
 from mmsynth_tf.reading.volumes import Oddity
 
-# Values this close to the background, as a share of the range, are what splines leave around a head (1e-4 and less).
-# Of real heads, at most 0.06 % of the voxels are so dark.
+# Values this close to the background, as a fraction of the range, are spline artefacts around a head (1e-4 and less).
+# At most 0.06 % of the voxels of real heads are that dark.
 _TINY = 1e-3
-# Such values in more of the head than this change its scaling and outline. Of z-scored heads 1 % lie so close to 0.
+# A larger fraction of such values changes the head's scaling and outline. In z-scored heads, 1 % lie that close to 0.
 _LARGEST_TINY_SHARE = 0.05
-# A head that leaves the volume on one of the four sides covers less of them; noise in the air covers most.
+# A head that touches one of the four sides covers less of them than this; noise in the air covers most of them.
 _LARGEST_SIDE_SHARE = 0.25
-# A head that fills more of its volume than this has no background.
+# A head that fills a larger fraction of its volume has no background.
 _LARGEST_HEAD = 0.95
 # The largest brains have 2 litres; heads with skin and skull have more than 3. mm^3.
 _LARGEST_BRAIN = 2.3e6
-# A share is known well enough from every fourth row.
+# Every fourth row is enough to estimate a fraction.
 _ROW_STEP = 4
 _STRIP = "Strip the skull and set all outside of the brain to 0"
 
 
 def oddity(volume: np.ndarray, intensities: IntensityRange, head: np.ndarray) -> Oddity | None:
-    """Why the foreground of a volume is not the head, if it is not.
+    """Returns why the foreground of a volume is not the head; None if it is.
 
     Args:
-      volume: any number type [x, y, z], finite.
+      volume: any numeric dtype [x, y, z], finite.
       intensities: its scaling.
       head: bool [x, y, z], its foreground.
     """
@@ -40,7 +40,7 @@ def oddity(volume: np.ndarray, intensities: IntensityRange, head: np.ndarray) ->
             f"{share:.0%} of what counts as head lies within {tiny:.3g} of the background {background:g}, as "
             "resampling with splines leaves it around a head"
         )
-        # A threshold would leave the largest of these values, beside the head, and enlarge it.
+        # Do not suggest a threshold: the largest of these values would remain next to the head and enlarge it.
         remedy = f"Set all outside of the head to {background:g} by a mask, or resample the original image linearly"
         return Oddity(text, remedy)
     if beyond > _LARGEST_SIDE_SHARE or np.count_nonzero(head) > _LARGEST_HEAD * head.size:
@@ -53,7 +53,7 @@ def oddity(volume: np.ndarray, intensities: IntensityRange, head: np.ndarray) ->
 
 
 def skull_oddity(head: np.ndarray, affine: np.ndarray) -> Oddity | None:
-    """Whether a head bool [x, y, z] is too large for a brain; `affine` is from indices to mm."""
+    """Reports a head bool [x, y, z] that is too large for a brain; `affine` maps indices to mm."""
     size = np.count_nonzero(head) * abs(np.linalg.det(affine[:3, :3]))
     if size <= _LARGEST_BRAIN:
         return None
@@ -61,10 +61,10 @@ def skull_oddity(head: np.ndarray, affine: np.ndarray) -> Oddity | None:
 
 
 def _share_near(volume: np.ndarray, background: float, distance: float, head: np.ndarray) -> float:
-    """The part of the head whose values lie closer to the background than some distance."""
+    """The fraction of the head whose values are closer to the background than `distance`."""
     if np.issubdtype(volume.dtype, np.integer) and distance <= 1:
         return 0.0  # Other integers are further away.
-    # Axes reversed: in the order of memory.
+    # Reversed axes follow the memory order.
     rows = np.s_[:, ::_ROW_STEP]
     near = _distances(volume.T[rows][head.T[rows]], background) < distance
     return np.count_nonzero(near) / max(near.size, 1)

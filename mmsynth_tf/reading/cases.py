@@ -1,4 +1,4 @@
-"""Reads a case: its volumes, checked against each other, and its label on the canonical scheme (method §0)."""
+"""Reads a case: its volumes, checked for consistency, and its label in the canonical scheme (method §0)."""
 
 import dataclasses
 import itertools
@@ -19,14 +19,14 @@ from mmsynth_tf.reading.volumes import Image, VolumeError, read_image
 
 _log = logging.getLogger(__name__)
 
-# A modality that shows less of the head than this, compared with all modalities together, was probably cut off.
+# A modality that shows a smaller fraction of the union of all heads was probably cut off.
 _SMALLEST_SHARE_OF_HEAD = 0.9
 # Registration and skull-stripping leave a few lesion voxels outside the head in good data.
 _LARGEST_LESION_OUTSIDE = 0.01
 
 
 class CaseError(UserError):
-    """A case that cannot be used; `problems` says why."""
+    """A case that cannot be used; `problems` lists the reasons."""
 
     def __init__(self, problems: list[Problem]):
         super().__init__(" ".join(map(str, problems)))
@@ -39,20 +39,20 @@ class Case:
 
     case_id: str
     patient_id: str
-    images: Mapping[str, np.ndarray]  # Number type and unit of the file; modalities without a file are absent.
+    images: Mapping[str, np.ndarray]  # Dtype and unit of the file; modalities without a file are absent.
     ranges: Mapping[str, scaling.IntensityRange]
     label: np.ndarray | None  # uint8, classes of the canonical scheme.
     affine: np.ndarray  # float64 [4, 4], from indices to NIfTI millimetres.
 
 
 def read_case(files: CaseFiles, data: DataConfig, allow_incomplete: bool = False, for_slices: bool = True) -> Case:
-    """Reads and checks a case; what is odd but usable is logged.
+    """Reads and checks a case; warnings are logged.
 
     Args:
       files: the files of the case.
-      data: modalities, classes, slice range and crop that the case must serve.
-      allow_incomplete: accept a case that lacks modalities (but one) or its label.
-      for_slices: slices will be cut from the case as configured, so that slice range, crop and voxel size must fit.
+      data: required modalities, classes, slice range and crop.
+      allow_incomplete: accept a case without its label, or with one modality only.
+      for_slices: slices will be extracted from the case, so slice range, crop and voxel size must fit.
 
     Raises:
       CaseError: the case cannot be used.
@@ -68,17 +68,17 @@ def read_case(files: CaseFiles, data: DataConfig, allow_incomplete: bool = False
 def inspect_case(
     files: CaseFiles, data: DataConfig, allow_incomplete: bool = False, for_slices: bool = True
 ) -> tuple[Case | None, list[Problem]]:
-    """Reads a case and reports all problems; the case is None when any of them is not a warning."""
+    """Reads a case and reports all problems; the case is None if any problem is more than a warning."""
     return _Inspection(files, data, for_slices).run(allow_incomplete)
 
 
 class _Inspection:
-    """The reading of one case, with the problems found on the way."""
+    """Reads one case and collects its problems."""
 
     def __init__(self, files: CaseFiles, data: DataConfig, for_slices: bool):
         self.files, self.data, self.for_slices = files, data, for_slices
         self.problems: list[Problem] = []
-        self.grid = Grid((), np.eye(4))  # That of most volumes.
+        self.grid = Grid((), np.eye(4))  # The grid of most volumes.
 
     def run(self, allow_incomplete: bool) -> tuple[Case | None, list[Problem]]:
         self._check_extra_files()
@@ -102,7 +102,7 @@ class _Inspection:
     def _report(self, file: Path | str, text: str, remedy: str, is_warning: bool = False) -> None:
         name = file.name if isinstance(file, Path) else file
         problem = Problem(self.files.case_id, name, text, remedy, is_warning)
-        if problem not in self.problems:  # A file that stacks all modalities is met once for each.
+        if problem not in self.problems:  # A stacked file is visited once per modality.
             self.problems.append(problem)
 
     def _check_extra_files(self) -> None:
@@ -148,7 +148,7 @@ class _Inspection:
         return dict(self.files.images) | ({LABEL: self.files.label} if self.files.label else {})
 
     def _on_one_grid(self, volumes: Mapping[str, tuple[np.ndarray, Grid]]) -> dict[str, np.ndarray]:
-        """The arrays that lie on the grid of most."""
+        """The arrays of the volumes on the most common grid."""
         if not volumes:
             return {}
         reference = commonest_grid({role: grid for role, (_, grid) in volumes.items()})
@@ -184,7 +184,7 @@ class _Inspection:
                 self._report(path, text, f"Set {name} (--config.data) to a range within 0 to {size}")
 
     def _finite_only(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The arrays without NaN and infinities; NaN outside the head becomes a number first."""
+        """The finite arrays; NaN outside the head is first replaced by a number."""
         finite = {}
         for role, array in arrays.items():
             path = self._volumes()[role].path
@@ -220,7 +220,7 @@ class _Inspection:
     def _measure_all(
         self, arrays: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, scaling.IntensityRange], dict[str, np.ndarray]]:
-        """The scaling and the head, bool [x, y, z], of each modality that has a contrast."""
+        """The intensity scaling and the head, bool [x, y, z], of each modality with contrast."""
         ranges, heads, percentiles = {}, {}, (self.data.percentile_low, self.data.percentile_high)
         for modality, array in arrays.items():
             path = self.files.images[modality].path
@@ -244,13 +244,13 @@ class _Inspection:
         ranges: Mapping[str, scaling.IntensityRange],
         heads: Mapping[str, np.ndarray],
     ) -> list[str]:
-        """The modalities whose foreground is the head; brains if there are any beside heads with a skull."""
+        """The modalities whose foreground is the head; only brains, if brains and heads with a skull are mixed."""
         clear, with_skull = [], []
         for modality, head in heads.items():
             path, array = self.files.images[modality].path, arrays[modality]
             if oddity := background.oddity(array, ranges[modality], head):
                 self._report(path, oddity.text, oddity.remedy, is_warning=True)
-                continue  # What splines and noise leave around a head may be negative, too.
+                continue  # Spline artefacts and noise around a head may be negative, too.
             if ranges[modality].low < 0:
                 text = f"its values are negative (from {array.min():g})"
                 self._report(path, text, "They are scaled like others; check that they are meant", is_warning=True)
@@ -266,7 +266,7 @@ class _Inspection:
 
     def _check_heads(self, heads: Mapping[str, np.ndarray]) -> np.ndarray:
         """Compares the modalities' heads; returns their union, bool [x, y, z]."""
-        whole = np.zeros(self.grid.shape, bool, order="F")  # The order of NIfTI files.
+        whole = np.zeros(self.grid.shape, bool, order="F")  # The memory order of NIfTI files.
         for head in heads.values():
             whole |= head
         largest = np.count_nonzero(whole)
@@ -279,7 +279,7 @@ class _Inspection:
         return whole
 
     def _check_lesion(self, label: np.ndarray, head: np.ndarray) -> None:
-        # Axes reversed: in the order of memory.
+        # Reversed axes follow the memory order.
         lesion = label.T > 0
         outside = np.count_nonzero(lesion & ~head.T) / max(np.count_nonzero(lesion), 1)
         if outside > _LARGEST_LESION_OUTSIDE:
@@ -287,7 +287,7 @@ class _Inspection:
             self._report(self.files.label.path, text, "Check that label and images match", is_warning=True)
 
     def _check_crop(self, head: np.ndarray | None, label: np.ndarray | None) -> None:
-        """Whether the slices show head and lesion; no head where no image tells it from its background."""
+        """Checks that the slices show head and lesion; `head` is None if no image separates it from the background."""
         first = next(iter(self.files.images.values())).path
         if head is None:
             text = "no image of the case shows where its head ends, so that the crop was not compared with the head"

@@ -1,4 +1,4 @@
-"""Finds files below a folder: links, folders that cannot be read, files that are copies of others."""
+"""Lists files below a folder; handles links, unreadable folders and copies of files."""
 
 import dataclasses
 import hashlib
@@ -13,27 +13,27 @@ _SAMPLE_BYTES = 2**16
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What lies below a folder, as paths in POSIX form with the folder's own name in front."""
+    """The content of a folder, as POSIX paths that start with the folder's own name."""
 
-    parent: Path  # The paths are below it.
+    parent: Path  # The paths are relative to it.
     files: list[str]
     folders: list[str]
 
 
 def as_given(path: Path) -> Path:
-    """The absolute path under the name it was given: where that is a link, the target's name may tell who a patient is.
+    """The absolute path with links kept, because a link's target may reveal the patient's identity.
 
-    A path with `..` is resolved, for after a link its text does not say where it leads.
+    A path with `..` is resolved, because `..` after a link is ambiguous.
     """
     absolute = path.absolute()
     return absolute.resolve() if ".." in absolute.parts else absolute
 
 
 def list_files(folder: Path) -> Listing:
-    """Lists the files and folders below a folder in a fixed order; hidden ones are left out.
+    """Lists the files and folders below a folder in a fixed order, without hidden ones.
 
-    Links to folders elsewhere are followed. Links to a folder that is listed anyway, and links that lead round in a
-    circle, are not: each folder is listed once.
+    Links to folders elsewhere are followed. Links to folders that are already listed, and circular links, are skipped:
+    each folder is listed once.
 
     Raises:
       UserError: a folder cannot be read, or a name cannot be printed.
@@ -52,14 +52,14 @@ def list_files(folder: Path) -> Listing:
 
 
 def _refuse_folder(error: OSError) -> None:
-    """For os.walk, which leaves out folders that it cannot read."""
+    """Error handler for os.walk, which otherwise skips unreadable folders silently."""
     raise UserError(
         f"Cannot read the folder {error.filename} ({error.strerror}). Change its permissions or move it elsewhere."
     ) from error
 
 
 def _require_printable(parent: str, name: str) -> None:
-    """Names that are no text cannot be case names, which are stored as text."""
+    """Refuses names that are not printable text, because case names are stored as text."""
     if not name.isprintable():
         raise UserError(
             f"The name of {os.path.join(parent, name)!a} cannot be printed (written in another encoding "
@@ -68,7 +68,7 @@ def _require_printable(parent: str, name: str) -> None:
 
 
 def _is_new(folder: Path, top: Path, seen: set[Path]) -> bool:
-    """Whether to go into a folder; notes that it is known from now on. `top` and `seen` are resolved."""
+    """Whether to enter a folder; adds it to `seen`. `top` and `seen` are resolved."""
     if folder.name.startswith("."):
         return False
     place = folder.resolve()
@@ -79,10 +79,10 @@ def _is_new(folder: Path, top: Path, seen: set[Path]) -> bool:
 
 
 def content_key(path: Path) -> tuple[int | bytes, ...] | None:
-    """Equal for files of equal content, and hardly ever for others; read in no time.
+    """A cheap key that is equal for files of equal content, and rarely equal for others.
 
-    A gzip file ends in the checksum and the length of what it holds, so that it does not matter when and how well it
-    was packed. Of other files, the length and a sample from the middle count.
+    For a gzip file, the key is the checksum and length of its content, so time and level of compression do not matter.
+    For other files, it is the length and a sample from the middle.
 
     Returns:
       None if the file cannot be read.

@@ -1,4 +1,4 @@
-"""Whether a case lies as the settings expect: its voxel size, and its head and lesion within the crop."""
+"""Checks a case's geometry against the settings: its voxel size, and its head and lesion within the crop."""
 
 import dataclasses
 import logging
@@ -11,20 +11,20 @@ from mmsynth_tf.configs import DataConfig
 
 _log = logging.getLogger(__name__)
 
-# Voxels of two sizes that differ by less than this, relatively, lie within half a voxel over a whole slice.
+# If two voxel sizes differ relatively by less than this, voxels stay within half a voxel over a whole slice.
 SAME_SIZE = 2e-3
-# A crop that leaves out more of the head than this does not hold it.
+# Largest fraction of the head that may lie outside the crop.
 LARGEST_SHARE_CUT_OFF = 0.01
-# A slice that lacks most of the head or of the lesion shows another image.
+# Fraction above which most of the head or lesion is missing, so that the slice shows another image.
 _MOST = 0.5
-# A rounded head lost 1 % where the volume's edge shows this share of the largest section beside it.
+# A rounded head lost 1 % if the section at the volume's edge has this fraction of the largest section's area.
 _LARGEST_EDGE_SHARE = 0.1
 _SIDES = (((0, "right"), (-1, "left")), ((0, "front"), (-1, "back")))
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something about the geometry that is not as expected, and what to do."""
+    """An unexpected property of the geometry, and its remedy."""
 
     text: str
     remedy: str
@@ -32,7 +32,7 @@ class Finding:
 
 
 def same_sizes(affine: np.ndarray, data: DataConfig) -> bool:
-    """Whether voxels have the configured size; `affine` is float64 [4, 4], to mm."""
+    """Whether voxels have the configured size; `affine` is float64 [4, 4], from indices to mm."""
     return bool(np.allclose(_sizes(affine), data.voxel_mm, rtol=SAME_SIZE, atol=0))
 
 
@@ -49,15 +49,15 @@ def voxel_finding(affine: np.ndarray, data: DataConfig) -> Finding | None:
 
 
 def crop_finding(part: np.ndarray, name: str, affine: np.ndarray, data: DataConfig) -> Finding | None:
-    """Compares the crop with what it should hold.
+    """Checks that slices and crop contain the head or the lesion.
 
     Args:
       part: bool [x, y, z], the head or the lesion.
-      name: what it is, for messages; any voxel of a lesion counts.
+      name: which of the two it is, for messages; any voxel of a lesion counts.
       affine: float64 [4, 4], from indices to mm.
       data: the slices and the crop, which lie within the volume.
     """
-    # Axes reversed: in the order of memory.
+    # Reversed axes follow the memory order.
     used = _used(part, data).T
     whole = np.count_nonzero(used)
     kept = np.count_nonzero(used[:, slice(*data.crop_rows), slice(*data.crop_columns)])
@@ -77,7 +77,7 @@ def crop_finding(part: np.ndarray, name: str, affine: np.ndarray, data: DataConf
 
 
 def edge_findings(head: np.ndarray, data: DataConfig) -> Iterator[Finding]:
-    """Sides where the volume itself ends within the head, bool [x, y, z]."""
+    """Reports the sides at which the volume ends within the head, bool [x, y, z]."""
     used = _used(head, data)
     for axis, sides in enumerate(_SIDES):
         for index, side in sides:
@@ -88,7 +88,7 @@ def edge_findings(head: np.ndarray, data: DataConfig) -> Iterator[Finding]:
 
 
 def pixel_finding(data: DataConfig) -> Finding | None:
-    """Whether the slices have square pixels, as the networks and the random rotations take them to have."""
+    """Checks that the slices have square pixels, as the networks and the random rotations assume."""
     _, row, column = data.spacing_mm
     if abs(row / column - 1) < SAME_SIZE:
         return None
@@ -103,7 +103,7 @@ def pixel_finding(data: DataConfig) -> Finding | None:
 
 
 def warn_of_pixels(data: DataConfig) -> None:
-    """Logs what `pixel_finding` finds: once for a data set, for it does not depend on the cases."""
+    """Logs the result of `pixel_finding`, once per data set, because it does not depend on the cases."""
     if finding := pixel_finding(data):
         _log.warning("All cases: %s. %s.", finding.text, finding.remedy)
 
@@ -113,7 +113,7 @@ def _used(volume: np.ndarray, data: DataConfig) -> np.ndarray:
 
 
 def _sizes(affine: np.ndarray) -> np.ndarray:
-    """Between slices, rows and columns, mm."""
+    """Distances between slices, rows and columns, mm."""
     return nibabel.affines.voxel_sizes(affine)[::-1]
 
 

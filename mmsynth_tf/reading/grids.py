@@ -1,4 +1,4 @@
-"""Where the voxels of a volume lie, and whether those of two volumes lie in the same places."""
+"""Voxel grids of volumes, and whether two grids coincide."""
 
 import dataclasses
 import math
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import nibabel
 import numpy as np
 
-# The farthest apart, in voxels, that corners of aligned volumes lie: headers are rounded, but not by more.
+# Largest distance of corners of aligned volumes, in voxels; rounding in headers is smaller.
 ALIGNED = 0.01
-# Volumes whose corners lie this far apart show different voxels.
+# At this distance of corners, in voxels, two volumes show different voxels.
 MISALIGNED = 0.4
 
 
@@ -21,7 +21,7 @@ class Grid:
     affine: np.ndarray
 
     def offset(self, other: "Grid") -> float:
-        """The farthest that a corner of this grid lies from the other's, in voxels; infinite if the shapes differ."""
+        """The largest distance between corresponding corners of two grids, in voxels; infinite if the shapes differ."""
         if self.shape != other.shape:
             return math.inf
         offset = corner_offset(self.affine, other.affine, self.shape)
@@ -29,12 +29,12 @@ class Grid:
 
 
 def corner_offset(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
-    """The farthest that two affines put a corner of a volume apart, mm."""
+    """The largest distance between a volume's corners under two affines, mm."""
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1).T
     distance = nibabel.affines.apply_affine(first, corners) - nibabel.affines.apply_affine(second, corners)
     return np.linalg.norm(distance, axis=1).max().item()
 
 
 def commonest_grid(grids: Mapping[str, Grid]) -> str:
-    """The name of the grid that most of the grids agree with; the first of several."""
+    """The name of the grid with which most grids agree; the first one in a tie."""
     return max(grids, key=lambda name: sum(grids[name].offset(other) < MISALIGNED for other in grids.values()))

@@ -1,4 +1,4 @@
-"""Maps the values of label files to classes, and says what to do about values that have none."""
+"""Maps the values of label files to classes, and suggests remedies for unknown values."""
 
 import json
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from mmsynth_tf import constants
 from mmsynth_tf.reading.release_table import RELEASES, Release
 from mmsynth_tf.reading.volumes import Oddity
 
-# Labels stored with a slope come back off by as much as single precision and 16 bits round.
+# Largest rounding error of labels stored with a slope, in single precision and 16 bits.
 _LARGEST_ROUNDING = 1e-3
 _MOST_SHOWN = 5
 _OTHER_LABEL = "Choose another label"
 
 
 class LabelError(ValueError):
-    """A label that cannot be mapped to classes: what is wrong, and the remedy."""
+    """A label that cannot be mapped to classes: the error and its remedy."""
 
     def __init__(self, text: str, remedy: str):
         super().__init__(f"{text}. {remedy}")
@@ -30,20 +30,20 @@ def to_classes(
 
     Args:
       array: values of the file [x, y, z].
-      release: whose values they are.
+      release: the release that defines the values.
       labels: names of the configured classes.
-      flag: the flag that names a release, for messages.
-      fixed: the classes are those of trained models, and no setting changes them.
+      flag: the flag that selects a release, for messages.
+      fixed: the classes belong to trained models, so that no setting changes them.
 
     Returns:
-      Classes, uint8 [x, y, z], and what is odd about the values.
+      Classes, uint8 [x, y, z], and warnings about the values.
 
     Raises:
       LabelError: values are unknown, or have no class in the canonical scheme or among `labels`.
     """
     array, oddities = whole_numbers(array)
     classes = {value: value for value in range(len(labels))} if release.label_values is None else release.label_values
-    inside = array.T != 0  # Axes reversed: in the order of memory.
+    inside = array.T != 0  # Reversed axes follow the memory order.
     found = array.T[inside]
     values = np.unique(found)
     unknown = [value for value in values if value.item() not in classes]
@@ -62,10 +62,10 @@ def to_classes(
 
 
 def whole_numbers(array: np.ndarray) -> tuple[np.ndarray, list[Oddity]]:
-    """Rounds values that are off whole numbers by rounding alone, and says so; others stay as they are."""
+    """Rounds values that differ from integers by rounding errors only, with a warning; keeps other values."""
     if np.issubdtype(array.dtype, np.integer):
         return array, []
-    with np.errstate(invalid="ignore"):  # Infinity less infinity.
+    with np.errstate(invalid="ignore"):  # Infinity minus infinity.
         rounded = np.rint(array)
         distance = np.abs(array - rounded)
         slips = (distance > 0) & (distance <= _LARGEST_ROUNDING)
@@ -77,7 +77,7 @@ def whole_numbers(array: np.ndarray) -> tuple[np.ndarray, list[Oddity]]:
 
 
 def shown(value: np.generic) -> str:
-    """A value in all its digits, without a point where it is whole."""
+    """Formats a value with all digits; integers without a decimal point."""
     return f"{value:.0f}" if np.isfinite(value) and value == np.rint(value) else str(value)
 
 
@@ -104,7 +104,7 @@ def _unknown(
 
 
 def _options(values: np.ndarray, release: Release, labels: Sequence[str], flag: str) -> list[str]:
-    """Releases that know all values, and what they take them for; of several that agree, the first."""
+    """Releases that know all values, with the meanings; of releases with equal meanings, the first."""
     options: dict[str, str] = {}
     for other in RELEASES.values():
         meanings = other.meanings(labels)
@@ -115,7 +115,7 @@ def _options(values: np.ndarray, release: Release, labels: Sequence[str], flag: 
 
 
 def _own_classes(release: Release, flag: str) -> str:
-    """The settings that make a release's values the classes themselves."""
+    """The settings that use a release's values as classes."""
     meanings = release.meanings(())
     names = ",".join(meaning.replace(" ", "_") for meaning in meanings.values())
     regions = {"lesion": [value for value in meanings if value]}

@@ -1,4 +1,4 @@
-"""Folders that look like cases of a release and are not: they are named, and what to do with them."""
+"""Detects files and folders that look like cases of a release but are not, with a remedy for each."""
 
 import dataclasses
 import os
@@ -10,18 +10,18 @@ from mmsynth_tf.reading.file_search import Listing
 from mmsynth_tf.reading.problems import Problem
 from mmsynth_tf.reading.release_table import Release
 
-# Endings of images, whether they can be read or not.
+# Endings of image files, readable or not.
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".dcm")
 # BIDS: subject, and a contrast agent among the entities before the last part, which names the modality.
 _AFTER_CONTRAST = re.compile(r"(?:.*/)?sub-[^/]*_ce-[^_/]+_[^/]*", re.IGNORECASE)
 _AGENT = re.compile(r"(?:^|_)ce-", re.IGNORECASE)
-# What macOS puts into each folder that is looked at, even an empty one.
+# macOS writes this file into each folder that is viewed, even an empty one.
 _OF_NO_CASE = {".DS_Store"}
 _MOST_SHOWN = 3
 
 
 def some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and the number of further names."""
     more = len(names) - _MOST_SHOWN
     return ", ".join(names[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
@@ -33,7 +33,7 @@ def is_image(name: str) -> bool:
 def set_aside(
     folder: Path, listing: Listing, releases: Sequence[Release], modalities: Sequence[str]
 ) -> tuple[Listing, list[Problem]]:
-    """Takes out files that would be taken for what they are not, and names them and empty folders."""
+    """Removes files that would be misread from the listing, and reports them and empty folders."""
     problems = []
     wrappers = [path for path in listing.folders if is_image(path)]
     if wrappers:
@@ -59,12 +59,12 @@ def set_aside(
 
 
 def is_after_contrast(path: str) -> bool:
-    """Whether a name in the manner of BIDS tells of a contrast agent before its last part."""
+    """Whether a BIDS name has a contrast agent entity before its last part."""
     return _AFTER_CONTRAST.fullmatch(path) is not None
 
 
 def hides_contrast(match: re.Match) -> bool:
-    """Whether a modality was found by a name that tells of contrast, although its own does not."""
+    """Whether a file name mentions a contrast agent, although the matched modality's name does not."""
     return is_after_contrast(match[0]) and _AGENT.search(match["case"]) is not None
 
 
@@ -78,14 +78,14 @@ def _is_volume(path: str, release: Release, modalities: Sequence[str]) -> bool:
 
 
 def _empty_folders(listing: Listing) -> list[str]:
-    """The uppermost folders without any file below them."""
+    """The topmost folders without any file below them."""
     full = {parent.as_posix() for path in listing.files for parent in PurePosixPath(path).parents}
     empty = {path for path in listing.folders if path not in full and _holds_no_file(listing.parent / path)}
     return [path for path in listing.folders if path in empty and PurePosixPath(path).parent.as_posix() not in empty]
 
 
 def _holds_no_file(path: Path) -> bool:
-    """Whether nothing lies below a folder; links may lead to files that are listed elsewhere, and others are hidden."""
+    """Whether a folder contains no file at all; linked and hidden files count."""
     return not any(set(names) - _OF_NO_CASE for _, _, names in os.walk(path))
 
 

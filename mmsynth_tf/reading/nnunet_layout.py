@@ -1,4 +1,4 @@
-"""nnU-Net's raw layout: it is refused, and its description gives the names and settings that make it readable."""
+"""Refuses nnU-Net's raw layout, and derives from its description the names and settings that make it readable."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ _IGNORE = "ignore"  # nnU-Net's name for voxels without a class.
 
 @dataclasses.dataclass(frozen=True)
 class _Description:
-    """What dataset.json says; empty where it says nothing that can be used."""
+    """The content of dataset.json; fields without a usable entry are empty."""
 
     modalities: Mapping[int, str]  # By channel.
     labels: tuple[str, ...]  # By value.
@@ -32,10 +32,10 @@ class _Description:
 
 
 def refuse(folder: Path, listing: Listing) -> None:
-    """Refuses nnU-Net's raw layout, whose file names do not say what the images show.
+    """Refuses nnU-Net's raw layout, because its file names do not state the modality.
 
     Raises:
-      UserError: there are images `imagesTr/<case>_0000`, and their labels lack the number.
+      UserError: the folder has images `imagesTr/<case>_0000`, with labels that lack the number.
     """
     matches = [match for path in listing.files if (match := _IMAGE.fullmatch(path))]
     labels = {PurePosixPath(path).name.split(".")[0] for path in listing.files if "labelsTr/" in path}
@@ -56,7 +56,7 @@ def refuse(folder: Path, listing: Listing) -> None:
 
 
 def _settings(description: _Description, channels: list[int]) -> str:
-    """The flags that name modalities, classes and regions as the description does."""
+    """The flags that set modalities, classes and regions as in the description."""
     settings = [f"--config.data.modalities={','.join(map(description.modality, channels))}"]
     if description.labels:
         settings.append(f"--config.data.labels={','.join(description.labels)}")
@@ -77,8 +77,8 @@ def _read(path: Path) -> _Description:
 
 
 def _modalities(content: Mapping[str, Any]) -> dict[int, str]:
-    """Channel to a name that a file and a setting can hold; nothing unless each has one of its own."""
-    channels = content.get("channel_names") or content.get("modality")  # The latter before version 2.
+    """Maps channels to names that are valid in files and settings; empty unless the names are unique."""
+    channels = content.get("channel_names") or content.get("modality")  # `modality` is used before version 2.
     try:
         names = {int(channel): re.sub(r"[\W_]", "", str(name)) for channel, name in channels.items()}
     except (ValueError, AttributeError):
@@ -92,7 +92,7 @@ def _modalities(content: Mapping[str, Any]) -> dict[int, str]:
 def _classes(content: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, list[int]]]:
     """Names of the label values, and the values of each region.
 
-    nnU-Net names a value or, where it trains on regions, a list of values; before version 2 values are the keys.
+    nnU-Net maps a name to a value or, for regions, to a list of values. Before version 2, values are the keys.
     """
     regions = {}
     try:

@@ -1,4 +1,4 @@
-"""Reads `patients.csv`: which patient each case is of, where the names of the cases do not say it."""
+"""Reads `patients.csv`: the patient of each case, for data whose case names do not identify the patient."""
 
 import csv
 from collections.abc import Collection, Iterator
@@ -15,10 +15,10 @@ def read_patient_list(folder: Path) -> dict[str, str] | None:
     """Reads `patients.csv` (columns case and patient; others are ignored) in a folder.
 
     Returns:
-      Case id to patient id; None if there is no such file.
+      Mapping from case id to patient id; None if the file does not exist.
 
     Raises:
-      UserError: the file is no such list, or gives a case no patient or two.
+      UserError: the file has another format, or lists a case with no patient or with two.
     """
     path = folder / PATIENT_LIST
     if not path.is_file():
@@ -35,16 +35,16 @@ def read_patient_list(folder: Path) -> dict[str, str] | None:
 
 
 def misplaced_lists(folder: Path, listing: Listing) -> Iterator[tuple[Path, str]]:
-    """Files that look like the folder's list of patients but are not read, each with the remedy.
+    """Finds files that look like the folder's patient list but are not read, each with a remedy.
 
     Args:
       folder: the folder that should hold the list.
-      listing: what lies below it.
+      listing: content of the folder.
     """
     below = [listing.parent / name for name in listing.files]
     try:
         above = sorted(path for path in as_given(folder).parent.iterdir() if path.is_file())
-    except OSError:  # Not ours to read.
+    except OSError:  # The parent folder may be unreadable.
         above = []
     for path in (*above, *below):
         if path.name.casefold() == PATIENT_LIST:
@@ -65,10 +65,10 @@ def _rows(path: Path) -> list[tuple[str, str]]:
 
 
 def require_listed(folder: Path, patients: dict[str, str], case_ids: Collection[str]) -> None:
-    """Refuses a list that lacks cases: their patients would be guessed, and might land in training and test.
+    """Refuses a list that lacks cases: their guessed patients might be in both training and test.
 
     Raises:
-      UserError: names some of the cases.
+      UserError: cases are missing; the message names some of them.
     """
     missing = sorted(set(case_ids) - set(patients))
     if missing:

@@ -1,17 +1,17 @@
-"""Which patient a case is of, as far as its name tells.
+"""Infers the patient of a case from the case's name.
 
-The table holds for all releases: what files end in and how labels are numbered
-changes nothing about whose scan it is. All scans of a patient have to fall in
-one part of the split.
+One table serves all releases, because file endings and label values do not
+affect the patient. All scans of a patient must be in the same part of the
+split.
 """
 
 import collections
 import re
 from collections.abc import Iterable, Mapping
 
-# Regular expressions for whole names; the first that matches names the patient. Capitals do not matter.
+# Regular expressions for whole names; the first match gives the patient. Case is ignored.
 _NAMES = (
-    # BraTS 2017 to 2019, Brats18_TCIA02_370_1: the last number is the time point, and more may follow it.
+    # BraTS 2017 to 2019, Brats18_TCIA02_370_1: the last number is the time point; other text may follow.
     r"(?P<patient>brats1[789]_.+)_\d+",
     r"(?P<patient>brats1[789]_[^_]+_[^_]+)_\d+\D.*",
     # BraTS 2020 and 2021, Decathlon: the last number is the patient's.
@@ -32,7 +32,7 @@ _KNOWN = [re.compile(name, re.IGNORECASE) for name in _NAMES]
 _WORDS = (
     r"fu|follow-?up|tp|time-?point|ses|session|visit|v|week|wk|month|m|day|d|scan|exam|t|pre|post|preop|postop|baseline"
 )
-# The end of a name that may tell scans of one patient apart: a date, a number, or a word with or without one.
+# Suffixes that may distinguish scans of one patient: a date, a number, or a word with or without a number.
 _MARKS = [
     re.compile(rf"(?P<stem>.+?)[-_. ](?:{mark})", re.IGNORECASE)
     for mark in (
@@ -44,21 +44,21 @@ _MARKS = [
 
 
 def patient_ids(case_ids: Iterable[str]) -> dict[str, str]:
-    """Case name to patient; a name that is not in the table is a patient of its own."""
+    """Maps case names to patients; a name that matches no pattern is a separate patient."""
     spellings: dict[str, str] = {}
     patients = {}
     for case_id in case_ids:
         patient = _known_patient(case_id)
-        # Capitals do not make another patient.
+        # Names that differ only in upper and lower case belong to one patient.
         patients[case_id] = case_id if patient is None else spellings.setdefault(patient.casefold(), patient)
     return patients
 
 
 def look_alikes(case_ids: Iterable[str]) -> list[list[str]]:
-    """Names, not in the table, that differ only by a last number, a date or a mark such as `_FU2`.
+    """Groups of names, outside the table, that differ only by a final number, a date or a mark such as `_FU2`.
 
-    A number behind a stem that all names share (case_001, case_002, …) is taken for the patient's, unless the stem
-    holds a number itself.
+    A number after a stem that all names share (case_001, case_002, …) identifies the patient, unless the stem itself
+    contains a number.
     """
     stems = {name: _stem(name) for name in case_ids if _known_patient(name) is None}
     groups: dict[str, list[str]] = collections.defaultdict(list)
@@ -88,5 +88,5 @@ def _stem(name: str) -> tuple[str, bool]:
 
 
 def _is_marked(names: Iterable[str], stems: Mapping[str, tuple[str, bool]]) -> bool:
-    """Whether a name ends in a word for a scan, or is the stem of the others."""
+    """Whether a name ends in a word for a scan, or is the stem of other names."""
     return any(marked or stem == name for name, (stem, marked) in ((name, stems[name]) for name in names))

@@ -1,11 +1,11 @@
-"""What can be wrong with a case, in words for the person who has to mend it."""
+"""Problems of a case, described for the person who has to fix them."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Something wrong with a case. Warnings leave the case usable."""
+    """A problem of a case. A case with warnings only is usable."""
 
     case_id: str
     file: str

@@ -1,17 +1,17 @@
-"""The releases that can be read: where the files of a case lie, and what their label values mean.
+"""Table of the supported releases: file names of a case, and meaning of label values.
 
-A release is a row of a table: where each modality and the label of a case lie,
-and what the label values mean on the canonical scheme (method §0). The patient
-of a case does not depend on it: see `patient_names`. Other data (another organ, other modalities)
-is read by the `custom` release: `<case>_<modality>.nii[.gz]` and
-`<case>_seg.nii[.gz]`, whose label values are the classes themselves. Capitals
-in file names do not matter.
+A release is one row of the table. It gives the file of each modality and of the
+label, and maps label values to the canonical scheme (method §0). The patient of
+a case does not depend on the release; see `patient_names`. Other data (another
+organ, other modalities) is read by the `custom` release:
+`<case>_<modality>.nii[.gz]` and `<case>_seg.nii[.gz]`, with classes as label
+values. File names are compared without regard to case.
 
-Challenges that number their labels differently name their files alike, so a row
-may claim names of cases (`names`). Values that the canonical scheme has no class
-for stand in `beyond`, and labels that hold them are refused.
+Some challenges use the same file names with different label values, so a row
+may claim case names (`names`). `beyond` lists values without a canonical class;
+labels that contain them are refused.
 
-Sources of the values since 2023 are the organisers' evaluations: metrics.py of
+The values since 2023 follow the organisers' evaluations: metrics.py of
 https://github.com/rachitsaluja/BraTS-2023-Metrics (43c9052) for all tasks of 2023,
 and the configurations of https://github.com/BraTS/BraTS_evaluation (791134c) for
 BraTS-PEDs and -MET of later years.
@@ -27,10 +27,10 @@ from mmsynth_tf import constants
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where one volume of a case lies."""
+    """Location of one volume of a case."""
 
     pattern: str  # Regular expression for the path below the input folder; group `case` is the case's name.
-    channel: int | None = None  # Index on the fourth axis of a file that stacks the modalities.
+    channel: int | None = None  # Index on the fourth axis of a file that stacks modalities.
     example: str = ""  # File name for messages; {case} stands for the case's name.
 
     def match(self, path: str) -> re.Match | None:
@@ -42,20 +42,20 @@ class Release:
     """File names and label values of one release."""
 
     name: str
-    sources: Mapping[str, Source]  # By modality; others are looked for as <case>_<modality>.nii.gz.
+    sources: Mapping[str, Source]  # By modality; other modalities are read from <case>_<modality>.nii.gz.
     label: Source
-    label_values: Mapping[int, int] | None  # Value in the file to canonical class; None: the classes themselves.
-    layout: str = "suffix"  # Releases of one layout may be forced on each other's file names.
-    names: str | None = None  # Regular expression for names of cases that are of this release whatever files end in.
-    # Values without a canonical class, and what they mean.
+    label_values: Mapping[int, int] | None  # From value in the file to canonical class; None: values are classes.
+    layout: str = "suffix"  # A release can be forced on file names of any release of the same layout.
+    names: str | None = None  # Regular expression for case names that belong to this release with any file endings.
+    # Values without a canonical class, and their meanings.
     beyond: Mapping[int, str] = dataclasses.field(default_factory=dict)
-    doubt: tuple[str, str] | None = None  # What its cases are warned of, once for all, and the remedy.
+    doubt: tuple[str, str] | None = None  # A warning for all its cases, logged once, and the remedy.
 
     def source(self, modality: str) -> Source:
         return self.sources.get(modality) or _nifti(f"_{modality}")
 
     def meanings(self, labels: Sequence[str]) -> dict[int, str]:
-        """What each label value means; `labels` are the configured classes, which `custom` has for values."""
+        """The meaning of each label value; `labels` are the configured classes, which are the values of `custom`."""
         if self.label_values is None:
             return dict(enumerate(labels))
         known = {value: constants.BRATS_LABELS[label] for value, label in self.label_values.items()}
@@ -80,7 +80,7 @@ def _decathlon(folder: str, channel: int | None = None) -> Source:
     return Source(pattern, channel, f"{folder}/{{case}}.nii.gz")
 
 
-# File names and label values of the challenges from 2023 on, unless their row says otherwise.
+# File names and label values of the challenges since 2023, unless their row differs.
 _SOURCES_2023 = {"t1": _nifti("-t1n"), "t2": _nifti("-t2w"), "t1c": _nifti("-t1c"), "flair": _nifti("-t2f")}
 _VALUES_2023 = {0: 0, 1: 1, 2: 2, 3: 4}
 
@@ -99,7 +99,7 @@ RELEASES = {
             label_values={0: 0, 1: 1, 2: 2, 4: 4},
         ),
         _since_2023("brats2023", r"brats-gli-\d+-0\d\d"),
-        # Glioma after treatment, several scans a patient: time points from 100 on.
+        # Glioma after treatment, with several scans per patient: time points from 100.
         _since_2023("brats2024-glioma", r"brats-gli-\d+-[1-9]\d\d", beyond={4: "resection cavity"}),
         _since_2023(
             "brats-peds",
@@ -113,7 +113,7 @@ RELEASES = {
                 "2 oedema, 3 enhancing tumour)",
             ),
         ),
-        # Metastases have cavities since 2025, when scans after treatment joined.
+        # Metastases have cavities since 2025, when post-treatment scans were added.
         _since_2023("brats-met", r"brats-mets?-\d+-\d+", beyond={4: "resection cavity"}),
         _since_2023("brats-men", r"brats-men-\d+-\d+"),
         _since_2023("brats-ssa", r"brats-ssa-\d+-\d+"),

@@ -36,19 +36,19 @@ class CaseFiles:
     release: Release
     images: Mapping[str, Volume]
     label: Volume | None
-    extra: tuple[tuple[str, Path], ...] = ()  # Further files for a modality or the label, which leave the case unclear.
+    extra: tuple[tuple[str, Path], ...] = ()  # Further files for a modality or the label; they make the case ambiguous.
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The cases in a folder in the order of their names, and what is odd about the folder (warnings)."""
+    """The cases in a folder, sorted by name, and warnings about the folder."""
 
     cases: list[CaseFiles]
     problems: list[Problem]
 
 
 def find_cases(folder: str | os.PathLike, modalities: Sequence[str], release: str | None = None) -> list[CaseFiles]:
-    """The cases that `search_cases` finds; what is odd about the folder is logged."""
+    """The cases that `search_cases` finds; its warnings are logged."""
     found = search_cases(folder, modalities, release)
     for problem in found.problems[:_MOST_LOGGED]:
         _log.warning("%s", problem)
@@ -60,11 +60,11 @@ def find_cases(folder: str | os.PathLike, modalities: Sequence[str], release: st
 def search_cases(folder: str | os.PathLike, modalities: Sequence[str], release: str | None = None) -> Found:
     """Finds the cases below a folder, at any depth, and the release of each. Their files are not read.
 
-    A case belongs to the release whose file names account for most of its
-    modalities, at least one of them in its table; earlier rows win ties. A
-    release that claims the case's name goes before it. The case's
-    patient follows from its name (`patient_names`), or from `patients.csv` in
-    the folder, whatever its release.
+    A case belongs to the release whose file names match most of its modalities,
+    with at least one listed in the release's row; earlier rows win ties. A
+    release that claims the case's name takes precedence. The patient follows
+    from the case's name (`patient_names`) or from `patients.csv` in the folder,
+    for every release.
 
     Args:
       folder: folder to search; hidden files are ignored.
@@ -73,7 +73,7 @@ def search_cases(folder: str | os.PathLike, modalities: Sequence[str], release: 
         names of any release of the same layout. (Copies of BraTS 2021 with the label values of 2023 are common.)
 
     Raises:
-      UserError: there is no such folder, or no case in it; unknown release; a folder or the list of patients
+      UserError: the folder does not exist or has no case, the release is unknown, or a folder or the list of patients
         cannot be read.
     """
     folder = Path(folder)
@@ -100,7 +100,7 @@ def search_cases(folder: str | os.PathLike, modalities: Sequence[str], release: 
     cases = [dataclasses.replace(case, release=forced or _of_name(case)) for case in cases]
     patients, doubts = _patients(folder, listing, [case.case_id for case in cases])
     cases = [dataclasses.replace(case, patient_id=patients[case.case_id]) for case in cases]
-    # Only the first are logged, and patients in both training and test do the most harm.
+    # Only the first warnings are logged; patients in both training and test are the most serious problem.
     return Found(cases, [*doubts, *_copies(cases), *_numbering_doubts(folder, cases), *set_aside, *unused])
 
 
@@ -126,7 +126,7 @@ def _match(listing: file_search.Listing, modalities: Sequence[str], release: Rel
 def _patients(
     folder: Path, listing: file_search.Listing, case_ids: Sequence[str]
 ) -> tuple[Mapping[str, str], list[Problem]]:
-    """Case id to patient id, from the folder's list or from the names; and what is doubtful about it."""
+    """Maps case ids to patient ids, from the folder's list or the names; also returns warnings."""
     listed = patient_list.read_patient_list(folder)
     if listed is not None:
         patient_list.require_listed(folder, listed, case_ids)
@@ -144,13 +144,13 @@ def _patients(
 
 
 def _of_name(case: CaseFiles) -> Release:
-    """The release that claims the case's name, if its files may be named so; else that of the file names."""
+    """The release that claims the case's name, if the file names suit its layout; else the file names' release."""
     claiming = release_named(case.case_id)
     return claiming if claiming and claiming.layout == case.release.layout else case.release
 
 
 def _numbering_doubts(folder: Path, cases: Sequence[CaseFiles]) -> Iterator[Problem]:
-    """Names that speak for other label values than those that are used, and what releases warn of themselves."""
+    """Warns of case names that suggest label values of another release, and repeats the releases' own warnings."""
     doubts: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
     for case in cases:
         if doubt := _numbering_doubt(case):
@@ -189,7 +189,7 @@ def _unused_files(
     used = {volume.path.resolve() for case in cases for volume in (*case.images.values(), case.label) if volume}
     used |= {path.resolve() for case in cases for _, path in case.extra}
     releases = list({case.release.name: case.release for case in cases}.values())
-    # A modality that the release has and that is not asked for is no slip.
+    # A modality that the release has, but the caller did not request, is no problem.
     known = [source for release in releases for source in release.sources.values()]
     unused: dict[tuple[str, bool], list[str]] = collections.defaultdict(list)
     for path in listing.files:
@@ -210,7 +210,7 @@ def _expected_names(release: Release) -> str:
 
 
 def _copies(cases: Sequence[CaseFiles]) -> Iterator[Problem]:
-    """Cases whose first image is that of another patient: one may be drawn for training and the other for testing."""
+    """Reports cases whose first image equals another patient's: they may fall in both training and test."""
     originals: dict[tuple, CaseFiles] = {}
     for case in cases:
         path = next(iter(case.images.values())).path

@@ -1,6 +1,6 @@
 """Scales the intensities of a volume to [0, 1].
 
-The rule, for one volume `v` of any number type and unit:
+The rule, for one volume `v` of any numeric dtype and unit:
 
 - the background value `b` is the most frequent value on the six faces of the
   volume. It is 0 in every BraTS release and in volumes z-scored inside the
@@ -10,13 +10,13 @@ The rule, for one volume `v` of any number type and unit:
 - `low` and `high` are the configured percentiles of `v` over the foreground of
   the whole volume;
 - `s = (v - low) / (high - low)`, clipped to [0, 1];
-- where a median `m` is configured, `s` is raised to the power that takes the
-  median of the foreground to `m`, so that tissue is as bright in one patient as
-  in another whatever the brightest voxels are (a bright lesion, say);
+- if a median `m` is configured, `s` is raised to the power that maps the median
+  of the foreground to `m`. Tissue brightness then does not depend on a
+  patient's brightest voxels (a bright lesion, for instance);
 - the result is `max(s, 1/256)` on the foreground and 0 elsewhere.
 
-So a scaled image is positive exactly on the foreground, which is the head in
-skull-stripped data, and half precision holds the smallest value exactly.
+A scaled image is therefore positive exactly on the foreground, which is the
+head in skull-stripped data. Half precision represents 1/256 exactly.
 """
 
 import dataclasses
@@ -25,15 +25,15 @@ from collections.abc import Sequence
 import numpy as np
 
 FOREGROUND_MIN = 1 / 256
-# Integers that reach further are sorted: a table of their counts would be larger than they are.
+# Integers of a larger range are sorted, because their histogram would need more memory than the values.
 _MOST_COUNTED = 2**20
-# Where the median lies closer to an end of the range than this, the power is as if it lay here: PET is mostly dark.
+# A median closer to either end of the range is clipped to this distance, because PET is mostly dark.
 _FURTHEST_MEDIAN = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class IntensityRange:
-    """How the intensities of one volume are scaled; values in the unit of the volume."""
+    """The intensity scaling of one volume; values are in the volume's unit."""
 
     background: float
     low: float
@@ -52,7 +52,7 @@ def background_value(volume: np.ndarray) -> float:
 
 
 def _counted(values: np.ndarray) -> tuple[int, np.ndarray] | None:
-    """The smallest of some integers, and how many there are of each from it on; None where sorting is cheaper."""
+    """The smallest of some integers, and their histogram from it; None if sorting is cheaper."""
     if not np.issubdtype(values.dtype, np.integer):
         return None
     smallest, largest = values.min().item(), values.max().item()
@@ -62,13 +62,13 @@ def _counted(values: np.ndarray) -> tuple[int, np.ndarray] | None:
 
 
 def has_nan_background(volume: np.ndarray) -> bool:
-    """Whether most voxels on the faces of a volume, float32 [X, Y, Z], are NaN, and not all in the volume."""
+    """Whether NaN is the most frequent value on a volume's faces, float32 [X, Y, Z], but not the only value."""
     nan = np.isnan(volume)
     return bool(nan.any() and not nan.all() and np.isnan(background_value(volume)))
 
 
 def without_nan(volume: np.ndarray) -> np.ndarray:
-    """Gives NaN, where it is the background, a value below all others.
+    """Replaces a NaN background by a value below all others.
 
     Args:
       volume: float32 [X, Y, Z], not all NaN.
@@ -82,7 +82,7 @@ def _face_indices(axis: int) -> list[tuple]:
 
 
 def measure_range(volume: np.ndarray, percentiles: tuple[float, float], median: float = 0.0) -> IntensityRange:
-    """The scaling of a volume; arguments and errors as those of `measure`."""
+    """The scaling of a volume; arguments and errors as in `measure`."""
     return measure(volume, percentiles, median)[0]
 
 
@@ -92,19 +92,19 @@ def measure(
     """The scaling of a volume, and its foreground.
 
     Args:
-      volume: any number type [X, Y, Z], finite.
-      percentiles: the percentiles of the foreground that become 0 and 1.
-      median: what the foreground's median becomes, in (0, 1); 0 leaves it where the percentiles put it.
+      volume: any numeric dtype [X, Y, Z], finite.
+      percentiles: the percentiles of the foreground that are mapped to 0 and 1.
+      median: target of the foreground's median, in (0, 1); 0 applies no power.
 
     Returns:
-      The scaling, and bool [X, Y, Z].
+      The scaling, and the foreground, bool [X, Y, Z].
 
     Raises:
       ValueError: the volume has no contrast, that is, the two percentiles coincide, or single precision cannot
         hold their difference.
     """
     background = background_value(volume)
-    # Files hold x fastest: with the axes reversed the values are taken in the order of memory, many times faster.
+    # Files store x fastest: reversed axes follow the memory order, which is many times faster.
     reversed_axes = volume.T
     inside = reversed_axes != background
     values = reversed_axes[inside]
@@ -120,12 +120,12 @@ def measure(
 
 
 def _power(value: float, wanted: float) -> float:
-    """The power that takes a value in [0, 1] to the wanted one."""
+    """The power that maps a value in [0, 1] to the wanted value."""
     return float(np.log(wanted) / np.log(np.clip(value, _FURTHEST_MEDIAN, 1 - _FURTHEST_MEDIAN)))
 
 
 def _percentiles(values: np.ndarray, percentiles: Sequence[float]) -> list[float]:
-    """As `np.percentile`, but integers are counted instead of sorted, in a fifth of the time."""
+    """Like `np.percentile`, but counts integers instead of sorting them, in a fifth of the time."""
     counted = _counted(values)
     if counted is None:
         return np.percentile(values, percentiles).tolist()
@@ -133,18 +133,18 @@ def _percentiles(values: np.ndarray, percentiles: Sequence[float]) -> list[float
     up_to = np.cumsum(counts)
     place = np.asarray(percentiles) / 100 * (values.size - 1)
     below = np.floor(place)
-    # The values at two neighbouring places of the sorted values.
+    # The two neighbouring order statistics.
     left, right = (np.searchsorted(up_to, np.minimum(n, values.size - 1), side="right") for n in (below, below + 1))
     return (smallest + left + (right - left) * (place - below)).tolist()
 
 
 def foreground(values: np.ndarray, intensities: IntensityRange) -> np.ndarray:
-    """Where values differ from the background; bool of their shape."""
+    """Mask of values that differ from the background; bool of the same shape."""
     return values != intensities.background
 
 
 def scale(values: np.ndarray, intensities: IntensityRange) -> np.ndarray:
-    """Scales values of any shape and number type by the rule above; float32, 0 or in [1/256, 1]."""
+    """Scales values of any shape and numeric dtype by the rule above; float32, 0 or in [1/256, 1]."""
     scaled = (values.astype(np.float32) - intensities.low) / (intensities.high - intensities.low)
     if intensities.power != 1:
         scaled = np.clip(scaled, 0.0, 1.0) ** np.float32(intensities.power)

@@ -1,7 +1,7 @@
-"""Cuts a case into axial slices of the configured size.
+"""Extracts axial slices of the configured size from a case.
 
 Rows run from anterior to posterior and columns from the patient's right to
-left, so a slice shows as radiologists see it.
+left, which is the radiological view.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def slice_examples(case: Case, data: DataConfig) -> Iterator[dict[str, Any]]:
 
     Yields:
       image: {modality: float16 [height, width, 1], 0 outside the head and in [1/256, 1] inside}; zeros where missing.
-      available: bool [modalities], which modalities show something in this slice.
+      available: bool [modalities], whether each modality has foreground in this slice.
       label: uint8 [height, width, 1], classes; zeros where missing.
       has_label, case_id, patient_id, slice_index: see the names.
     """
@@ -58,8 +58,8 @@ def _crop(volume: np.ndarray, index: int, data: DataConfig) -> np.ndarray:
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes a scaled slice, by area when shrinking and linearly when enlarging.
 
-    A pixel of the result is inside the head when at least half of it is, and
-    is then the mean over its part inside, so the head's edge does not darken.
+    A pixel of the result is inside the head if at least half of it is. Its value
+    is the mean over the inside part, so that the head's edge does not darken.
 
     Args:
       image: float32 [H, W], 0 outside the head and in [1/256, 1] inside.

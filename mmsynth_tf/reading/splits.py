@@ -11,10 +11,10 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
 def split_by_patient(patients: Mapping[str, str], data: DataConfig) -> dict[str, list[str]]:
-    """Draws the split; all cases (time points) of a patient fall in one set.
+    """Draws the split; all cases (time points) of a patient are in the same set.
 
-    A set with a share above 0 gets at least one patient, and so does training
-    unless the other shares add up to 1.
+    A set with a share above 0 gets at least one patient. So does training,
+    unless the other shares sum to 1.
 
     Args:
       patients: case id to patient id.
@@ -24,7 +24,7 @@ def split_by_patient(patients: Mapping[str, str], data: DataConfig) -> dict[str,
       {"train": case ids, "validation": case ids, "test": case ids}, each sorted; sets may be empty.
 
     Raises:
-      UserError: the shares are no shares, or there are too few patients for the sets.
+      UserError: the shares are invalid, or the sets need more patients.
     """
     shares = {TEST: data.test_fraction, VALIDATION: data.validation_fraction}
     if min(shares.values()) < 0 or sum(shares.values()) > 1:

@@ -1,8 +1,8 @@
 """Reads one image file to an array in LPS order: x to the patient's left, y to the back, z to the head.
 
-What a file is follows from its content: NIfTI files are read packed or not,
-whatever they are called. A file is read to its end, so that the checksum of a
-packed one is compared.
+The format is detected from the content: NIfTI files are read with or without
+gzip compression, under any name. A file is read to its end, so that gzip's
+checksum is verified.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from mmsynth_tf.reading.grids import corner_offset
 
 _log = logging.getLogger(__name__)
 
-# All that nibabel was seen to raise on damaged files.
+# The exceptions that nibabel raised on damaged files.
 _DAMAGED = (
     EOFError,
     OSError,
@@ -37,14 +37,14 @@ _DAMAGED = (
 )
 _COPY_AGAIN = "Copy or download it again"
 _GZIP_MAGIC = b"\x1f\x8b"
-# Deflate packs no better than this.
+# The largest compression ratio of deflate.
 _MOST_EXPANSION = 1032
-# Slices of a volume that is turned by more than this are no longer axial, degrees.
+# Slices of a volume with a larger tilt are not axial, degrees.
 _LARGEST_TILT = 20
 
 
 class VolumeError(ValueError):
-    """A file that cannot be read as volumes: what is wrong, and the remedy."""
+    """A file that cannot be read as volumes: the error and its remedy."""
 
     def __init__(self, text: str, remedy: str):
         super().__init__(f"{text}. {remedy}")
@@ -53,7 +53,7 @@ class VolumeError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Oddity:
-    """Something odd about a file that was read nevertheless: what, and what to do if it is not meant."""
+    """A warning about a readable file, and the remedy if the property is unintended."""
 
     text: str
     remedy: str
@@ -61,7 +61,7 @@ class Oddity:
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """What a file holds."""
+    """The content of an image file."""
 
     array: np.ndarray  # Int or float [x, y, z] or [x, y, z, channel] in LPS order.
     affine: np.ndarray  # float64 [4, 4], from indices to millimetres to the right, the front and the head (NIfTI).
@@ -72,7 +72,7 @@ def read_image(path: Path) -> Image:
     """Reads a NIfTI or MetaImage file.
 
     Raises:
-      VolumeError: the file is damaged, or neither three- nor four-dimensional, or has no orientation.
+      VolumeError: the file is damaged, is neither three- nor four-dimensional, or has no orientation.
     """
     array, affine, oddities = _read_metaimage(path) if path.suffix.lower() == ".mha" else _read_nifti(path)
     if array.ndim > 3:
@@ -81,17 +81,17 @@ def read_image(path: Path) -> Image:
         shape = "x".join(map(str, array.shape))
         raise VolumeError(f"its shape is {shape}, which is no volume", "Give a three-dimensional image")
     if np.issubdtype(array.dtype, np.floating) and array.dtype != np.float32:
-        with np.errstate(over="ignore"):  # What is too large becomes infinite, and is then refused.
+        with np.errstate(over="ignore"):  # Values that overflow become infinite, and are then refused.
             array = array.astype(np.float32)
     array, affine = _to_lps(array, affine)
     return Image(array, affine, (*oddities, *_tilt_oddities(affine)))
 
 
 def read_volumes(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The array and the affine that `read_image` reads; what is odd about the file is logged.
+    """The array and the affine that `read_image` reads; its warnings are logged.
 
     Raises:
-      VolumeError: as `read_image` does.
+      VolumeError: as in `read_image`.
     """
     image = read_image(path)
     for oddity in image.oddities:
@@ -113,15 +113,15 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, list[Oddity]]:
 
 
 def _voxels(image: nibabel.Nifti1Image, content: bytes) -> np.ndarray:
-    """The voxels in the unit of the image; a view of the file's content where its header scales nothing."""
-    stored = image.dataobj  # Keeps slope and intercept, which nibabel blanks in the header of a loaded image.
+    """The voxels in the unit of the image; a view of the file's content if its header sets no scaling."""
+    stored = image.dataobj  # Keeps slope and intercept, which nibabel clears in the header of a loaded image.
     if (stored.slope, stored.inter) == (1.0, 0.0):
         return np.ndarray(image.shape, stored.dtype, content, int(stored.offset), order="F")
     return np.asanyarray(stored)
 
 
 def _content(path: Path) -> bytes:
-    """The whole file, unpacked if it is packed; that compares its checksum."""
+    """The whole file, decompressed if needed, which verifies its checksum."""
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
@@ -137,10 +137,10 @@ def _content(path: Path) -> bytes:
 
 
 def _unpacked(content: bytes) -> bytes:
-    """What a gzip file holds.
+    """Decompresses the content of a gzip file.
 
-    Such a file ends with the length of its content. A buffer of that size is filled at once, which takes less than half
-    of the time of `gzip.decompress`, which is left for files of several parts or without that length.
+    Such a file ends with the length of its content. A single buffer of that size takes less than half the time of
+    `gzip.decompress`, which remains for files of several parts or without that length.
     """
     length = int.from_bytes(content[-4:], "little")
     if length <= _MOST_EXPANSION * len(content):
@@ -162,10 +162,10 @@ def _damage_as_volume_error() -> Iterator[None]:
 
 
 def _require_length(image: nibabel.Nifti1Image, length: int) -> None:
-    """Refuses a file that does not hold just the voxels it should; before memory for them is asked for.
+    """Refuses a file whose length does not match its header, before memory is allocated.
 
     Raises:
-      VolumeError: the file is longer or shorter than its header says.
+      VolumeError: the file is longer or shorter than its header states.
     """
     voxels = math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
     excess = length - image.dataobj.offset - voxels
@@ -216,7 +216,7 @@ def _to_lps(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _tilt_oddities(affine: np.ndarray) -> list[Oddity]:
-    """Slices are cut along the voxels, so those of a volume that lies askew are not axial."""
+    """Warns of tilted volumes: slices follow the voxel axes, so they would not be axial."""
     directions = np.diag(affine[:3, :3]) / nibabel.affines.voxel_sizes(affine)
     tilt = math.degrees(math.acos(min(abs(directions).min().item(), 1.0)))
     if tilt <= _LARGEST_TILT:
