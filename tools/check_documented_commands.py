@@ -28,6 +28,8 @@ def commands(page: str) -> Iterator[list[str]]:
     for command in run_documented_commands.commands(REPOSITORY, page):
         for line in command.text.replace("\\\n", " ").splitlines():
             words = shlex.split(line.replace(_STAGE, "structure"), comments=True)
+            while words and re.match(r"\w+=", words[0]):  # variables of the command's environment
+                del words[0]
             is_of_others = command.reason and words and words[0] not in _OWN
             if words and words[0] not in _SHELL_WORDS and not is_of_others:
                 yield words
