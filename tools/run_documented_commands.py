@@ -136,7 +136,8 @@ def write_stand_ins(folder: Path) -> None:
     (folder / "labels").mkdir()
     os.link(next(case.glob("*_seg.nii.gz")), folder / "labels" / "tumour_seg.nii.gz")
     os.link(next(case.glob("*_t1.nii.gz")), folder / "scan.nii.gz")
-    next(case.glob("*_t2.nii.gz")).unlink()  # `mmsynth translate` makes what a case lacks.
+    for path in (folder / "scans").glob("*/*_t2.nii.gz"):
+        path.unlink()  # `mmsynth translate` makes what a case lacks, and refuses cases that lack nothing.
     (folder / "short.flags").write_text("\n".join(_SHORT_FLAGS), encoding="utf-8")
 
 
