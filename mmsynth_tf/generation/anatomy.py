@@ -22,7 +22,7 @@ class MadeAnatomy:
 
     Args:
       structure_gan: trained.
-      map_filter: says how much a map is like a real one; None where that is not asked.
+      map_filter: measures the similarity of a map to real maps; None: no such filter.
       config: its `generation`, `augmentation` and `runtime.seed` are used.
       image_size: height and width, pixels.
       transform_maps: share of `augmentation` by which maps are transformed; 0 leaves them as they are.
@@ -46,14 +46,14 @@ class MadeAnatomy:
         return {"seed": numbers, "structure": structure, "background": background}
 
     def judge(self, maps: Row) -> Row:
-        """Transforms maps, and adds what the filters measure and say: `closed`, `typical`."""
+        """Transforms maps, and adds the measurements and decisions of the filters: `closed`, `typical`."""
         structure, background = maps["structure"], maps["background"]
         similarities, typical = np.full(len(structure), np.nan, np.float32), np.ones(len(structure), bool)
         if self._map_filter:
             similarities = self._map_filter.similarities((structure * (1 - background))[..., 0])
             typical = similarities >= self._map_filter.least
         if self._ranges:
-            # After the comparison: real maps lie as they were scanned.
+            # Transform after the comparison, because real maps are not transformed.
             moved = self._transform_maps(
                 tf.constant(maps["seed"]), tf.constant(np.concatenate([structure, 1 - background], axis=-1))
             )
@@ -80,15 +80,15 @@ class MadeAnatomy:
 
     @tf.function(autograph=False)
     def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-        """Transforms maps [B, H, W, C] at random; outside of what they show they are 0."""
+        """Transforms maps [B, H, W, C] at random, padded with 0."""
         transforms = _random_transforms(numbers, self._image_size, self._ranges, self._seed)
         return warping.transform(maps, transforms, "NEAREST")
 
 
 class RealAnatomy:
-    """Training slices of real patients, transformed at random as classical augmentation does it.
+    """Real training slices, transformed at random as in classical augmentation.
 
-    The lesions that are made for them are put into the images, which stay as they are otherwise.
+    Synthetic lesions are blended into these images; the rest of each image is unchanged.
 
     Args:
       data: the slices of its training split are copied, unpacked, to a temporary file (TMPDIR says where), so that
@@ -103,7 +103,7 @@ class RealAnatomy:
     def __init__(self, data: prepared.PreparedData, structure_map: configs.StructureMapConfig, config: configs.Config):
         whole = data.slices("train").filter(lambda e: e["has_label"] & tf.reduce_all(e["available"]))
         labels, sources = [], []
-        # Without a name, so it is gone with the process, whatever ends that.
+        # A file without a name disappears with the process, even if it is killed.
         with tempfile.TemporaryFile() as file:
             for example in whole.as_numpy_iterator():
                 file.write(example["image"].tobytes())
@@ -150,7 +150,7 @@ class RealAnatomy:
 
     @tf.function(autograph=False)
     def _transformed(self, numbers: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Slices and labels, each turned, scaled and shifted by its draw, and the maps of a modality of each."""
+        """Rotates, scales and shifts slices and labels by their draws; also returns the maps of one modality each."""
         n, size = image.shape[1], image.shape[2:4]
         transforms = _random_transforms(numbers, tuple(size), self._augmentation, self._seed)
         image = tf.cast(image, tf.float32)
@@ -162,7 +162,7 @@ class RealAnatomy:
 
     @tf.function(autograph=False)
     def _choose(self, numbers: tf.Tensor, stream: int, count: int) -> tf.Tensor:
-        """One of so many for each draw: int32 [B]."""
+        """A random index below `count` for each draw: int32 [B]."""
         return tf.map_fn(
             lambda d: tf.random.stateless_uniform([], [self._seed + stream, d], 0, count, tf.int32),
             numbers,
@@ -171,11 +171,11 @@ class RealAnatomy:
 
 
 def put_in(made: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The slices that `RealAnatomy` drew with the lesions that were made for them.
+    """Inserts synthetic lesions into the slices that `RealAnatomy` drew.
 
     Args:
-      made: float32 [B, n, H, W, 1], in [0, 1].
-      rows: `own_image`, and `placed`, bool [B, H, W, 1]: where the lesions were made.
+      made: synthetic slices, float32 [B, n, H, W, 1], in [0, 1].
+      rows: `own_image`, and `placed`, bool [B, H, W, 1]: mask of the synthetic lesions.
 
     Returns:
       float32 [B, n, H, W, 1].
@@ -188,7 +188,7 @@ def put_in(made: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def of_each(drawn: Callable[[tf.Tensor], tf.Tensor], numbers: tf.Tensor) -> tf.Tensor:
-    """What each draw gives by itself, by its number: float32 [B, ...]."""
+    """Applies a function to the number of each draw independently: float32 [B, ...]."""
     return tf.map_fn(drawn, numbers, fn_output_signature=tf.float32)
 
 

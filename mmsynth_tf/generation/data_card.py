@@ -1,6 +1,6 @@
-"""The data card of a synthetic data set: README.md in its folder, from its record and from what was measured.
+"""The data card of a synthetic data set: README.md in its folder, from its record and its evaluations.
 
-Beside it lies a picture of the first samples.
+A picture of the first samples is saved beside it.
 """
 
 import datetime
@@ -123,7 +123,7 @@ def _sources_table(generation: Mapping[str, Any]) -> Table:
 
 
 def _source_cells(record: Mapping[str, Any]) -> list[str]:
-    """Only patients of the training split took part."""
+    """Cells of the table of data sources; only training patients contribute."""
     patients = " / ".join(
         str(len({record["patients"].get(case, case) for case in record["split"].get(split, ())}))
         for split in ("train", "validation", "test")

@@ -1,8 +1,8 @@
-"""Which generated structure maps are as much like a real one as the maps of an unseen patient are (beyond the paper).
+"""Keeps generated structure maps that are as similar to a real map as an unseen patient's maps (beyond the paper).
 
-Algorithm 3 asks for a closed outline alone, which an outline that is no head passes as well. Here a map is compared
-with real ones: blurred, because no two share their finest edges, and by correlation with the most similar of them,
-mirrored or not. What is similar enough follows from real maps too, each compared with those of other patients.
+Algorithm 3 requires a closed outline only, which outlines of other shapes pass as well. This filter compares a map
+with real maps by correlation with the nearest one, mirrored or not. Maps are blurred, because no two heads share fine
+edges. The threshold is a quantile of the same similarity between real maps of different patients.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from mmsynth_tf.errors import UserError
 # Sigma of the blur before maps are compared, share of their longer side: 1.5 of 64 pixels, with which the filter was
 # measured. No two heads share their finest edges.
 _BLUR = 1.5 / 64
-# Of more real maps than this, as many at equal distances; of larger maps, shrunken ones.
+# Maximum number of real maps, taken at equal distances; larger maps are downsampled.
 _MOST_MAPS = 2_048
 _MOST_PIXELS = 64
 _BATCH = 64
@@ -58,7 +58,7 @@ class MapFilter:
         Args:
           maps: [N, H, W], binary {0, 1}.
           patients: whose they are, N names.
-          quantile: share of the maps that are less like the nearest map of another patient than is asked for.
+          quantile: fraction of real maps whose similarity to the nearest map of another patient is below the threshold.
 
         Raises:
           UserError: there is one patient alone.
@@ -76,7 +76,7 @@ class MapFilter:
         return cls(own, float(np.quantile(nearest, quantile)))
 
     def similarities(self, maps: np.ndarray) -> np.ndarray:
-        """How similar the nearest real map is, mirrored or not: [B, H, W] to float32 [B] in [-1, 1]."""
+        """Similarity to the nearest real map, mirrored or not: [B, H, W] to float32 [B] in [-1, 1]."""
         both = (_describe(versions) for versions in (maps, maps[:, :, ::-1]))
         return np.maximum(*((descriptions @ self.descriptions.T).max(axis=1) for descriptions in both))
 

@@ -1,7 +1,7 @@
-"""Real lesions in other real slices: the control for made lesions (as TumorCP and CarveMix; beyond the paper).
+"""Pastes real lesions into other real slices: the control for synthetic lesions (TumorCP, CarveMix; not in the paper).
 
-All modalities of a lesion go together, so that pasted slices are registered as
-made ones are, and the same blending puts them in.
+All modalities of a lesion are pasted together, so that slices stay registered.
+Pasted and synthetic lesions are blended in the same way.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from mmsynth_tf.errors import UserError
 # Of an object: sizes as TumorCP and nnU-Net draw them.
 _SCALE, _GAMMA, _BLUR = (0.7, 1.4), (0.7, 1.5), (0.5, 1.0)
 _BLUR_SHARE = 0.5
-# Smaller ones are rims of lesions that lie in the next slice.
+# Smaller regions are rims of lesions in the next slice.
 _LEAST_PIXELS = 10
 # Places for one lesion, then lesions for one slice.
 _PLACES, _LESIONS = 30, 20
@@ -66,7 +66,7 @@ def _draw(image: np.ndarray, label: np.ndarray, donors: np.ndarray, rng: np.rand
     for _ in range(_LESIONS):
         recipient, donor = int(rng.integers(len(image))), int(rng.choice(donors))
         own = image[recipient].astype(np.float32)
-        # A lesion comes with the modalities that its slice has; so must the head.
+        # The lesion must have every modality that the recipient has.
         shown = image[donor].any(axis=(0, 1)) | ~own.any(axis=(0, 1))
         if recipient == donor or not shown.all():
             continue

@@ -1,4 +1,4 @@
-"""Makes samples of a synthetic data set again from their records, and compares."""
+"""Regenerates samples of a synthetic data set from their records, and compares them with the stored samples."""
 
 import dataclasses
 import pathlib
@@ -18,12 +18,12 @@ from mmsynth_tf.training import checkpoints
 
 
 class RemakeError(UserError):
-    """A sample cannot be made again from what was given."""
+    """A sample cannot be regenerated from the given inputs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Remade:
-    """A sample that was made again.
+    """A regenerated sample.
 
     Attributes:
       case_id: its name.
@@ -42,7 +42,7 @@ class Remade:
 
 
 class Remaker:
-    """Makes samples of one data set again.
+    """Regenerates samples of one data set.
 
     Args:
       data: the synthetic data set.
@@ -67,7 +67,7 @@ class Remaker:
         self.changes = _changes(recorded["made_with"], sampling.made_with())
 
     def remake(self, case_id: str) -> Remade:
-        """Makes a sample and compares it with the stored one, bit by bit.
+        """Regenerates a sample and compares it with the stored one, bit by bit.
 
         Raises:
           RemakeError: there is no such sample.

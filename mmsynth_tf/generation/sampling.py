@@ -1,4 +1,4 @@
-"""Makes synthetic samples: noise and labels to filtered, registered slices (paper §2.8, method §4, §7)."""
+"""Generates synthetic samples: filtered, registered slices from noise and labels (paper §2.8, method §4, §7)."""
 
 import collections
 import dataclasses
@@ -22,7 +22,7 @@ from mmsynth_tf.stages.synthesis import contrast
 from mmsynth_tf.training import run_folder, runs
 from mmsynth_tf.training.checkpoints import checkpoint_hashes
 
-# Draws for each wanted sample, and for each of a first batch, before a build gives up.
+# A build stops when it needs more draws per sample than this.
 MOST_DRAWS_PER_SAMPLE = 50
 # Labels tried for each map, and transforms drawn with them, before the map is given up.
 _LABEL_TRIES = 16
@@ -36,16 +36,15 @@ class GenerationError(UserError):
 
 
 class Generation:
-    """Trained generators, and how they are used.
+    """Generates samples with trained models.
 
-    Draws come in blocks of `draws_per_block`. Sample number d depends on (seed, d) and the models alone. The last bit
-    of a float may also depend on the batch that it is computed in; so no batch reaches over the end of a block, and
-    what becomes of a block depends on nothing outside it.
+    Draws are processed in blocks of `draws_per_block`. Sample d depends on (seed, d) and the models only. The last bit
+    of a float may also depend on its batch, so no batch spans two blocks, and blocks are independent of each other.
 
     Args:
       workdir: holds the trained stages.
-      labels_from: prepared data set whose training labels are placed into the maps, and with whose maps these are
-        compared; or whose training slices get them.
+      labels_from: prepared data set. Its training labels are placed into generated maps, which are compared with its
+        real maps; with real anatomy, the labels are placed into its training slices.
       config: its `generation`, `augmentation` and `runtime.seed` are used; the rest comes from the work directory.
 
     Attributes:
@@ -100,7 +99,7 @@ class Generation:
 
         Args:
           number: from 0.
-          counts: the numbers that `acceptance` reads are added to it; complete after the iteration.
+          counts: updated with the counts that `acceptance` reads; complete after the iteration.
 
         Yields:
           The accepted samples in the order of their draws, as examples of a synthetic data set.
@@ -120,12 +119,12 @@ class Generation:
         return None
 
     def _batches(self, block: int, counts: collections.Counter) -> Iterator[list[anatomy.Row]]:
-        """Maps that passed their filters, each with a label that fits; all batches but a block's last are full."""
+        """Accepted maps, each with a label that fits; all batches except a block's last are full."""
         size, waiting = self.settings.batch_size, []
         first = block * self.draws_per_block
         starts = range(first, first + self.draws_per_block, size)
         drawn = (self._anatomy.draw(np.arange(start, start + size)) for start in starts)
-        # While a thread filters the maps of a batch, the networks are busy with the batch before.
+        # A thread filters the maps of one batch while the networks process the previous batch.
         for maps in map_in_order(self._anatomy.judge, drawn, workers=1):
             closed = maps.pop("closed")
             typical = closed & maps.pop("typical")
@@ -153,16 +152,16 @@ class Generation:
             "found": found,
         }
         if self.settings.real_anatomy:
-            # To the maps the head is a little wider than it is.
+            # Algorithm 2 dilates the head mask, so clip the label to the image's own head.
             placed = (label > 0) & (maps["own_image"] > 0).any(axis=1)
-            # The slice keeps its own lesion; without a new one it would be a patient's slice and nothing else.
+            # Slices without a synthetic lesion are dropped, because they would only repeat a patient's slice.
             own = {"placed": placed, "label": np.where(placed, label, maps["own_label"]), "wanted": with_lesion}
             table.update(own)
         return table
 
     @tf.function(autograph=False)
     def _draw_labels(self, numbers: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """For each map the first of its drawn labels that fits, its number and transform; and whether one fits."""
+        """For each map: the first drawn label that fits, its index and transform, and whether any label fits."""
         size = self.data.image_size
         choices, transforms = tf.map_fn(
             lambda d: (
@@ -186,8 +185,8 @@ class Generation:
         return *picked, tf.reduce_any(fitting, axis=1)
 
     def _complete(self, rows: list[anatomy.Row]) -> list[anatomy.Row]:
-        """Adds the slices of all modalities, and the Dice of what the segmenters find in them."""
-        # The networks always get full batches: another size may be computed in another order.
+        """Adds the slices of all modalities, and the Dice of the segmenters' results on them."""
+        # Batches are always full, because another size may change the order of computation.
         padded = rows + rows[:1] * (self.settings.batch_size - len(rows))
         batch = {name: np.stack([row[name] for row in padded]) for name in padded[0]}
         images = self._run_modality_gan(
@@ -260,7 +259,7 @@ def case_id(draw: int) -> str:
 
 
 def acceptance(counts: Mapping[str, int]) -> dict[str, int | float]:
-    """What the filters let through of whole blocks, for records, from the counts of `Generation.block`."""
+    """Acceptance of the filters over whole blocks, for records, from the counts of `Generation.block`."""
     names = ("drawn", "closed", "typical", "synthesised", "kept")
     drawn, closed, typical, synthesised, kept = (counts.get(name, 0) for name in names)
     return {
@@ -277,10 +276,10 @@ def acceptance(counts: Mapping[str, int]) -> dict[str, int | float]:
 
 
 def require_progress(counts: Mapping[str, int], settings: configs.GenerationConfig) -> None:
-    """Gives up when no more than one draw in `MOST_DRAWS_PER_SAMPLE` has become a sample.
+    """Stops a build if at most one draw in `MOST_DRAWS_PER_SAMPLE` has become a sample.
 
     Raises:
-      GenerationError: says what the filters let through.
+      GenerationError: too few samples are accepted; the message gives the acceptance of each filter.
     """
     if counts.get("drawn", 0) < MOST_DRAWS_PER_SAMPLE * max(counts.get("kept", 0), settings.batch_size):
         return
@@ -316,6 +315,6 @@ def made_with() -> dict[str, str]:
 
 
 def _lesion_dice(reference: np.ndarray, found: np.ndarray) -> float:
-    """Dice, 1 where neither has a lesion: nothing asked for and nothing found is agreement."""
+    """Dice; 1 if neither label has a lesion, because that is agreement."""
     value = segmentation.dice(reference, found)
     return 1.0 if np.isnan(value) else value
