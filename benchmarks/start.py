@@ -34,7 +34,7 @@ def first_step(stage: str, data: Path, workdir: Path) -> float:
     command = [sys.executable, str(_TRAIN), f"--preset={_PRESET}", f"--stage={stage}", f"--data_dir={data}"]
     # Pretraining, where there is some, comes first and is shorter than the whole.
     steps = 2 if stage == constants.SYNTHESIS else 1
-    command += [f"--workdir={workdir}", f"--config.{stage}.steps={steps}", f"--config.{stage}.steps_per_checkpoint=1"]
+    command += [f"--workdir={workdir}", f"--config.{stage}.steps={steps}", "--config.runtime.steps_per_checkpoint=1"]
     command += ["--config.synthesis.pretraining_steps=1"] * (stage == constants.SYNTHESIS)
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -23,6 +23,9 @@ class RuntimeConfig:
     seed: int = setting(0, "Seed of weights and random streams.")
     precision: str = setting("float32", "float32, mixed_bfloat16 or mixed_float16.")
     jit_compile: bool = setting(False, "Compile training steps with XLA; for one device.")
+    steps_per_checkpoint: int = setting(
+        1_000, "Steps between checkpoints, previews and log rows; the last step has them too."
+    )
     ema_decay: float = setting(0.999, "Decay of the moving average of generator weights that sampling uses; 0 is none.")
     cache: bool = setting(True, "Keep decoded slices in memory.")
     augment: bool = setting(True, "Augment training slices.")

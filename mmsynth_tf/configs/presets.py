@@ -93,13 +93,11 @@ _DEMO = {
     **_SMALL,
     "data.slice_step": 2,
     "structure.steps": 600,
-    "structure.steps_per_checkpoint": 100,
     "segmentation.steps": 120,
-    "segmentation.steps_per_checkpoint": 40,
     "synthesis.steps": 400,
     "synthesis.pretraining_steps": 200,
-    "synthesis.steps_per_checkpoint": 100,
     "generation.dice_threshold": 0.5,
+    "runtime.steps_per_checkpoint": 100,
     "runtime.ema_decay": 0.98,
 }
 
@@ -108,12 +106,10 @@ _CPU = {
     **_SMALL,
     "data.validation_fraction": 0.1,
     "structure.steps": 1_500,
-    "structure.steps_per_checkpoint": 250,
     "segmentation.steps": 1_500,
-    "segmentation.steps_per_checkpoint": 250,
     "synthesis.steps": 2_500,
     "synthesis.pretraining_steps": 1_000,
-    "synthesis.steps_per_checkpoint": 250,
+    "runtime.steps_per_checkpoint": 250,
     "runtime.ema_decay": 0.99,
 }
 

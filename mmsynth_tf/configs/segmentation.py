@@ -57,7 +57,6 @@ class SegmentationConfig(StageConfig):
 
     formulation: str = setting(constants.MEASURED, FORMULATION_HELP)
     steps: int = setting(40_000, "Training steps of each segmenter.")
-    steps_per_checkpoint: int = setting(1_000, "Steps between checkpoints and log rows.")
     batch_size: int = setting(8, "Global batch size, slices.")
     learning_rate: float = setting(1e-3, "Adam's learning rate at the start.")
     design: str = setting(

@@ -84,7 +84,6 @@ class StructureConfig(StageConfig):
 
     formulation: str = setting(constants.MEASURED, FORMULATION_HELP)
     steps: int = setting(100_000, "Training steps.")
-    steps_per_checkpoint: int = setting(1_000, "Steps between checkpoints, previews and log rows.")
     batch_size: int = setting(16, "Global batch size, slices.")
     learning_rate: float = setting(5e-4, "Adam's learning rate; paper 1e-4.")
     discriminator_learning_rate: float = setting(1e-3, "Learning rate of the discriminators; paper 1e-4.")

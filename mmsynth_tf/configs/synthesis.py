@@ -170,7 +170,6 @@ class SynthesisConfig(StageConfig):
 
     formulation: str = setting(constants.MEASURED, FORMULATION_HELP)
     steps: int = setting(200_000, "Training steps.")
-    steps_per_checkpoint: int = setting(1_000, "Steps between checkpoints, previews and log rows.")
     pretraining_steps: int = setting(
         20_000,
         "The first steps, a part of `steps`, only rebuild slices from their own maps and labels (the authors' later "

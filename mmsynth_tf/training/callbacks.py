@@ -94,7 +94,7 @@ class MovingAverage(AfterStep):
 
 
 class Journal(AfterStep):
-    """At the end of each interval logs the mean losses and draws a preview.
+    """At the end of each interval and of the run logs the mean losses and draws a preview.
 
     All of it is on disk before the checkpoint is saved, and what a run that was killed logged beyond its last
     checkpoint is dropped by the next, so that each row and picture is there once.
@@ -135,8 +135,8 @@ class Journal(AfterStep):
 
     def after_step(self, step: int, values: Terms) -> None:
         self._sums.assign_add([values[name] for name in self._names])
-        if step % self._interval == 0:
-            means = self._sums.numpy() / self._interval
+        if step % self._interval == 0 or step == self._steps:
+            means = self._sums.numpy() / (step - (self._rows[-1]["step"] if self._rows else 0))
             self._sums.assign(tf.zeros_like(self._sums))
             self._write(step, dict(zip(self._names, means.tolist(), strict=True)))
 
@@ -190,10 +190,11 @@ class Journal(AfterStep):
 
 
 class Saver(AfterStep):
-    """Saves a checkpoint at the end of each interval, and when the process is told to stop. Comes last.
+    """Saves a checkpoint at the end of each interval and of the run, and when the process is told to stop. Comes last.
 
     Args:
       start: number of steps done before.
+      steps: the last step.
       interval: steps between checkpoints.
       save: called with the number of steps done.
       deferral: keeps signals that arrive within a step.
@@ -202,13 +203,13 @@ class Saver(AfterStep):
       Interrupted: the process was told to stop; the checkpoint is saved.
     """
 
-    def __init__(self, start: int, interval: int, save: Callable[[int], None], deferral: Deferral):
+    def __init__(self, start: int, steps: int, interval: int, save: Callable[[int], None], deferral: Deferral):
         super().__init__(start)
-        self._interval, self._save, self._deferral = interval, save, deferral
+        self._steps, self._interval, self._save, self._deferral = steps, interval, save, deferral
 
     def after_step(self, step: int, values: Terms) -> None:
         self._deferral.armed = True
-        if step % self._interval == 0 or self._deferral.requested:
+        if step % self._interval == 0 or step == self._steps or self._deferral.requested:
             self._save(step)
         if self._deferral.requested:
             raise Interrupted(self._deferral.requested, f" after step {step}, which is saved")

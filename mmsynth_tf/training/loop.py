@@ -33,7 +33,7 @@ def fit(
       checkpoints: restored.
       folder: the run's; gets the log, previews and, where a loss is not finite, what is needed to repeat the step.
       steps: the last step.
-      interval: steps between rows of the log, previews and checkpoints.
+      interval: steps between rows of the log, previews and checkpoints; the last step has them as well.
       slices_per_step: for the rate that is reported.
       draw: returns a preview, PNG.
       after_step: called after each step with its number, counted from 0.
@@ -63,6 +63,6 @@ def fit(
                     names=model.terms,
                     sums=checkpoints.sums,
                 ),
-                callbacks.Saver(start, interval, checkpoints.save, deferral),
+                callbacks.Saver(start, steps, interval, checkpoints.save, deferral),
             ],
         )

@@ -119,7 +119,7 @@ class Run:
         self.checkpoints = checkpoints.Checkpoints(folder, _CHECKPOINTS, state, num_terms, self.output)
 
     def fit(self, batches: Batches) -> None:
-        """Trains from the restored step to the last one, saving at every `steps_per_checkpoint`."""
+        """Trains from the restored step to the last one, saving after every `runtime.steps_per_checkpoint`."""
         # The same inputs in every preview, also after a restart.
         fixed_batch = next(iter(batches(0)))
         loop.fit(
@@ -128,7 +128,7 @@ class Run:
             self.checkpoints,
             self.output,
             steps=self.settings.steps,
-            interval=self.settings.steps_per_checkpoint,
+            interval=self.config.runtime.steps_per_checkpoint,
             slices_per_step=self.settings.batch_size * self.stage.slices_per_row(self.config),
             draw=lambda: self._draw(fixed_batch),
             after_step=self.average.update,

@@ -167,7 +167,7 @@ def test_the_validation_error_is_the_mean_over_all_pairs_inside_the_head(monkeyp
 
 
 def test_the_reference_has_its_best_weights_again_when_it_is_loaded(tmp_path, monkeypatch):
-    config = tree.override(TWO, {"segmentation.steps_per_checkpoint": 1})
+    config = tree.override(TWO, {"runtime.steps_per_checkpoint": 1})
     cases = {"train": ["a", "b"], "validation": ["c"]}
     data = fakes_data.data_set(tmp_path, "pairs", cases)
     errors = iter([0.2, 0.1, 0.3])

@@ -104,11 +104,7 @@ def synthesis_formulation(base: SynthesisChoices, weights: Mapping[str, float], 
 def short_runs(steps: int, interval: int) -> dict[str, int]:
     """Settings for `tiny_config`: every stage trains `steps` steps, with a checkpoint every `interval`."""
     stages = ("structure", "segmentation", "synthesis")
-    return {
-        f"{stage}__{name}": value
-        for stage in stages
-        for name, value in (("steps", steps), ("steps_per_checkpoint", interval))
-    }
+    return {**{f"{stage}__steps": steps for stage in stages}, "runtime__steps_per_checkpoint": interval}
 
 
 def lesion_processor(config: Config, design: str) -> LesionProcessor:

@@ -47,7 +47,15 @@ def batches(step: int) -> tf.data.Dataset:
 PREVIEW = tf.io.encode_png(tf.zeros([1, 1, 1], tf.uint8)).numpy()
 
 
-def run(folder: Path, *, model: StageModel | None = None, optimizer=None, batches=batches, after_step=None) -> None:
+def run(
+    folder: Path,
+    *,
+    model: StageModel | None = None,
+    optimizer=None,
+    batches=batches,
+    interval: int = INTERVAL,
+    after_step=None,
+) -> None:
     """Trains `STEPS` steps in a folder, from its newest checkpoint on.
 
     Args:
@@ -55,6 +63,7 @@ def run(folder: Path, *, model: StageModel | None = None, optimizer=None, batche
       model: what is trained; `TwoScales` if not given.
       optimizer: makes an optimizer for a group; Adam if not given.
       batches: as for `loop.fit`.
+      interval: as for `loop.fit`.
       after_step: called with the number of each step, counted from 0, before it is logged and saved.
     """
     model = model or TwoScales()
@@ -68,7 +77,7 @@ def run(folder: Path, *, model: StageModel | None = None, optimizer=None, batche
             kept,
             folder,
             steps=STEPS,
-            interval=INTERVAL,
+            interval=interval,
             slices_per_step=2,
             draw=lambda: PREVIEW,
             after_step=after_step or (lambda step: None),

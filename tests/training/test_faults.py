@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from mmsynth_tf import constants, program
 from mmsynth_tf.errors import Interrupted, WorkDirError
-from mmsynth_tf.storage import locks
+from mmsynth_tf.storage import locks, records
 from mmsynth_tf.training import anomaly, callbacks, checkpoints, run_folder, runs, stopping
 from tests.fakes import fakes, two_scales
 from tests.fakes.two_scales import TwoScales
@@ -52,6 +52,17 @@ def assert_same_run(folder: Path, expected: Path) -> None:
         assert (folder / name).read_bytes() == (expected / name).read_bytes()
     assert events_of(folder) == events_of(expected)
     assert not list(folder.rglob("*.tmp"))
+
+
+def test_a_run_that_ends_within_an_interval_logs_and_saves_its_last_step(tmp_path):
+    for name, interval in (("each", 1), ("some", 4)):
+        (tmp_path / name).mkdir()
+        two_scales.run(tmp_path / name, interval=interval)
+    each, some = (records.read_columns(tmp_path / name / callbacks.LOSSES_FILE) for name in ("each", "some"))
+    assert list(map(int, some["step"])) == [4, 6]
+    assert checkpoints.newest(tmp_path / "some").endswith("ckpt-6")
+    fits = list(map(float, each["fit"]))
+    np.testing.assert_allclose(list(map(float, some["fit"])), [np.mean(fits[:4]), np.mean(fits[4:])], rtol=1e-6)
 
 
 def at(step: int, action):
@@ -302,7 +313,7 @@ train.main(sys.argv[:1])
 
 def test_a_deterministic_run_repeats_to_the_last_bit(prepared_data, tmp_path):
     sizes = ["latent_dim=4", "base_filters=2", "max_filters=4", "mask_filters=2", "discriminator_filters=2"]
-    lengths = ["steps=2", "steps_per_checkpoint=2", "batch_size=2"]
+    lengths = ["steps=2", "batch_size=2"]
     settings = [f"--config.structure.{setting}" for setting in sizes + lengths]
     arguments = ["--stage=structure", f"--data_dir={prepared_data.path}", "--deterministic", *settings]
     folders = [tmp_path / "a", tmp_path / "b"]

@@ -49,7 +49,6 @@ def weights(stage, workdir):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"steps": 5}, "multiple of steps_per_checkpoint"),
         ({"pretraining_steps": 4}, r"pretraining_steps \(4\) are a part of steps \(4\)"),
         ({"batch_size": 3}, "multiple of the number of devices"),
         ({"batch_size": 4, "full_every": 4}, r"full_every is 4; a device's share of the batch \(2 rows\)"),

@@ -55,8 +55,7 @@ def network_flags(**changes: object) -> list[str]:
 
 def lengths(steps: int, interval: int) -> dict[str, int]:
     """Changes that let each stage train so many steps."""
-    names = {"steps": steps, "steps_per_checkpoint": interval}
-    return {f"{stage}__{name}": value for stage in STAGES for name, value in names.items()}
+    return {**{f"{stage}__steps": steps for stage in STAGES}, "runtime__steps_per_checkpoint": interval}
 
 
 def write_cases(folder: Path, count: int) -> None:

@@ -53,9 +53,9 @@ def train(stage: str, precision: str, workdir: Path) -> list[dict[str, str | flo
       UserError: the training failed.
     """
     interval = _STEPS.value // _INTERVALS
-    settings = {"runtime.precision": precision, "synthesis.pretraining_steps": _STEPS.value // 2}
-    for name in constants.STAGES:
-        settings |= {f"{name}.steps": interval * _INTERVALS, f"{name}.steps_per_checkpoint": interval}
+    settings = {"runtime.precision": precision, "runtime.steps_per_checkpoint": interval}
+    settings |= {"synthesis.pretraining_steps": _STEPS.value // 2}
+    settings |= {f"{name}.steps": interval * _INTERVALS for name in constants.STAGES}
     command = [sys.executable, str(_TRAIN), f"--preset={_PRESET.value}", f"--stage={stage}", f"--workdir={workdir}"]
     command += [f"--data_dir={_DATA_DIR.value}", *(f"--config.{name}={value}" for name, value in settings.items())]
     print(" ".join(command), flush=True)

@@ -127,8 +127,8 @@ def train(
     )
     rate = tf.keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
     model.compile({"regressor": Adam(rate)})
-    # A run must end at a checkpoint.
-    interval = max(n for n in range(1, settings.steps_per_checkpoint + 1) if steps % n == 0)
+    # The last weights are validated as well.
+    interval = max(n for n in range(1, config.runtime.steps_per_checkpoint + 1) if steps % n == 0)
     images = _validation_images(data) if validate else []
     weights = [variable for network in model.networks.values() for variable in network.weights]
     best = BestWeights(weights, lambda: validation_error(model, images), interval)

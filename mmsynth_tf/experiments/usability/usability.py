@@ -93,13 +93,7 @@ def run_config(request: Request) -> configs.Config:
     config = run_folder.read_config(pathlib.Path(request.workdir) / constants.SEGMENTATION)
     prepared.require_same_geometry(request.real, config.data, f"the segmenters in {request.workdir}")
     steps = request.steps or config.segmentation.steps
-    # A run must end at a checkpoint.
-    interval = max(n for n in range(1, config.segmentation.steps_per_checkpoint + 1) if steps % n == 0)
-    changes = {
-        "segmentation.steps": steps,
-        "segmentation.steps_per_checkpoint": interval,
-        "runtime.augment": False,
-    }
+    changes = {"segmentation.steps": steps, "runtime.augment": False}
     return tree.override(dataclasses.replace(config, data=request.real.config), changes)
 
 
