@@ -114,7 +114,7 @@ class Maker:
 def makers(config: Config, folder: Path) -> tuple[Maker, Maker]:
     """Exports untrained networks and loads them again; and the same networks as they are."""
     models = {stage: stage_step.model(stage, config) for stage in constants.STAGES}
-    offered = signatures.Signatures(models, config.data, config.generation.structure_threshold)
+    offered = signatures.Signatures(models, config.data, config.translation)
     traced = offered.trace()
     saved_models.save(traced, folder)
     segment = {

@@ -20,7 +20,7 @@ from mmsynth_tf.models.stage import Batch
 # Slices that wait to be drawn, of all sources together: beyond so many a pass is random within its neighbourhood alone.
 _BUFFER = 20_000
 # Independent random streams of a step.
-TRANSFORM, INTENSITY, SOURCE, LABEL, LABEL_TRANSFORM, PAIRS, NOISE, CODE, CONTRAST, JUDGED = range(10)
+TRANSFORM, JUDGED, SOURCE, LABEL, LABEL_TRANSFORM, PAIRS, NOISE, CODE, CONTRAST = range(9)
 
 
 class SliceSource:
@@ -122,31 +122,25 @@ def batches(
     def prepare(step: tf.Tensor, batch: Batch) -> Batch:
         batch = {**batch, "image": tf.cast(batch["image"], tf.float32)}
         if config.runtime.augment:
-            batch = augment(
-                batch, config.augmentation, step_seed(config, step, TRANSFORM), step_seed(config, step, INTENSITY)
-            )
+            batch = augment(batch, config.augmentation, step_seed(config, step, TRANSFORM))
         return finish(batch, step)
 
     return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
-def augment(batch: Batch, config: AugmentationConfig, transform_seed: tf.Tensor, intensity_seed: tf.Tensor) -> Batch:
+def augment(batch: Batch, config: AugmentationConfig, seed: tf.Tensor) -> Batch:
     """Transforms each slice, with its label, at random.
 
     Args:
       batch: `image` float32 and `label` integer, both [B, n, H, W, 1].
       config: ranges.
-      transform_seed: int [2], stateless seed.
-      intensity_seed: int [2], stateless seed.
+      seed: int [2], stateless.
     """
     shape = batch["image"].shape
     count, size = shape[0] * shape[1], tuple(shape[2:4])
-    transforms = warping.random_transforms(count, size, config, transform_seed)
+    transforms = warping.random_transforms(count, size, config, seed)
     image = warping.transform(tf.reshape(batch["image"], [count, *shape[2:]]), transforms, "BILINEAR")
     label = warping.transform(tf.reshape(batch["label"], [count, *shape[2:]]), transforms, "NEAREST")
-    if config.intensity:
-        gamma = tf.random.stateless_uniform([count, 1, 1, 1], intensity_seed, -1.0, 1.0) * config.intensity
-        image = image ** tf.exp(gamma)
     return {**batch, "image": tf.reshape(image, shape), "label": tf.reshape(label, shape)}
 
 

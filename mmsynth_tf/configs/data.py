@@ -97,7 +97,6 @@ class AugmentationConfig:
     rotation: float = setting(15.0, "Largest rotation, degrees.")
     translation: float = setting(0.04, "Largest shift, share of the image size.")
     flip: bool = setting(True, "Mirror left to right at random.")
-    intensity: float = setting(0.0, "Change of contrast (slices only): gamma between exp(-v) and exp(v).")
 
     def times(self, factor: float) -> "AugmentationConfig":
         """The same with so many times the scaling, rotation and translation; mirroring stays."""

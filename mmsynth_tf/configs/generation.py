@@ -16,7 +16,6 @@ class GenerationConfig:
         "A generated map is dropped if its correlation with the most similar real map is below this quantile of the "
         "correlations of real maps with the most similar one of another patient; 0 keeps all. Paper: none.",
     )
-    structure_threshold: float = setting(0.5, "Probability from which a generated pixel is an edge.")
     real_anatomy: bool = setting(
         False,
         "Put lesions into real training slices, transformed as `augmentation` says, which stay as they are otherwise, "

@@ -42,7 +42,6 @@ _PAPER = {
     "synthesis.pretraining_steps": 0,
     "synthesis.triples_per_slice": 0,
     "synthesis.base_filters": 128,
-    "synthesis.residual_blocks": 0,
     "synthesis.weights.discriminator_real": 50.0,
     "synthesis.weights.discriminator_synthetic": 35.0,
     "synthesis.weights.discriminator_translated": 5.0,

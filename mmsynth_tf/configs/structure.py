@@ -90,7 +90,6 @@ class StructureConfig(StageConfig):
     latent_dim: int = setting(512, "Dimensions of the latent code z; authors 4096.")
     base_filters: int = setting(32, "Filters of the first layer of encoder and decoder.")
     max_filters: int = setting(512, "Most filters of any layer.")
-    mask_filters: int = setting(16, "Filters of the mask generator.")
     discriminator_filters: int = setting(64, "Filters of the first layer of the discriminators.")
     weights: StructureLossWeights = dataclasses.field(default_factory=StructureLossWeights)
 

@@ -94,6 +94,7 @@ class SynthesisChoices:
       conditional_normalization: whether the modality also sets scale and shift of the decoder's normalisation;
         otherwise it is only concatenated.
       skips: whether features of the encoders' finer levels go to the decoder besides the code, as in a U-Net.
+      residual_blocks: number of them at the code's resolution, in each encoder and the decoder.
       dropout: rate at the encoders' input.
       mean_filter_init: whether generators start as mean filters (paper §3.1).
       discriminator_normalization: one of `constants.DISCRIMINATOR_NORMALIZATIONS`.
@@ -118,6 +119,7 @@ class SynthesisChoices:
     contrast_condition: bool = True
     conditional_normalization: bool = True
     skips: bool = True
+    residual_blocks: int = 2
     dropout: float = 0.0
     mean_filter_init: bool = False
     discriminator_normalization: str = constants.INSTANCE
@@ -153,6 +155,7 @@ SYNTHESIS_FORMULATIONS = {
         contrast_condition=False,
         conditional_normalization=False,
         skips=False,
+        residual_blocks=0,
         dropout=0.1,
         mean_filter_init=True,
         discriminator_normalization=constants.INSTANCE_EVERYWHERE,
@@ -190,7 +193,6 @@ class SynthesisConfig(StageConfig):
         32, "Filters of the first level of encoders and decoder; the code has four times as many."
     )
     discriminator_filters: int = setting(64, "Filters of the first layer of the discriminators.")
-    residual_blocks: int = setting(2, "Residual blocks at the code's resolution, in each encoder and the decoder.")
     weights: SynthesisLossWeights = dataclasses.field(default_factory=SynthesisLossWeights)
 
     @property

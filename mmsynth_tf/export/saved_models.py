@@ -19,7 +19,7 @@ from mmsynth_tf.errors import UserError
 from mmsynth_tf.export import signatures as export_signatures
 from mmsynth_tf.models.stage import StageModel
 from mmsynth_tf.reading import scaling
-from mmsynth_tf.stages.structure.gan import BACKGROUND_THRESHOLD
+from mmsynth_tf.stages.structure.gan import BACKGROUND_THRESHOLD, STRUCTURE_THRESHOLD
 from mmsynth_tf.storage import atomic, plain_paths
 from mmsynth_tf.training import checkpoints, run_folder, runs
 
@@ -69,14 +69,12 @@ def export(workdir: str | pathlib.Path, output: str | pathlib.Path, overwrite: b
         stages = _load_stages(workdir, list(hashes))
         models = {stage: model for stage, (model, _) in stages.items()}
         settings = {stage: config for stage, (_, config) in stages.items()}
-        # The threshold belongs to the map generator, translation to the synthesis stage; without it it is not used.
-        config = settings.get(constants.STRUCTURE) or next(iter(settings.values()))
-        threshold = config.generation.structure_threshold
-        translation = (settings.get(constants.SYNTHESIS) or config).translation
-        functions = export_signatures.Signatures(models, config.data, threshold, translation).trace()
+        # Translation belongs to the synthesis stage; without it it is not used.
+        config = settings.get(constants.SYNTHESIS) or next(iter(settings.values()))
+        functions = export_signatures.Signatures(models, config.data, config.translation).trace()
         save(functions, folder)
         metadata = {
-            **_describe_format(config.data, threshold),
+            **_describe_format(config.data),
             "latent_dim": models[constants.STRUCTURE].code_dim if constants.STRUCTURE in models else None,
             "signatures": {name: export_signatures.describe(function) for name, function in functions.items()},
             "stages": _provenance(workdir, settings, hashes),
@@ -153,7 +151,7 @@ def _load_stages(workdir: pathlib.Path, names: Sequence[str]) -> dict[str, tuple
     return stages
 
 
-def _describe_format(data: configs.DataConfig, structure_threshold: float) -> dict[str, Any]:
+def _describe_format(data: configs.DataConfig) -> dict[str, Any]:
     """What a user of the signatures has to know."""
     return {
         "format_version": FORMAT_VERSION,
@@ -166,7 +164,7 @@ def _describe_format(data: configs.DataConfig, structure_threshold: float) -> di
         "label_classes": data.labels,
         "regions": data.regions,
         "background_polarity": "1 outside the head, 0 inside",
-        "thresholds": {"structure": structure_threshold, "background": BACKGROUND_THRESHOLD},
+        "thresholds": {"structure": STRUCTURE_THRESHOLD, "background": BACKGROUND_THRESHOLD},
         "preprocessing": {
             "orientation": "axial slices; row 0 is anterior, column 0 is the patient's right",
             "voxel_mm": data.voxel_mm,

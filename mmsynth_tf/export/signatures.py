@@ -37,7 +37,6 @@ class Signatures:
     Args:
       models: trained stages by name, at least one.
       data: what the stages were trained on.
-      structure_threshold: probability from which a generated pixel is an edge.
       translation: how the synthesis stage translates.
     """
 
@@ -45,17 +44,16 @@ class Signatures:
         self,
         models: Mapping[str, StageModel],
         data: DataConfig,
-        structure_threshold: float,
         translation: TranslationConfig,
     ):
         self._structure_gan = models.get(constants.STRUCTURE)
         self._modality_gan = models.get(constants.SYNTHESIS)
         self._segmenter = models.get(constants.SEGMENTATION)
         self._translator = Translator(self._modality_gan, translation)
-        self._data, self._structure_threshold = data, structure_threshold
+        self._data = data
 
     def sample_structure(self, code: tf.Tensor) -> Outputs:
-        structure, background = self._structure_gan.sample(code, self._structure_threshold)
+        structure, background = self._structure_gan.sample(code)
         return {"structure": structure, "background": background}
 
     def synthesize(
@@ -75,7 +73,7 @@ class Signatures:
         return dict(zip(self._data.modalities, tf.unstack(images, axis=1), strict=True))
 
     def generate(self, code: tf.Tensor, label: tf.Tensor, **appearance: tf.Tensor) -> Outputs:
-        structure, background = self._structure_gan.sample_binary(code, self._structure_threshold)
+        structure, background = self._structure_gan.sample_binary(code)
         # Edges outside the head would be drawn into the empty background.
         structure = structure * (1.0 - background)
         return {

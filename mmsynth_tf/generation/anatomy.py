@@ -75,8 +75,7 @@ class MadeAnatomy:
     def _sample_maps(self, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         code_dim = self._structure_gan.code_dim
         codes = of_each(lambda d: tf.random.stateless_normal([code_dim], [self._seed + _CODE, d]), numbers)
-        threshold = self._settings.structure_threshold
-        return self._structure_gan.sample_binary(codes, threshold)
+        return self._structure_gan.sample_binary(codes)
 
     @tf.function(autograph=False)
     def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:

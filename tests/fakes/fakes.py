@@ -34,7 +34,6 @@ _TINY = {
     "structure.latent_dim": 4,
     "structure.base_filters": 2,
     "structure.max_filters": 4,
-    "structure.mask_filters": 2,
     "structure.discriminator_filters": 2,
     "segmentation.batch_size": 2,
     "segmentation.base_filters": 2,
@@ -42,7 +41,6 @@ _TINY = {
     "synthesis.batch_size": 2,
     "synthesis.base_filters": 2,
     "synthesis.discriminator_filters": 2,
-    "synthesis.residual_blocks": 1,
     "synthesis.weights.lesion": 1.0,
     "translation.guide_share": 0.0,
 }
@@ -59,6 +57,7 @@ _TINY_CHOICES = {
         discriminator_class_translated=1.0,
         lesion_supervised=1.0,
     ),
+    "residual_blocks": 1,
     "pretrained_lesion": False,
     "fusion_noise": False,
     "fusion_concatenate": False,

@@ -30,7 +30,6 @@ CONFIG = fakes.tiny_config(
     generation__mask_error=1.0,
     generation__map_quantile=0.0,
     generation__dice_threshold=0.0,
-    generation__structure_threshold=0.3,
 )
 
 

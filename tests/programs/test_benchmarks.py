@@ -28,7 +28,7 @@ from mmsynth_tf.models.adam import Adam
 from tests.fakes import fakes, training_checks
 from tests.fakes.two_scales import TwoScales
 
-SMALL = {"synthesis__residual_blocks": 0, "segmentation__design": constants.ONE_SEGMENTER}
+SMALL = {"synthesis__choices__residual_blocks": 0, "segmentation__design": constants.ONE_SEGMENTER}
 
 
 @pytest.fixture

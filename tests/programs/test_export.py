@@ -26,7 +26,6 @@ CONFIG = fakes.tiny_config(
     num_modalities=2,
     num_classes=3,
     synthesis__choices__fusion_noise=True,
-    generation__structure_threshold=0.45,
 )
 RECORD = {"source": "cases", "release": "made up", "split": {"train": ["case_1"]}}
 
@@ -109,7 +108,7 @@ def expected_outputs(models, inputs):
     """The same from the networks, step by step."""
     structure_gan, modality_gan = models[constants.STRUCTURE], models[constants.SYNTHESIS]
     probability = structure_gan.decode(inputs["generate"]["code"]).numpy()
-    edges = (probability >= 0.45).astype(np.float32)
+    edges = (probability >= 0.5).astype(np.float32)
     outside_probability = structure_gan.mask_generator(edges).numpy()
     outside = (outside_probability >= 0.5).astype(np.float32)
     edges = edges * (1 - outside)
@@ -188,7 +187,7 @@ def test_metadata_describes_every_value_and_where_the_models_come_from(exported)
     assert metadata["label_classes"] == ["class_0", "class_1", "class_2"]
     assert metadata["regions"] == {"all": [1, 2]}
     assert metadata["latent_dim"] == 4
-    assert metadata["thresholds"] == {"structure": 0.45, "background": 0.5}
+    assert metadata["thresholds"] == {"structure": 0.5, "background": 0.5}
     assert set(metadata["stages"]) == set(constants.STAGES)
     assert metadata["stages"]["synthesis"]["trained_on"] == [RECORD]
     assert len({stage["checkpoint_sha256"] for stage in metadata["stages"].values()}) == 3
@@ -214,7 +213,7 @@ def test_noise_and_lesions_are_inputs_only_where_the_models_want_them():
     config = fakes.tiny_config(num_modalities=2, num_classes=3, translation__map_share=0.0)
     stage = constants.SYNTHESIS
     traced = signatures.Signatures(
-        {stage: catalogue.STAGES[stage].build(config)}, config.data, 0.5, config.translation
+        {stage: catalogue.STAGES[stage].build(config)}, config.data, config.translation
     ).trace()
     assert set(traced) == {"synthesize", "translate"}
     assert set(signatures.describe(traced["synthesize"])["inputs"]) == {"structure", "background", "label"}

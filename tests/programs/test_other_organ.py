@@ -126,7 +126,7 @@ def tiny(config):
         "synthesis__choices__weights": dict.fromkeys(
             ("self_reconstruction", "self_reconstruction_lesion", "self_structure"), 0.0
         ),
-        "synthesis__residual_blocks": 0,
+        "synthesis__choices__residual_blocks": 0,
     }
     small = fakes.tiny_config(3, 2, **fakes.short_runs(steps=2, interval=2), **filters, **fast)
     return dataclasses.replace(small, data=config.data, augmentation=config.augmentation)

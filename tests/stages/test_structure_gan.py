@@ -113,10 +113,10 @@ def test_in_the_paper_s_formulation_mean_filters_still_train(batch):
 
 
 def test_sampling_decodes_codes_one_by_one(model, batch):
-    structures, backgrounds = model.sample(batch["code"], 0.5)
+    structures, backgrounds = model.sample(batch["code"])
     assert structures.shape == backgrounds.shape == (3, fakes.SIZE, fakes.SIZE, 1)
     for row in range(3):
-        structure, background = model.sample(batch["code"][row : row + 1], 0.5)
+        structure, background = model.sample(batch["code"][row : row + 1])
         np.testing.assert_allclose(structure[0], structures[row], atol=1e-5)
         np.testing.assert_allclose(background[0], backgrounds[row], atol=1e-5)
     assert np.all((structures >= 0) & (structures <= 1))

@@ -312,7 +312,7 @@ train.main(sys.argv[:1])
 
 
 def test_a_deterministic_run_repeats_to_the_last_bit(prepared_data, tmp_path):
-    sizes = ["latent_dim=4", "base_filters=2", "max_filters=4", "mask_filters=2", "discriminator_filters=2"]
+    sizes = ["latent_dim=4", "base_filters=2", "max_filters=4", "discriminator_filters=2"]
     lengths = ["steps=2", "batch_size=2"]
     settings = [f"--config.structure.{setting}" for setting in sizes + lengths]
     arguments = ["--stage=structure", f"--data_dir={prepared_data.path}", "--deterministic", *settings]

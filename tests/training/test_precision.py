@@ -9,11 +9,11 @@ from mmsynth_tf.training import precision as training_precision
 from tests.fakes import fakes, training_checks
 
 CONFIGS = {
-    "plain": fakes.tiny_config(2, structure__formulation="paper", synthesis__residual_blocks=0),
+    "plain": fakes.tiny_config(2, structure__formulation="paper", synthesis__choices__residual_blocks=0),
     # What the presets beside `paper` have.
     "extended": fakes.tiny_config(
         2,
-        synthesis__residual_blocks=1,
+        synthesis__choices__residual_blocks=1,
         synthesis__choices__contrast_condition=True,
         synthesis__choices__skips=True,
         synthesis__choices__own_class_features=True,

@@ -13,7 +13,7 @@ from tests.fakes import fakes, training_checks
 CONFIG = fakes.tiny_config(
     2,
     segmentation__design=constants.ONE_SEGMENTER,
-    synthesis__residual_blocks=0,
+    synthesis__choices__residual_blocks=0,
     synthesis__full_every=2,
     synthesis__choices__contrast_condition=True,
     synthesis__choices__skips=True,

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from mmsynth_tf.configs import Config
-from mmsynth_tf.input_pipeline import INTENSITY, TRANSFORM, SliceSource, augment, batches, step_seed
+from mmsynth_tf.input_pipeline import TRANSFORM, SliceSource, augment, batches, step_seed
 from mmsynth_tf.models import adam, networks
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.reports import figures
@@ -24,10 +24,9 @@ def mixed_batches(source: SliceSource, config: Config, start_step: int = 0) -> t
     """
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
-        seeds = (step_seed(config, step, stream) for stream in (TRANSFORM, INTENSITY))
         plain = {name: batch[name] for name in ("image", "label")}
         chosen = batch["augmented"][..., None, None, None]
-        moved = augment(plain, config.augmentation, *seeds)
+        moved = augment(plain, config.augmentation, step_seed(config, step, TRANSFORM))
         return {name: tf.where(chosen, moved[name], plain[name]) for name in plain}
 
     return batches(source, config, config.segmentation.batch_size, start_step, finish)

@@ -19,8 +19,10 @@ _STATISTICS_STEPS, _STATISTICS_START = 500, 20
 _FLOW_COUPLINGS, _FLOW_DRAWS = 6, 8
 # Of the edge offset, for a difference of 1 in density: settles within some hundred steps.
 _EDGE_OFFSET_RATE = 0.2
-# Probability from which a pixel is background.
-BACKGROUND_THRESHOLD = 0.5
+# Probabilities from which a generated pixel is an edge, and background.
+STRUCTURE_THRESHOLD, BACKGROUND_THRESHOLD = 0.5, 0.5
+# Filters of the mask generator's first layer.
+_MASK_FILTERS = 16
 # Weights of the terms that keep edges and background apart: the authors' values, which no measurement questioned.
 # |f_r m|^2; |m - m_r|^2; |f m_r|^2 + |f_r m_r|^2 + |f_g m_g|^2.
 _MASK_WEIGHTS = {"reconstruction_outside": 5.0, "mask": 25.0, "mask_structure": 5.0}
@@ -77,9 +79,7 @@ class StructureGAN(StageModel):
         }
         self.encoder = networks.structure_encoder(image_size, **shape, dropout=self.choices.dropout)
         self.decoder = networks.structure_decoder(image_size, **shape, detail=self.choices.detail)
-        self.mask_generator = networks.mask_generator(
-            image_size, base_filters=config.mask_filters, initializer=initializer
-        )
+        self.mask_generator = networks.mask_generator(image_size, base_filters=_MASK_FILTERS, initializer=initializer)
 
     def _build_statistics(self) -> None:
         replicated = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}
@@ -91,23 +91,22 @@ class StructureGAN(StageModel):
         self.edge_offset = tf.Variable(0.0, name="edge_offset", **replicated)
         self.statistics = (self.code_mean, self.code_covariance, self.observed_steps, self.edge_offset)
 
-    def sample(self, code: tf.Tensor, threshold: float) -> tuple[tf.Tensor, tf.Tensor]:
+    def sample(self, code: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Decodes codes.
 
         Args:
           code: float32 [B, code_dim], standard normal.
-          threshold: probability from which a pixel is an edge.
 
         Returns:
           Probability of an edge, and of background given the binary map; each float32 [B, H, W, 1].
         """
         structure = self.decode(code)
-        return structure, self.mask_generator(_at_least(structure, threshold), training=False)
+        return structure, self.mask_generator(_at_least(structure, STRUCTURE_THRESHOLD), training=False)
 
-    def sample_binary(self, code: tf.Tensor, threshold: float) -> tuple[tf.Tensor, tf.Tensor]:
+    def sample_binary(self, code: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """As `sample`, but the map and the background are binary: float32 [B, H, W, 1], {0, 1}."""
-        structure, background = self.sample(code, threshold)
-        return _at_least(structure, threshold), _at_least(background, BACKGROUND_THRESHOLD)
+        structure, background = self.sample(code)
+        return _at_least(structure, STRUCTURE_THRESHOLD), _at_least(background, BACKGROUND_THRESHOLD)
 
     def decode(self, code: tf.Tensor) -> tf.Tensor:
         """Standard normal noise to the probability of an edge.

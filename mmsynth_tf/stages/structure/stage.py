@@ -51,8 +51,7 @@ def _background(image: tf.Tensor, config: Config) -> tf.Tensor:
 
 def structure_preview(model: StructureGAN, config: Config, batch: Batch) -> bytes:
     """Real maps and, below, generated ones."""
-    threshold = config.generation.structure_threshold
-    fake, fake_background = model.sample_binary(batch["code"], threshold)
+    fake, fake_background = model.sample_binary(batch["code"])
     rows = min(PREVIEW_ROWS, batch["structure"].shape[0])
     return figures.structure_grid(
         _first([batch["structure"], fake], rows), _first([batch["background"], fake_background], rows), columns=rows

@@ -13,7 +13,7 @@ def generators(
     choices = config.choices
     shape = {
         "base_filters": config.base_filters,
-        "residual_blocks": config.residual_blocks,
+        "residual_blocks": choices.residual_blocks,
         "skips": choices.skips,
         "initializer": networks.generator_initializer(choices.mean_filter_init),
     }
