@@ -95,8 +95,7 @@ _GEOMETRY = (
     "width",
     "crop_rows",
     "crop_columns",
-    "percentile_low",
-    "percentile_high",
+    "percentiles",
     "median",
 )
 

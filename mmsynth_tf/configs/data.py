@@ -24,8 +24,9 @@ class DataConfig:
     voxel_mm: tuple[float, float, float] = setting(
         (1.0, 1.0, 1.0), "Size of a voxel of the volumes: between slices, rows and columns, mm."
     )
-    percentile_low: float = setting(0.5, "Percentile of the head's voxels that maps to the bottom of the range.")
-    percentile_high: float = setting(99.5, "Percentile of the head's voxels that maps to 1.")
+    percentiles: tuple[float, float] = setting(
+        (0.5, 99.5), "Percentiles of the head's voxels that map to the bottom of the range and to 1."
+    )
     median: float = setting(
         0.0,
         "What the median of the head's voxels maps to, by a power (gamma), between 0 and 1; 0 keeps the scale linear.",
@@ -46,6 +47,8 @@ class DataConfig:
             )
         if len(self.voxel_mm) != 3 or min(self.voxel_mm) <= 0:
             raise UserError(f"data.voxel_mm is {self.voxel_mm}; give three sizes in mm, such as 1,1,1.")
+        if len(self.percentiles) != 2 or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise UserError(f"data.percentiles is {self.percentiles}; give two between 0 and 100, such as 0.5,99.5.")
         if not 0 <= self.median < 1:
             raise UserError(f"data.median is {self.median}; give a value between 0 and 1, or 0 for none.")
         for region, values in self.regions.items():

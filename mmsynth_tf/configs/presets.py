@@ -10,8 +10,7 @@ from mmsynth_tf.configs.tree import override
 # The draft's settings, literally, with the weights of the authors' draft-time code (method §9).
 _PAPER = {
     "data.slice_start": 55,
-    "data.percentile_low": 0.0,
-    "data.percentile_high": 100.0,
+    "data.percentiles": (0.0, 100.0),
     "structure_map.beta": 0.07,
     "structure_map.fill_holes": False,
     "structure.formulation": constants.PAPER,

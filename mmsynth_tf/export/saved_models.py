@@ -172,7 +172,7 @@ def _describe_format(data: configs.DataConfig) -> dict[str, Any]:
             "crop_columns": data.crop_columns,
             "resized_to": data.image_size,
             "slices": [data.slice_start, data.slice_stop, data.slice_step],
-            "percentiles": [data.percentile_low, data.percentile_high],
+            "percentiles": data.percentiles,
             "median": data.median,
             "foreground_min": scaling.FOREGROUND_MIN,
             "intensities": (

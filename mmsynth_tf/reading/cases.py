@@ -221,11 +221,11 @@ class _Inspection:
         self, arrays: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, scaling.IntensityRange], dict[str, np.ndarray]]:
         """The intensity scaling and the head, bool [x, y, z], of each modality with contrast."""
-        ranges, heads, percentiles = {}, {}, (self.data.percentile_low, self.data.percentile_high)
+        ranges, heads = {}, {}
         for modality, array in arrays.items():
             path = self.files.images[modality].path
             try:
-                ranges[modality], heads[modality] = scaling.measure(array, percentiles, self.data.median)
+                ranges[modality], heads[modality] = scaling.measure(array, self.data.percentiles, self.data.median)
             except ValueError as error:
                 self._report(path, str(error), "Replace the file, or remove it and use --allow_incomplete")
                 continue

@@ -264,9 +264,9 @@ def test_work_directory_without_a_checkpoint_is_refused(tmp_path):
 def test_stages_trained_on_different_slices_are_refused(structure_only, trained, tmp_path):
     stage = structure_only / constants.SEGMENTATION
     shutil.copytree(trained.workdir / constants.SEGMENTATION, stage)
-    config = tree.override(CONFIG, {"data.percentile_high": 90.0})
+    config = tree.override(CONFIG, {"data.percentiles": (0.5, 90.0)})
     (stage / run_folder.CONFIG_FILE).write_text(tree.to_json(config))
-    with pytest.raises(saved_models.ExportError, match=r"percentile_high is 90\.0 there and 99\.5 in stage structure"):
+    with pytest.raises(saved_models.ExportError, match=r"percentiles is \(0\.5, 90\.0\) there and \(0\.5, 99\.5\) in"):
         saved_models.export(structure_only, tmp_path / "a")
 
 
