@@ -81,7 +81,7 @@ def waiting(batches: tf.data.Dataset, step: Callable[[Batch], object], rounds: i
 
 def made_up_data(folder: Path, data: DataConfig) -> prepared.PreparedData:
     """A prepared data set of made-up cases in the geometry of the configuration, but for the number of slices."""
-    data = dataclasses.replace(data, slice_start=0, slice_stop=_SLICES, slice_step=1)
+    data = dataclasses.replace(data, slices=(0, _SLICES, 1))
     cases, prepared_folder = folder / "cases", folder / "prepared"
     prepared_folder.mkdir(parents=True)
     for number in range(_CASES):

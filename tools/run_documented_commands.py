@@ -47,7 +47,7 @@ _OUTPUT = re.compile(r"--output=(\S+)")
 _GIVEN_FOLDER = re.compile(r"\.sh (\S+/)")
 _SHORT_FLAGS = (
     "--preset=demo",
-    "--config.data.slice_step=8",
+    "--config.data.slices=50,105,8",
     *tiny.network_flags(**tiny.lengths(4, 4), synthesis__pretraining_steps=2),
 )
 

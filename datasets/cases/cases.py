@@ -141,7 +141,7 @@ def build(
       OSError: the disk is too small or cannot be written.
     """
     geometry.warn_of_pixels(data)
-    num_slices = len(cases) * len(range(data.slice_start, data.slice_stop, data.slice_step))
+    num_slices = len(cases) * len(range(*data.slices))
     bytes_per_pixel = 2 * data.num_modalities + 1  # Half-precision images and the label.
     require_space(folder, num_slices * data.height * data.width * bytes_per_pixel)
     config = CasesConfig(

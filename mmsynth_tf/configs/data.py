@@ -14,9 +14,9 @@ class DataConfig:
     modalities: tuple[str, ...] = setting(constants.BRATS_MODALITIES, "Names of the modalities, in channel order.")
     labels: tuple[str, ...] = setting(constants.BRATS_LABELS, "Names of the label classes; the first is background.")
     regions: dict[str, tuple[int, ...]] = setting(constants.BRATS_REGIONS, "Evaluation regions: name to label values.")
-    slice_start: int = setting(50, "First axial slice (index from the feet, inclusive).")
-    slice_stop: int = setting(105, "Last axial slice (exclusive).")
-    slice_step: int = setting(1, "Take every n-th slice.")
+    slices: tuple[int, int, int] = setting(
+        (50, 105, 1), "Axial slices kept, counted from the feet: start, stop (not kept) and step."
+    )
     crop_rows: tuple[int, int] = setting((0, 240), "Rows (anterior to posterior) kept, start and stop, voxels.")
     crop_columns: tuple[int, int] = setting((0, 240), "Columns (right to left) kept, start and stop, voxels.")
     height: int = setting(240, "Slice height after resizing, pixels.")
@@ -47,6 +47,8 @@ class DataConfig:
             )
         if len(self.voxel_mm) != 3 or min(self.voxel_mm) <= 0:
             raise UserError(f"data.voxel_mm is {self.voxel_mm}; give three sizes in mm, such as 1,1,1.")
+        if len(self.slices) != 3 or self.slices[2] < 1:
+            raise UserError(f"data.slices is {self.slices}; give start, stop and a step of at least 1, as in 50,105,1.")
         if len(self.percentiles) != 2 or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
             raise UserError(f"data.percentiles is {self.percentiles}; give two between 0 and 100, such as 0.5,99.5.")
         if not 0 <= self.median < 1:
@@ -58,6 +60,14 @@ class DataConfig:
                     f"Region {region!r} in data.regions holds label {unknown[0]}, but data.labels names "
                     f"{len(self.labels)} labels, 0 to {len(self.labels) - 1}. Set data.regions to fit data.labels."
                 )
+
+    @property
+    def slice_start(self) -> int:
+        return self.slices[0]
+
+    @property
+    def slice_stop(self) -> int:
+        return self.slices[1]
 
     @property
     def num_modalities(self) -> int:
@@ -76,7 +86,7 @@ class DataConfig:
         """Distances between the prepared slices, their rows and their columns, mm."""
         between, row, column = self.voxel_mm
         (top, bottom), (right, left) = self.crop_rows, self.crop_columns
-        return between * self.slice_step, row * (bottom - top) / self.height, column * (left - right) / self.width
+        return between * self.slices[2], row * (bottom - top) / self.height, column * (left - right) / self.width
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from mmsynth_tf.configs.tree import override
 
 # The draft's settings, literally, with the weights of the authors' draft-time code (method §9).
 _PAPER = {
-    "data.slice_start": 55,
+    "data.slices": (55, 105, 1),
     "data.percentiles": (0.0, 100.0),
     "structure_map.beta": 0.07,
     "structure_map.fill_holes": False,
@@ -89,7 +89,7 @@ _SMALL = {
 # Segmenters of 120 steps find less of a lesion, so the lesion filter asks for less.
 _DEMO = {
     **_SMALL,
-    "data.slice_step": 2,
+    "data.slices": (50, 105, 2),
     "structure.steps": 600,
     "segmentation.steps": 120,
     "synthesis.steps": 400,

@@ -77,7 +77,7 @@ def _training_slices(real: pathlib.Path) -> int:
     from mmsynth_tf import prepared
 
     data = prepared.open_prepared(real)
-    slices = range(data.config.slice_start, data.config.slice_stop, data.config.slice_step)
+    slices = range(*data.config.slices)
     return len(data.cases["train"]) * len(slices)
 
 

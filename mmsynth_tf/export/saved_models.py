@@ -171,7 +171,7 @@ def _describe_format(data: configs.DataConfig) -> dict[str, Any]:
             "crop_rows": data.crop_rows,
             "crop_columns": data.crop_columns,
             "resized_to": data.image_size,
-            "slices": [data.slice_start, data.slice_stop, data.slice_step],
+            "slices": data.slices,
             "percentiles": data.percentiles,
             "median": data.median,
             "foreground_min": scaling.FOREGROUND_MIN,

@@ -174,7 +174,7 @@ class _Inspection:
     def _check_slices(self, path: Path) -> None:
         data, (columns, rows, depth) = self.data, self.grid.shape
         asked = {
-            "slice_start and slice_stop": ((data.slice_start, data.slice_stop), depth),
+            "slices": (data.slices[:2], depth),
             "crop_rows": (data.crop_rows, rows),
             "crop_columns": (data.crop_columns, columns),
         }

@@ -109,7 +109,7 @@ def warn_of_pixels(data: DataConfig) -> None:
 
 
 def _used(volume: np.ndarray, data: DataConfig) -> np.ndarray:
-    return volume[:, :, data.slice_start : data.slice_stop : data.slice_step]
+    return volume[:, :, slice(*data.slices)]
 
 
 def _sizes(affine: np.ndarray) -> np.ndarray:

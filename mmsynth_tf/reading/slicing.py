@@ -24,7 +24,7 @@ def slice_examples(case: Case, data: DataConfig) -> Iterator[dict[str, Any]]:
       label: uint8 [height, width, 1], classes; zeros where missing.
       has_label, case_id, patient_id, slice_index: see the names.
     """
-    for index in range(data.slice_start, data.slice_stop, data.slice_step):
+    for index in range(*data.slices):
         image = {modality: _image_slice(case, modality, index, data) for modality in data.modalities}
         yield {
             "image": image,

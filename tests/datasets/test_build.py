@@ -16,8 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SIZE = [
     f"--config.data.{setting}"
     for setting in (
-        "slice_start=1",
-        "slice_stop=5",
+        "slices=1,5,1",
         "crop_rows=0,20",
         "crop_columns=0,16",
         "height=10",

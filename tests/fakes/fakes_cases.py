@@ -7,8 +7,7 @@ __all__ = ["BRATS_2018", "BRATS_2023", "DATA", "LPS_AFFINE", "SHAPE", "volumes",
 
 BRATS_2023 = {"t1": "-t1n", "t2": "-t2w", "t1c": "-t1c", "flair": "-t2f", "label": "-seg"}
 DATA = DataConfig(
-    slice_start=1,
-    slice_stop=5,
+    slices=(1, 5, 1),
     crop_rows=(0, 20),
     crop_columns=(0, 16),
     height=20,

@@ -31,7 +31,7 @@ def test_slices_on_the_training_grid_are_those_of_training(tmp_path):
     data = dataclasses.replace(fakes_cases.DATA, crop_rows=(2, 18), crop_columns=(2, 14), height=8, width=6)
     [files] = find_cases(tmp_path, data.modalities)
     one = patient.read(files, data)
-    made = one.slices("t2")[data.slice_start : data.slice_stop]
+    made = one.slices("t2")[slice(*data.slices)]
     expected = np.stack([example["image"]["t2"][..., 0] for example in slice_examples(one.case, data)])
     np.testing.assert_array_equal(made.astype(np.float16), expected)
 

@@ -14,7 +14,7 @@ from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import catalogue
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DATA = {"data": {"slice_start": 0, "slice_stop": 10, "slice_step": 2}, "split": {"train": ["a", "b"]}}
+DATA = {"data": {"slices": [0, 10, 2]}, "split": {"train": ["a", "b"]}}
 SCRIPT = f"""
 import json, pathlib, sys
 arguments = dict(text.removeprefix("--").split("=", 1) for text in sys.argv[1:])

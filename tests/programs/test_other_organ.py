@@ -27,8 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 GUIDE = (REPOSITORY / "docs" / "bring_your_own_data.md").read_text(encoding="utf-8")
 # The guide's sizes, small.
 SIZE = {
-    "data.slice_start": 1,
-    "data.slice_stop": 9,
+    "data.slices": (1, 9, 1),
     "data.crop_rows": (6, 46),
     "data.crop_columns": (4, 52),
     "data.height": 40,

@@ -111,7 +111,7 @@ SHAPES = (
         "fewer slices than the configuration asks for",
         REFUSED,
         array(lambda a: a[:, :, :3], *BRATS_2018),
-        "Case a, a_t1.nii.gz: it has 3 voxels where the configuration asks for 1 to 5. Set slice_start and slice_stop",
+        "Case a, a_t1.nii.gz: it has 3 voxels where the configuration asks for 1 to 5. Set slices",
     ),
 )
 

@@ -204,8 +204,8 @@ def test_refuses_singular_affine(tmp_path):
 
 def test_refuses_slices_and_crops_outside_the_volume(tmp_path):
     write_nifti_case(tmp_path, "a", volumes())
-    with pytest.raises(CaseError, match=r"6 voxels where the configuration asks for 1 to 7. Set .*slice_stop"):
-        read(tmp_path, dataclasses.replace(DATA, slice_stop=7))
+    with pytest.raises(CaseError, match=r"6 voxels where the configuration asks for 1 to 7. Set slices"):
+        read(tmp_path, dataclasses.replace(DATA, slices=(1, 7, 1)))
     with pytest.raises(CaseError, match=r"Set crop_rows .* 0 to 20"):
         read(tmp_path, dataclasses.replace(DATA, crop_rows=(10, 30)))
 
@@ -253,7 +253,7 @@ def test_good_case_has_no_problems(tmp_path):
 
 
 def test_real_case(real_cases):
-    data = dataclasses.replace(DATA, slice_start=50, slice_stop=105, crop_rows=(0, 240), crop_columns=(0, 240))
+    data = dataclasses.replace(DATA, slices=(50, 105, 1), crop_rows=(0, 240), crop_columns=(0, 240))
     files = find_cases(real_cases, data.modalities)[0]
     case = read_case(files, data)
     assert case.label.shape == case.images["t1"].shape == (240, 240, 155)

@@ -159,7 +159,7 @@ def test_a_head_that_touches_the_edge_is_whole():
     """A ball in a volume of its width touches each side with a few voxels."""
     places = np.indices((41, 41, 41)) - 20
     ball = (places**2).sum(axis=0) <= 20**2
-    data = dataclasses.replace(DATA, slice_start=0, slice_stop=41)
+    data = dataclasses.replace(DATA, slices=(0, 41, 1))
     assert ball[0].any()
     assert list(geometry.edge_findings(ball, data)) == []
     assert len(list(geometry.edge_findings(ball[5:], data))) == 1
@@ -191,6 +191,8 @@ def test_real_cases_have_no_problems(real_cases):
 def test_patients_of_any_size_are_read_for_models(tmp_path):
     write_nifti_case(tmp_path, "a", volumes(), affine=LPS_AFFINE @ np.diag([2.0, 2, 2, 1]))
     [files] = find_cases(tmp_path, DATA.modalities)
-    case, problems = inspect_case(files, dataclasses.replace(DATA, slice_stop=99, crop_rows=(0, 99)), for_slices=False)
+    case, problems = inspect_case(
+        files, dataclasses.replace(DATA, slices=(1, 99, 1), crop_rows=(0, 99)), for_slices=False
+    )
     assert problems == []
     assert nibabel.affines.voxel_sizes(case.affine).tolist() == [2, 2, 2]

@@ -11,8 +11,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ("structure", "segmentation", "synthesis")
 
 _DATA = {
-    "slice_start": 1,
-    "slice_stop": 5,
+    "slices": "1,5,1",
     "crop_rows": "0,20",
     "crop_columns": "0,16",
     "height": 16,
