@@ -62,7 +62,7 @@ def _records(name: str, config: "Config") -> Iterable["Record"]:
     from mmsynth_tf import configs
 
     rounds, larger = _ROUNDS.value, {name: configs.preset(name) for name in ("default", "paper")}
-    unet = tree.override(config, {"data.height": 96, "data.width": 96, "segmentation.batch_size": 8})
+    unet = tree.override(config, {"data.image_size": (96, 96), "segmentation.batch_size": 8})
     benchmarks: dict[str, Callable[[], Iterable[Record]]] = {
         "start": start.run,
         "steps": lambda: steps.run(config, rounds),

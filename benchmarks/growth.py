@@ -64,4 +64,4 @@ def _modalities(count: int) -> Changes:
 
 
 def _size(pixels: int) -> Changes:
-    return ("data.height", pixels), ("data.width", pixels)
+    return (("data.image_size", (pixels, pixels)),)

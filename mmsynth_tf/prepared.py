@@ -91,8 +91,7 @@ def open_prepared(path: str | pathlib.Path) -> PreparedData:
 _GEOMETRY = (
     "modalities",
     "labels",
-    "height",
-    "width",
+    "image_size",
     "crop_rows",
     "crop_columns",
     "percentiles",

@@ -59,6 +59,6 @@ def prepared_data(tmp_path_factory):
     cases, folder = tmp_path_factory.mktemp("cases"), tmp_path_factory.mktemp("prepared")
     for number in range(6):
         fakes_cases.write_nifti_case(cases, f"case_{number}_1", fakes_cases.volumes())
-    data = dataclasses.replace(fakes_cases.DATA, height=fakes.SIZE, width=fakes.SIZE, regions={"all": (1, 2, 4)})
+    data = dataclasses.replace(fakes_cases.DATA, image_size=(fakes.SIZE, fakes.SIZE), regions={"all": (1, 2, 4)})
     cases_builder.build(releases.find_cases(cases, data.modalities, None), data, folder, False, "made up")
     return prepared.open_prepared(folder)

@@ -19,8 +19,7 @@ class DataConfig:
     )
     crop_rows: tuple[int, int] = setting((0, 240), "Rows (anterior to posterior) kept, start and stop, voxels.")
     crop_columns: tuple[int, int] = setting((0, 240), "Columns (right to left) kept, start and stop, voxels.")
-    height: int = setting(240, "Slice height after resizing, pixels.")
-    width: int = setting(240, "Slice width after resizing, pixels.")
+    image_size: tuple[int, int] = setting((240, 240), "Rows and columns of a slice after resizing, pixels.")
     voxel_mm: tuple[float, float, float] = setting(
         (1.0, 1.0, 1.0), "Size of a voxel of the volumes: between slices, rows and columns, mm."
     )
@@ -49,6 +48,8 @@ class DataConfig:
             raise UserError(f"data.voxel_mm is {self.voxel_mm}; give three sizes in mm, such as 1,1,1.")
         if len(self.slices) != 3 or self.slices[2] < 1:
             raise UserError(f"data.slices is {self.slices}; give start, stop and a step of at least 1, as in 50,105,1.")
+        if len(self.image_size) != 2 or min(self.image_size) < 1:
+            raise UserError(f"data.image_size is {self.image_size}; give rows and columns, such as 240,240.")
         if len(self.percentiles) != 2 or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
             raise UserError(f"data.percentiles is {self.percentiles}; give two between 0 and 100, such as 0.5,99.5.")
         if not 0 <= self.median < 1:
@@ -78,8 +79,12 @@ class DataConfig:
         return len(self.labels)
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        return self.height, self.width
+    def height(self) -> int:
+        return self.image_size[0]
+
+    @property
+    def width(self) -> int:
+        return self.image_size[1]
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -73,8 +73,7 @@ _PAPER = {
 _SMALL = {
     "data.crop_rows": (33, 225),
     "data.crop_columns": (24, 216),
-    "data.height": 64,
-    "data.width": 64,
+    "data.image_size": (64, 64),
     "data.test_fraction": 0.25,
     "structure.latent_dim": 64,
     "structure.base_filters": 16,

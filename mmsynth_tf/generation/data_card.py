@@ -98,11 +98,12 @@ def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
 
 def _summary(record: Mapping[str, Any]) -> str:
     data = record["data"]
+    rows, columns = data["image_size"]
     origin = "from random noise and moved real labels"
     if prepared.has_real_anatomy(record["generation"]):
         origin = "by putting lesions, made for moved real labels, into real slices"
     return (
-        f"{record['statistics']['slices']} axial slices of {data['height']} × {data['width']} pixels, each in "
+        f"{record['statistics']['slices']} axial slices of {rows} × {columns} pixels, each in "
         f"{', '.join(data['modalities'])}, registered, with a lesion label ({', '.join(data['labels'])}), and the "
         "structure map and background mask (1 outside the head) behind it. Made "
         f"{origin} by mmsynth_tf {record['version']} on {record['created']}. All of it is training data.\n\n"

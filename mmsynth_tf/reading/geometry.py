@@ -96,7 +96,7 @@ def pixel_finding(data: DataConfig) -> Finding | None:
     (top, bottom), (right, left) = data.crop_rows, data.crop_columns
     size = data.voxel_mm[1] * (bottom - top), data.voxel_mm[2] * (left - right)
     remedy = (
-        "Give --config.data.height and width (or crop_rows and crop_columns) the proportion of the crop, which is "
+        "Give --config.data.image_size (or crop_rows and crop_columns) the proportion of the crop, which is "
         f"{size[0]:.4g} to {size[1]:.4g} mm"
     )
     return Finding(text, remedy)

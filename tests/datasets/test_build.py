@@ -19,8 +19,7 @@ SIZE = [
         "slices=1,5,1",
         "crop_rows=0,20",
         "crop_columns=0,16",
-        "height=10",
-        "width=8",
+        "image_size=10,8",
         "test_fraction=0.5",
         "validation_fraction=0",
     )

@@ -9,7 +9,7 @@ from mmsynth_tf import configs
 from mmsynth_tf.export import saved_models
 from mmsynth_tf.patients.slice_models import SliceModels
 
-DATA = configs.DataConfig(slices=(2, 8, 1), crop_rows=(0, 32), crop_columns=(0, 28), height=32, width=28)
+DATA = configs.DataConfig(slices=(2, 8, 1), crop_rows=(0, 32), crop_columns=(0, 28), image_size=(32, 28))
 LATENT_DIM = 3
 
 

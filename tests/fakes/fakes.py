@@ -27,8 +27,7 @@ SIZE = 16
 
 _TINY = {
     **literal_method.SETTINGS,
-    "data.height": SIZE,
-    "data.width": SIZE,
+    "data.image_size": (SIZE, SIZE),
     "structure_map.background_expand": 30,  # 2 pixels.
     "structure.batch_size": 2,
     "structure.latent_dim": 4,

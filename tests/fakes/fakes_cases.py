@@ -10,7 +10,6 @@ DATA = DataConfig(
     slices=(1, 5, 1),
     crop_rows=(0, 20),
     crop_columns=(0, 16),
-    height=20,
-    width=16,
+    image_size=(20, 16),
     test_fraction=0.5,
 )

@@ -16,7 +16,7 @@ RADIUS = 4
 @pytest.fixture
 def coarse_view():
     """Pixels of 2 x 2 voxels."""
-    return field_of_view.training_view(SHAPE, dataclasses.replace(DATA, height=16, width=14))
+    return field_of_view.training_view(SHAPE, dataclasses.replace(DATA, image_size=(16, 14)))
 
 
 def with_detail(made, slices, lesion, source, view):

@@ -12,7 +12,7 @@ from mmsynth_tf.reading.slicing import slice_examples
 from tests.fakes import fakes_cases
 
 SIZES = (1.0, 1.0)
-DATA = DataConfig(crop_rows=(2, 34), crop_columns=(4, 32), height=32, width=28)
+DATA = DataConfig(crop_rows=(2, 34), crop_columns=(4, 32), image_size=(32, 28))
 
 
 def head(shape, centre, radii):
@@ -28,7 +28,7 @@ def textured(inside):
 
 def test_slices_on_the_training_grid_are_those_of_training(tmp_path):
     fakes_cases.write_nifti_case(tmp_path, "a", fakes_cases.volumes())
-    data = dataclasses.replace(fakes_cases.DATA, crop_rows=(2, 18), crop_columns=(2, 14), height=8, width=6)
+    data = dataclasses.replace(fakes_cases.DATA, crop_rows=(2, 18), crop_columns=(2, 14), image_size=(8, 6))
     [files] = find_cases(tmp_path, data.modalities)
     one = patient.read(files, data)
     made = one.slices("t2")[slice(*data.slices)]
@@ -84,7 +84,7 @@ def test_other_voxel_sizes_come_back_within_the_error_of_interpolation(voxels):
 def test_shrunk_slices_come_back_without_a_dark_rim():
     inside = head((36, 40, 5), (18, 18, 2), (10, 12, 9))
     volume = np.where(inside, np.float32(0.8), np.float32(0))
-    data = dataclasses.replace(DATA, height=8, width=7)
+    data = dataclasses.replace(DATA, image_size=(8, 7))
     view = field_of_view.find(inside, SIZES, data)
     np.testing.assert_allclose(view.image_volume(view.image_slices(volume), inside), volume, rtol=1e-6)
 

@@ -100,7 +100,7 @@ def test_lesions_that_are_less_likely_than_not_are_drawn_but_not_segmented(tmp_p
 
 def test_translations_keep_the_detail_of_the_files_own_voxels_if_the_models_go_by_the_given_slice(tmp_path):
     write_case(tmp_path / "in")
-    data = dataclasses.replace(fake_slice_models.DATA, height=16, width=14)  # Pixels of 2 x 2 voxels.
+    data = dataclasses.replace(fake_slice_models.DATA, image_size=(16, 14))  # Pixels of 2 x 2 voxels.
     source = patient.read(files.find(tmp_path / "in", data.modalities)[0], data).scaled("t1")
     errors = {}
     for name, guided in (("plain", False), ("guided", True)):

@@ -111,7 +111,7 @@ def test_operations_of_convolutions_are_counted_with_their_gradients():
 
 
 def test_every_axis_of_growth_holds_the_base():
-    config = fakes.tiny_config(4, data__height=32, data__width=32)
+    config = fakes.tiny_config(4, data__image_size=(32, 32))
     axes = growth.axes(config)
     for axis, values in axes.items():
         assert list(values) == sorted(values) and () in values.values(), axis

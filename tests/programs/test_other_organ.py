@@ -30,8 +30,7 @@ SIZE = {
     "data.slices": (1, 9, 1),
     "data.crop_rows": (6, 46),
     "data.crop_columns": (4, 52),
-    "data.height": 40,
-    "data.width": 48,
+    "data.image_size": (40, 48),
     "data.voxel_mm": (12.0, 6.0, 6.0),
 }
 GRID = ("56,52,10", "6,6,12")

@@ -36,7 +36,7 @@ def test_ringing_of_all_images_is_told_for_each_and_that_the_crop_is_unknown(tmp
 @pytest.mark.parametrize("change", [with_ringing, with_noise])
 def test_a_crop_that_cuts_off_most_of_the_head_is_found_once_one_background_is_as_advised(tmp_path, change):
     """The head has columns 3 to 13, of which the crop keeps 3; the lesion lies there."""
-    narrow = dataclasses.replace(DATA, crop_columns=(3, 6), width=3, height=20)
+    narrow = dataclasses.replace(DATA, crop_columns=(3, 6), image_size=(20, 3))
     arrays = volumes((1,))
     changed = {role: change(array) if role != "label" else array for role, array in arrays.items()}
     assert texts(tmp_path, changed, narrow)[-1].endswith(

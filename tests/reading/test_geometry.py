@@ -15,7 +15,7 @@ from mmsynth_tf.reading.releases import find_cases
 from tests.fakes.fakes_cases import DATA, LPS_AFFINE, volumes, write_nifti_case
 
 # The head of the fakes has columns 3 to 13 and rows 4 to 17, the lesion columns 4 to 10 and rows 6 to 10.
-CROPPED = dataclasses.replace(DATA, crop_rows=(2, 18), crop_columns=(2, 14), height=16, width=12)
+CROPPED = dataclasses.replace(DATA, crop_rows=(2, 18), crop_columns=(2, 14), image_size=(16, 12))
 
 
 def moved(pixels: int) -> dict[str, np.ndarray]:
@@ -100,7 +100,7 @@ def test_a_crop_that_cuts_off_most_refuses_the_case_and_moving_it_back_helps(tmp
     [files] = find_cases(tmp_path, CROPPED.modalities)
     with pytest.raises(CaseError, match=r"cuts off 60% of the head .* columns 10 to 20\. Move the head into the crop"):
         read_case(files, CROPPED)
-    wider = dataclasses.replace(CROPPED, crop_columns=(8, 24), crop_rows=(2, 18), width=16)
+    wider = dataclasses.replace(CROPPED, crop_columns=(8, 24), crop_rows=(2, 18), image_size=(16, 16))
     assert problems_of(tmp_path, wider) == {}
     write_nifti_case(tmp_path, "a", moved(0))
     assert problems_of(tmp_path, CROPPED) == {}
@@ -171,12 +171,12 @@ def test_presets_have_square_pixels(name):
 
 
 def test_pixels_that_are_not_square_are_a_warning_and_the_advice_makes_them_square():
-    narrow = dataclasses.replace(DATA, crop_rows=(0, 20), crop_columns=(0, 10), height=20, width=20)
+    narrow = dataclasses.replace(DATA, crop_rows=(0, 20), crop_columns=(0, 10), image_size=(20, 20))
     finding = geometry.pixel_finding(narrow)
     assert finding.is_warning
     assert "1 mm between rows and 0.5 mm between columns" in finding.text
     assert "20 to 10 mm" in finding.remedy
-    assert geometry.pixel_finding(dataclasses.replace(narrow, height=20, width=10)) is None
+    assert geometry.pixel_finding(dataclasses.replace(narrow, image_size=(20, 10))) is None
     flat = dataclasses.replace(narrow, voxel_mm=(1.0, 1.0, 2.0))
     assert geometry.pixel_finding(flat) is None
 

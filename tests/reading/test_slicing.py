@@ -25,7 +25,7 @@ def test_rows_are_anterior_first_and_columns_right_first(tmp_path):
 
 def test_crop_and_step(tmp_path):
     arrays = volumes()
-    data = dataclasses.replace(DATA, slices=(1, 5, 2), crop_rows=(4, 16), crop_columns=(2, 12), height=12, width=10)
+    data = dataclasses.replace(DATA, slices=(1, 5, 2), crop_rows=(4, 16), crop_columns=(2, 12), image_size=(12, 10))
     examples = slices(tmp_path, arrays, data)
     assert [example["slice_index"] for example in examples] == [1, 3]
     np.testing.assert_array_equal(examples[1]["label"][..., 0], arrays["label"][2:12, 4:16, 3].T)

@@ -130,8 +130,8 @@ def test_a_work_directory_with_other_settings_is_refused(prepared_data, trained)
 
 
 def test_data_of_another_geometry_is_refused(prepared_data):
-    other = dataclasses.replace(prepared_data.config, height=32)
-    with pytest.raises(prepared.PreparedDataError, match="height is 16 there and 32 in the models"):
+    other = dataclasses.replace(prepared_data.config, image_size=(32, 16))
+    with pytest.raises(prepared.PreparedDataError, match=r"image_size is \(16, 16\) there and \(32, 16\) in"):
         prepared.require_same_geometry(prepared_data, other, "the models")
 
 

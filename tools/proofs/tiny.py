@@ -14,8 +14,7 @@ _DATA = {
     "slices": "1,5,1",
     "crop_rows": "0,20",
     "crop_columns": "0,16",
-    "height": 16,
-    "width": 16,
+    "image_size": "16,16",
     "test_fraction": 0.2,
     "validation_fraction": 0,
 }

@@ -161,7 +161,7 @@ def moved(pixels: int) -> dict[str, np.ndarray]:
 
 
 def cropped(**changes) -> DataConfig:
-    own = {"crop_rows": (2, 18), "crop_columns": (2, 14), "height": 16, "width": 12}
+    own = {"crop_rows": (2, 18), "crop_columns": (2, 14), "image_size": (16, 12)}
     return DataConfig(**{**vars(fakes.DATA), **own, **changes})
 
 
@@ -184,13 +184,13 @@ def crop_of_heads_without_background(folder: Path) -> str:
 @probe("A4")
 def volume_that_ends_within_the_head(folder: Path) -> str:
     fakes.write_nifti_case(folder, "a", {role: np.roll(a[6:], -3, axis=0)[:7] for role, a in moved(0).items()})
-    return f"a volume that ends within the head: {problems(folder, cropped(crop_columns=(0, 7), width=8))}"
+    return f"a volume that ends within the head: {problems(folder, cropped(crop_columns=(0, 7), image_size=(16, 8)))}"
 
 
 @probe("A4")
 def pixels_that_are_not_square(folder: Path) -> str:
     fakes.write_nifti_case(folder, "a", fakes.volumes())
-    narrow = cropped(crop_rows=(0, 20), crop_columns=(0, 10), height=20, width=20)
+    narrow = cropped(crop_rows=(0, 20), crop_columns=(0, 10), image_size=(20, 20))
     return f"pixels of 1 by 0.5 mm: {problems(folder, narrow)}"
 
 
