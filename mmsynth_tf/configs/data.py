@@ -28,7 +28,7 @@ class DataConfig:
     )
     median: float = setting(
         0.0,
-        "What the median of the head's voxels maps to, by a power (gamma), between 0 and 1; 0 keeps the scale linear.",
+        "Target of the head's median after gamma correction, between 0 and 1; 0 keeps the scale linear.",
     )
     test_fraction: float = setting(0.1, "Share of the patients kept for testing.")
     validation_fraction: float = setting(0.0, "Share of the patients kept for validation.")
@@ -117,6 +117,6 @@ class AugmentationConfig:
     flip: bool = setting(True, "Mirror left to right at random.")
 
     def times(self, factor: float) -> "AugmentationConfig":
-        """The same with so many times the scaling, rotation and translation; mirroring stays."""
+        """Returns a copy with scaling, rotation and translation multiplied by `factor`; mirroring is unchanged."""
         parts = {name: factor * getattr(self, name) for name in ("scale", "rotation", "translation")}
         return dataclasses.replace(self, **parts)

@@ -9,7 +9,7 @@ from mmsynth_tf.configs.tree import setting
 class GenerationConfig:
     """The synthetic data set and its filters (method §4, §7)."""
 
-    batch_size: int = setting(32, "Samples made at a time.")
+    batch_size: int = setting(32, "Number of samples per batch.")
     mask_error: float = setting(0.05, "Algorithm 3 accepts a map when mean|m'-m| is at most this; 1 accepts all.")
     map_quantile: float = setting(
         0.1,
@@ -18,8 +18,8 @@ class GenerationConfig:
     )
     real_anatomy: bool = setting(
         False,
-        "Put lesions into real training slices, transformed as `augmentation` says, which stay as they are otherwise, "
-        "in place of making whole slices from noise. Such a set holds patients' images. Paper: no.",
+        "Insert synthetic lesions into real training slices, augmented as in `augmentation`, instead of generating "
+        "whole slices from noise. Such a set contains patients' images. Paper: no.",
     )
     dice_threshold: float = setting(
         0.7, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."

@@ -181,8 +181,8 @@ class SynthesisConfig(StageConfig):
     batch_size: int = setting(4, "Global batch size, slices of each modality.")
     full_every: int = setting(
         4,
-        "Every this many-th of a step's rows goes through all of the method; the others are only rebuilt from their "
-        "own maps and labels, which costs a fraction. Paper: 1.",
+        "One in this many slices of a batch trains all loss terms; the other slices train only the reconstruction from "
+        "their own maps and labels, which is cheaper. Paper: 1.",
     )
     triples_per_slice: int = setting(
         1, "Modality triples (i; j, k) drawn a slice to estimate the pair sums; 0 computes the exact sums. Paper: 0."

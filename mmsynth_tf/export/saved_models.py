@@ -1,8 +1,8 @@
 """Exports trained stages as one SavedModel, and loads it again.
 
-The folder holds a SavedModel with named signatures, which needs TensorFlow and
-nothing of this package, and a metadata file that says what the signatures take
-and give and where they come from.
+The folder holds a SavedModel with named signatures, which needs TensorFlow but
+not this package. A metadata file describes the signatures' inputs, outputs and
+origin.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class ExportError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class ExportedModels:
-    """What `load_exported` found.
+    """The exported models that `load_exported` returns.
 
     Attributes:
       signatures: functions by name; each takes its inputs as keywords and returns its outputs by name.

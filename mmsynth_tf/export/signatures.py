@@ -65,7 +65,7 @@ class Signatures:
         contrast: tf.Tensor | None = None,
     ) -> Outputs:
         _require_index(label, self._data.num_classes, "label")
-        # Models that want none do not look at it.
+        # Models without a noise input ignore it.
         noise = tf.zeros_like(structure) if noise is None else noise
         if contrast is None:
             contrast = tf.zeros([tf.shape(structure)[0], self._data.num_modalities, 0])
@@ -115,7 +115,7 @@ class Signatures:
         return traced
 
     def _appearance(self, image: tf.TensorSpec) -> dict[str, tf.TensorSpec]:
-        """What maps and labels leave open, as far as the model can be told."""
+        """The inputs that control appearance, as far as the model takes any: noise, contrast."""
         inputs = {}
         if self._modality_gan.choices.fusion_noise:
             inputs["noise"] = image

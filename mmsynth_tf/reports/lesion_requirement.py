@@ -1,4 +1,4 @@
-"""What the paper asks of the lesions of a finished synthetic set (§2.8), and what a set reaches."""
+"""The paper's requirement for the lesions of a synthetic set (§2.8), and the Dice that a set reaches."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

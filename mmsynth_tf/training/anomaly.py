@@ -14,10 +14,10 @@ _OWN_LINE = re.compile(r"mmsynth_tf/(?P<file>[\w/]+\.py)\D+(?P<line>\d+)")
 
 @contextlib.contextmanager
 def detected() -> Iterator[None]:
-    """Within it every floating-point tensor of every operation is checked, which is slow.
+    """Context in which the floating-point outputs of all operations are checked, which is slow.
 
     Raises:
-      NonFiniteLossError: names the operation, and the line that made it.
+      NonFiniteLossError: a value is not finite; the message names the operation and the line that created it.
     """
     tf.debugging.enable_check_numerics()
     try:

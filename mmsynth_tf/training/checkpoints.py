@@ -1,4 +1,4 @@
-"""Checkpoints of a run. The newest that is whole counts; damaged ones are passed over, and said to be."""
+"""Checkpoints of a run. The newest intact checkpoint is restored; damaged ones are skipped with a warning."""
 
 import hashlib
 import logging
@@ -30,10 +30,10 @@ def paths(run: Path) -> list[str]:
 
 
 def newest(run: Path) -> str | None:
-    """The newest checkpoint that is whole, or None where none was ever finished.
+    """The newest intact checkpoint; None if no checkpoint was ever finished.
 
     Raises:
-      WorkDirError: there are checkpoints, but all are damaged.
+      WorkDirError: all checkpoints are damaged.
     """
     damaged = []
     for path in paths(run):
@@ -52,7 +52,7 @@ def newest(run: Path) -> str | None:
 
 
 def _damage(path: str) -> str | None:
-    """What is wrong with the files of a checkpoint; None if every value can be read and has its checksum."""
+    """The damage of a checkpoint's files; None if every value can be read and matches its checksum."""
     try:
         reader = tf.train.load_checkpoint(_readable(path))
         for name in reader.get_variable_to_shape_map():
@@ -115,7 +115,7 @@ class Checkpoints:
         return self.step
 
     def save(self, step: int) -> None:
-        """Saves the state after `step` steps, and deletes what is no longer wanted."""
+        """Saves the state after `step` steps, and deletes older checkpoints beyond `keep`."""
         self._step.assign(step)
         self._output.mkdir(parents=True, exist_ok=True)  # TensorFlow does not make the target of a link.
         try:
@@ -124,7 +124,7 @@ class Checkpoints:
             self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
-        """Removes what processes left that were killed, or had no more space, while they saved."""
+        """Removes partial files of processes that were killed, or ran out of disk space, while saving."""
         kept = {Path(path).name for path in self._manager.checkpoints}
         for path in self._output.glob("c*"):
             match = _FILE.fullmatch(path.name)

@@ -1,7 +1,7 @@
-"""Training on several machines: each runs the same command, and TF_CONFIG tells it who the others are.
+"""Training on several machines: each runs the same command, and TF_CONFIG lists all machines.
 
-Only one of them, the chief, writes to the work directory, which all need to see; the others write to a temporary
-folder of their own, so that every machine goes through the same steps.
+All machines need access to the work directory, but only the chief writes to it. The others write to temporary folders,
+so that every machine executes the same steps.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def several_machines() -> tf.distribute.MultiWorkerMirroredStrategy | None:
 
 @contextlib.contextmanager
 def output_folder(folder: pathlib.Path, distribution: tf.distribute.Strategy) -> Iterator[pathlib.Path]:
-    """Where this machine writes what belongs into a run's folder: there, and nobody else does; or to a temporary one.
+    """The folder for this machine's output: the run's folder, locked, on the chief; a temporary one elsewhere.
 
     Raises:
       LockedError: another process writes there.
@@ -57,9 +57,9 @@ def output_folder(folder: pathlib.Path, distribution: tf.distribute.Strategy) ->
 
 
 def own_rows(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Lets each machine that a strategy distributes these global batches to take its own rows of every batch.
+    """Shards global batches by rows, so that each machine of a strategy takes part of every batch.
 
-    By default TensorFlow would give each machine its own files, and so other batches than one machine draws.
+    By default TensorFlow shards by files, so that batches would differ from those of a single machine.
     """
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA

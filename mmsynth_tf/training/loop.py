@@ -1,4 +1,4 @@
-"""The loop that all trainings share: from the newest checkpoint to the last step, whatever stops it in between."""
+"""The training loop of all stages: it runs from the newest checkpoint to the last step, and can be interrupted."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Lets a loop that must not stop just anywhere answer SIGINT and SIGTERM when it is ready."""
+"""Defers SIGINT and SIGTERM, so that a loop can stop at a safe point."""
 
 import contextlib
 import signal
