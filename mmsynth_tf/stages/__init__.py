@@ -1,4 +1,4 @@
-"""The three training stages; `STAGES` says what each trains, on which batches, with which optimizers."""
+"""The three training stages; `STAGES` gives the model, the batches and the optimizers of each."""
 
 from mmsynth_tf.stages.catalogue import STAGES
 

@@ -1,4 +1,4 @@
-"""What differs between the stages."""
+"""The interface of a training stage."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -12,27 +12,27 @@ PREVIEW_ROWS = 8
 
 LEARNING = ("augmentation.", "runtime.seed", "runtime.precision", "runtime.ema_decay", "runtime.augment")
 
-# Given its name, the model and the configuration of a trained stage of the same work directory.
+# Stage name to the trained model and the configuration of that stage in the same work directory.
 LoadStage = Callable[[str], tuple[StageModel, Config]]
 
 
 def _install_nothing(model: StageModel, config: Config, load: LoadStage) -> None:
-    """A stage that starts from its own weights alone."""
+    """For a stage that takes no weights from other stages."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """What differs between stages; each `stages/*/stage.py` makes one.
+    """Describes one training stage; each `stages/*/stage.py` creates one.
 
     Attributes:
-      build: makes the model.
-      batches: of a `SliceSource`, a configuration and a step: the training batches from that step on.
+      build: builds the model.
+      batches: maps a `SliceSource`, a configuration and a step to the training batches from that step on.
       settings: the stage's own part of the configuration.
-      depends_on: settings, by the start of their path, that change what is learned.
-      optimizers: makes one for each group of the model.
-      preview: a PNG of the model's output for the first rows of a training batch.
-      slices_per_row: slices in a row of a batch.
-      install: gives a new model what it takes from other stages.
+      depends_on: path prefixes of the settings that affect training.
+      optimizers: builds one optimizer for each group of the model.
+      preview: draws the model's output for the first rows of a training batch, PNG.
+      slices_per_row: number of slices in a row of a batch.
+      install: copies weights from other stages into a new model.
     """
 
     build: Callable[[Config], StageModel]

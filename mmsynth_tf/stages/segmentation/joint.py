@@ -1,7 +1,7 @@
 """One segmenter for all modalities together, any of which may be missing (beyond the paper).
 
-The paper's designs see one modality each. This one is what registered data is
-for, and what is usually trained for a tumour that several modalities show.
+The paper's designs see one modality each. This is the usual design for registered
+data, where several modalities show the same tumour.
 """
 
 import tensorflow as tf
@@ -12,21 +12,21 @@ from mmsynth_tf.configs.stage import weights_by_group
 from mmsynth_tf.models import losses, networks
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 
-# Half of the slices keep all modalities: they are the usual case.
+# Fraction of slices that keep all modalities, the usual case.
 _WHOLE_SHARE = 0.5
 
 
 class JointSegmenter(StageModel):
-    """A 2D U-Net with one channel a modality.
+    """A 2D U-Net with one input channel for each modality.
 
-    Batches hold `image` float32 [B, H, W, n], a missing modality 0, and `label` integer [B, H, W, 1].
+    Batches hold `image` float32 [B, H, W, n], 0 for a missing modality, and `label` integer [B, H, W, 1].
 
     Args:
       image_size: height and width, pixels.
       num_modalities: n.
       num_classes: K.
-      base_filters: of the first level.
-      levels: of resolution.
+      base_filters: filters of the first level.
+      levels: number of resolution levels.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class JointSegmenter(StageModel):
         """Registered slices to labels.
 
         Args:
-          images: float32 [B, H, W, n]; a modality that is not there is 0.
+          images: float32 [B, H, W, n]; a missing modality is 0.
 
         Returns:
           uint8 [B, H, W].
@@ -65,12 +65,12 @@ class JointSegmenter(StageModel):
 
 
 def drop_modalities(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Sets modalities to 0 at random, in half of the slices, but never all that a slice has.
+    """Sets random modalities to 0 in half of the slices; at least one modality of each slice remains.
 
-    Where all are there, every number of modalities left is equally likely.
+    If a slice has all modalities, every number of remaining modalities is equally likely.
 
     Args:
-      images: float32 [B, H, W, n]; a modality that is missing already is 0.
+      images: float32 [B, H, W, n]; a missing modality is 0.
       seed: int [2], stateless seed.
 
     Returns:
@@ -79,7 +79,7 @@ def drop_modalities(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     seeds = [tf.random.experimental.stateless_fold_in(seed, stream) for stream in range(3)]
     count, modalities = tf.shape(images)[0], images.shape[-1]
     there = tf.cast(tf.reduce_any(images > 0, axis=(1, 2)), tf.float32)
-    # The first of a random order of those that are there.
+    # Keep the first modalities in a random order of those present.
     scores = tf.random.stateless_uniform([count, modalities], seeds[0], 1.0, 2.0) * there
     rank = tf.argsort(tf.argsort(scores, axis=-1, direction="DESCENDING"), axis=-1)
     kept = tf.random.stateless_uniform([count, 1], seeds[1], 1, modalities + 1, tf.int32)

@@ -8,7 +8,7 @@ from mmsynth_tf.models import networks as models_networks
 
 
 class LesionProcessor(tf.keras.Model):
-    """One network a modality, or parts shared by all, behind one interface.
+    """One network for each modality, or parts shared by all, behind one interface.
 
     `1seg` shares the whole U-Net, `1ecl_4dcl` its encoder, `4seg` nothing.
     """

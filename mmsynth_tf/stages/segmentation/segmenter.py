@@ -14,7 +14,7 @@ from mmsynth_tf.stages.segmentation.lesion_processor import LesionProcessor
 
 
 class Segmenter(StageModel):
-    """One segmenter a modality, trained side by side.
+    """One segmenter for each modality, trained together.
 
     Batches hold `image` float32 [B, n, H, W, 1] and `label` integer [B, n, H, W, 1].
     """

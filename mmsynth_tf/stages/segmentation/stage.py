@@ -18,9 +18,9 @@ def segmentation_batches(source: SliceSource, config: Config, start_step: int = 
 
 
 def mixed_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
-    """Batches for `Segmenter` from a source whose slices say in `augmented` (bool) whether they are to be transformed.
+    """Batches for `Segmenter` from a source whose feature `augmented` (bool) marks the slices to transform.
 
-    A transform is drawn for each draw of such a slice, so every pass over the source shows it in another way.
+    Each draw of such a slice gets a new random transform, so no two passes over the source are equal.
     """
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
@@ -33,7 +33,7 @@ def mixed_batches(source: SliceSource, config: Config, start_step: int = 0) -> t
 
 
 def segmentation_preview(model: Segmenter, config: Config, batch: Batch) -> bytes:
-    """The first slice of each modality."""
+    """The first slice of each modality with its reference and its segmentation, PNG."""
     found = model.segment(batch["image"][:1])
     return figures.label_overlays(
         batch["image"].numpy()[0, ..., 0],
@@ -44,7 +44,7 @@ def segmentation_preview(model: Segmenter, config: Config, batch: Batch) -> byte
 
 
 def lesion_processor(config: Config, design: str) -> LesionProcessor:
-    """Untrained lesion processors of the segmenters' size."""
+    """Untrained lesion processors with the size of the segmenters."""
     choices = config.segmentation.choices
     return LesionProcessor(
         config.data.image_size,

@@ -10,16 +10,16 @@ _LARGEST_LOG_SCALE = 2.0
 
 
 class CodeFlow(tf.keras.Model):
-    """Affine couplings, each followed by a reversal of the dimensions. Starts as a reordering of the dimensions.
+    """Affine couplings, each followed by a reversal of the dimensions. Initially it only reorders the dimensions.
 
     Args:
       latent_dim: L, at least 2.
-      couplings: their number.
+      couplings: number of coupling layers.
       units: width of the two hidden layers of each coupling.
     """
 
     def __init__(self, latent_dim: int, *, couplings: int, units: int = 128):
-        # In single precision whatever the other networks have: likelihoods are compared to the third decimal.
+        # Always in single precision, because likelihoods are compared to the third decimal.
         super().__init__(name="code_flow", dtype="float32")
         self.latent_dim, self._kept = latent_dim, latent_dim // 2
         self.couplings = [self._coupling(units) for _ in range(couplings)]
@@ -33,7 +33,7 @@ class CodeFlow(tf.keras.Model):
 
         Returns:
           noise: float32 [B, L].
-          log_determinant: float32 [B], of the derivative of the noise by the code.
+          log_determinant: float32 [B], log determinant of the Jacobian of the noise with respect to the code.
         """
         x, log_determinant = code, tf.zeros(tf.shape(code)[:1])
         for coupling in self.couplings:
@@ -52,14 +52,14 @@ class CodeFlow(tf.keras.Model):
         return x
 
     def negative_log_likelihood(self, code: tf.Tensor) -> tf.Tensor:
-        """Of codes float32 [B, L]: mean over batch and dimensions, nats."""
+        """Negative log-likelihood of codes float32 [B, L]: mean over batch and dimensions, nats."""
         noise, log_determinant = self(code)
         squares = tf.reduce_sum(tf.square(noise), axis=1)
         return tf.reduce_mean(0.5 * squares - log_determinant) / self.latent_dim + 0.5 * math.log(2.0 * math.pi)
 
     def _coupling(self, units: int) -> tf.keras.Model:
-        """What is kept [B, L // 2] to scale and shift of the rest [B, 2 (L - L // 2)]."""
-        # As without a flow in the beginning: scales of 1, shifts of 0.
+        """Unchanged dimensions [B, L // 2] to scale and shift of the others [B, 2 (L - L // 2)]."""
+        # Zero weights give scale 1 and shift 0, so the coupling starts as the identity.
         last = tf.keras.layers.Dense(2 * (self.latent_dim - self._kept), kernel_initializer="zeros", dtype="float32")
         hidden = [tf.keras.layers.Dense(units, activation="relu", dtype="float32") for _ in range(2)]
         return tf.keras.Sequential([tf.keras.Input((self._kept,)), *hidden, last])
@@ -67,6 +67,6 @@ class CodeFlow(tf.keras.Model):
     def _split(self, coupling: tf.keras.Model, x: tf.Tensor) -> tuple[tf.Tensor, ...]:
         kept, moved = x[:, : self._kept], x[:, self._kept :]
         log_scale, shift = tf.split(coupling(kept), 2, axis=1)
-        # Bounded, or a code far from all others is thrown to infinity.
+        # The bound keeps codes far from all others from diverging.
         log_scale = _LARGEST_LOG_SCALE * tf.tanh(log_scale / _LARGEST_LOG_SCALE)
         return kept, moved, log_scale, shift

@@ -12,33 +12,33 @@ from mmsynth_tf.models import discriminators, losses, networks
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 from mmsynth_tf.stages.structure.code_flow import CodeFlow
 
-# Code statistics are averages over so many steps, and over half of the steps while these are few; they start as those
-# of normal codes, for the covariance of a few codes cannot be inverted.
+# Window of the moving averages of the code statistics, steps. Early in training the window is half the steps so far.
+# They start at N(0, I), because the covariance of a few codes is singular.
 _STATISTICS_STEPS, _STATISTICS_START = 500, 20
-# Couplings of the flow, and codes that it learns from for each encoded map.
+# Couplings of the flow, and codes drawn for its training from each encoded map.
 _FLOW_COUPLINGS, _FLOW_DRAWS = 6, 8
-# Of the edge offset, for a difference of 1 in density: settles within some hundred steps.
+# Step of the edge offset for a difference of 1 in edge density: the offset converges within some hundred steps.
 _EDGE_OFFSET_RATE = 0.2
-# Probabilities from which a generated pixel is an edge, and background.
+# Probabilities from which a generated pixel counts as edge, and as background.
 STRUCTURE_THRESHOLD, BACKGROUND_THRESHOLD = 0.5, 0.5
 # Filters of the mask generator's first layer.
 _MASK_FILTERS = 16
-# Weights of the terms that keep edges and background apart: the authors' values, which no measurement questioned.
+# Weights of the terms that keep edges and background apart: the authors' values; no measurement suggested others.
 # |f_r m|^2; |m - m_r|^2; |f m_r|^2 + |f_r m_r|^2 + |f_g m_g|^2.
 _MASK_WEIGHTS = {"reconstruction_outside": 5.0, "mask": 25.0, "mask_structure": 5.0}
 
 
 def code_dim(image_size: tuple[int, int], config: StructureConfig) -> int:
-    """Random numbers that make a map: those of the code, and those of the decoder's noise."""
+    """Number of random values from which a map is generated: the code and the decoder's noise."""
     return config.latent_dim + (math.prod(networks.detail_shape(image_size)) if config.choices.detail else 0)
 
 
 class StructureGAN(StageModel):
-    """EC_f, DC_f, MASK, D_f and FD_f, trained together, and the flow of their codes.
+    """EC_f, DC_f, MASK, D_f and FD_f, trained together, and the normalising flow of the codes.
 
     Batches hold `structure` (f) and `background` (m), float32 [B, H, W, 1], binary; and
-    `noise` (eps) and `code` (z_g), float32 [B, code_dim], standard normal: L numbers for the code, the rest for the
-    decoder's noise.
+    `noise` (eps) and `code` (z_g), float32 [B, code_dim], standard normal. The first L values are for the code, the
+    rest for the decoder's noise.
     """
 
     def __init__(self, image_size: tuple[int, int], config: StructureConfig):
@@ -66,7 +66,7 @@ class StructureGAN(StageModel):
         self.code_flow = None
         if self.choices.match_codes:
             self.code_flow = CodeFlow(config.latent_dim, couplings=_FLOW_COUPLINGS)
-            # Its weight is free: no other term trains the flow.
+            # No other term trains the flow, so the value of its weight does not matter.
             self.groups["flow"] = Group((self.code_flow,), {"flow": 1.0})
 
     def _build_generators(self, image_size: tuple[int, int], config: StructureConfig) -> None:
@@ -87,7 +87,7 @@ class StructureGAN(StageModel):
         self.code_mean = tf.Variable(tf.zeros([self.latent_dim]), name="code_mean", **replicated)
         self.code_covariance = tf.Variable(tf.eye(self.latent_dim), name="code_covariance", **replicated)
         self.observed_steps = tf.Variable(0.0, name="observed_steps", **replicated)
-        # Added to the log odds of generated edges, so that there are as many as in real maps.
+        # Added to the logits of generated edges, so that their density matches that of real maps.
         self.edge_offset = tf.Variable(0.0, name="edge_offset", **replicated)
         self.statistics = (self.code_mean, self.code_covariance, self.observed_steps, self.edge_offset)
 
@@ -122,7 +122,7 @@ class StructureGAN(StageModel):
         return edges * odds / (1.0 - edges + edges * odds)
 
     def _decode(self, z: tf.Tensor, noise: tf.Tensor, training: bool) -> tf.Tensor:
-        """DC_f of codes [B, L], with the end of noise [B, code_dim] for detail."""
+        """DC_f of codes [B, L]; the values of noise [B, code_dim] after the first L are the noise for detail."""
         if not self._detail_shape:
             return self.decoder(z, training=training)
         detail = tf.reshape(noise[:, self.latent_dim :], [-1, *self._detail_shape])
@@ -131,9 +131,9 @@ class StructureGAN(StageModel):
     def latent(self, code: tf.Tensor) -> tf.Tensor:
         """z_g: standard normal noise, distributed as the codes of real maps if the choices match codes.
 
-        The code discriminator alone brings those codes near N(0, I), but not near enough for maps that look real
-        (docs/experiments/structure_maps.md). Mean and covariance are those of the codes; the flow gives what is not
-        normal about them.
+        The code discriminator brings those codes near N(0, I), but not near enough for realistic maps
+        (docs/experiments/structure_maps.md). An affine map sets their mean and covariance; the flow models how they
+        deviate from a normal distribution.
 
         Args:
           code: float32 [B, L], standard normal.
@@ -150,13 +150,13 @@ class StructureGAN(StageModel):
         return tf.linalg.cholesky(self.code_covariance + 1e-4 * tf.eye(self.latent_dim))
 
     def _whitened(self, z: tf.Tensor) -> tf.Tensor:
-        """What `latent` makes with mean and covariance alone of z, undone."""
+        """Inverse of `latent` without the flow: codes [B, L] to mean 0 and unit covariance."""
         deviation = tf.transpose(tf.stop_gradient(z) - self.code_mean)
         return tf.transpose(tf.linalg.triangular_solve(self._code_factor(), deviation))
 
     def _flow_loss(self, batch: Batch, t: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """-log p of the codes of real maps under the flow; beyond the paper."""
-        # The same numbers in other dimensions are other noise.
+        # Rolling the dimensions of the noise gives further noise without further random numbers.
         noise = tf.concat(
             [tf.roll(batch["noise"][:, : self.latent_dim], shift, axis=1) for shift in range(_FLOW_DRAWS)], axis=0
         )
@@ -176,7 +176,7 @@ class StructureGAN(StageModel):
         self.observed_steps.assign_add(1.0)
 
     def observe_edges(self, real: tf.Tensor, fake: tf.Tensor) -> None:
-        """Moves the edge offset towards as many edges in generated maps as in real ones, both [B, H, W, 1]."""
+        """Updates the edge offset towards equal edge density in real and generated maps, both [B, H, W, 1]."""
         lacking = tf.reduce_mean(real) - tf.reduce_mean(tf.cast(fake >= tf.sigmoid(-self.edge_offset), tf.float32))
         lacking = losses.across_replicas(tf.distribute.ReduceOp.MEAN, lacking)
         self.edge_offset.assign_add(_EDGE_OFFSET_RATE * lacking)
@@ -195,8 +195,8 @@ class StructureGAN(StageModel):
         if training and self.choices.match_edges:
             self.observe_edges(real, fake)
         mask, mask_of_fake = tf.split(self.mask_generator(tf.concat([real, fake], 0), training=training), 2)
-        # Apart, for the generator's gradient goes through all of a batch, and is 0 at real maps. Spectral normalisation
-        # rescales weights where it trains, once a step.
+        # Separate calls for real and generated maps: one call would back-propagate through the real half in vain.
+        # Only the first call runs with training=True, so spectral normalisation updates once a step.
         real_scores = self.map_discriminator(real, training=training)
         fake_scores = self.map_discriminator(fake, training=False)
         code_scores, z_scores = tf.split(self.code_discriminator(tf.concat([code, z], 0), training=training), 2)

@@ -15,16 +15,16 @@ from mmsynth_tf.stages.base import LEARNING, PREVIEW_ROWS, Stage
 from mmsynth_tf.stages.structure import gan
 from mmsynth_tf.stages.structure.gan import StructureGAN
 
-# Adam's, of paper §3.1; its learning rates are constant there and here.
+# Of Adam, from paper §3.1; the learning rates are constant, as in the paper.
 _BETA_1 = 0.5
-# The flow is small, and follows codes that move while the encoder trains.
+# The flow is small, and the distribution of codes changes while the encoder trains.
 _FLOW_LEARNING_RATE = 1e-3
 
 
 def structure_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
     """Batches for `StructureGAN` from step `start_step` on."""
     size, code_dim = config.structure.batch_size, gan.code_dim(config.data.image_size, config.structure)
-    # Heads lie upright: slices are mirrored at most, whatever else `augmentation` asks for in the other stages.
+    # Generated heads should be upright, so slices are only mirrored, whatever `augmentation` is in the other stages.
     config = dataclasses.replace(config, augmentation=config.augmentation.times(0.0))
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:

@@ -1,7 +1,7 @@
-"""The contrast of a slice in a few numbers, which synthesis is told to reproduce; beyond the paper.
+"""The contrast of a slice as a short vector, a condition of synthesis; beyond the paper.
 
-Scanners and patients differ in contrast, and a structure map says nothing of it. Without a condition a map has one
-likeliest contrast; with it synthesis gives many.
+Scanners and patients differ in contrast, and a structure map does not determine it. Without this condition synthesis
+gives each map its most likely contrast; with it the contrast can vary.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ _HEAD_NUMBERS = 2
 
 
 def size(num_classes: int) -> int:
-    """S: the numbers that describe a slice's contrast; 0 classes: it is not described."""
+    """S: length of a slice's contrast vector; 0 if `num_classes` is 0."""
     return num_classes + 1 if num_classes else 0
 
 
 def means(num_classes: int) -> tf.Tensor:
-    """1 for the numbers that are means, 0 for the deviation: float32 [S]."""
+    """1 for entries that are means, 0 for the standard deviation: float32 [S]."""
     return tf.constant(([1.0, 0.0] + [1.0] * num_classes)[: size(num_classes)], tf.float32)
 
 
 def draw(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-    """Draws contrasts as `ContrastScale.normalise` gives them: float32, standard normal, but none beyond 2.
+    """Draws normalised contrasts (see `ContrastScale.normalise`): float32, standard normal truncated at ±2.
 
     Args:
       shape: of the result.
@@ -38,17 +38,17 @@ def draw(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
 
 
 def vary(images: tf.Tensor, gamma: tf.Tensor, darkening: tf.Tensor, strength: float) -> tf.Tensor:
-    """Slices in other contrasts, as other scanners might show them.
+    """Varies the contrast of slices, as between scanners.
 
     Args:
       images: float32 [..., H, W, 1] in [0, 1]; 0 stays 0.
-      gamma: [..., 1, 1, 1] in [0, 1): intensities are raised to exp(-strength) up to exp(strength).
-      darkening: [..., 1, 1, 1] in [0, 1): and made darker by this share of strength / 2.
+      gamma: [..., 1, 1, 1] in [0, 1); sets the exponent of the intensities, between exp(-strength) and exp(strength).
+      darkening: [..., 1, 1, 1] in [0, 1); intensities are then multiplied by 1 - darkening * strength / 2.
       strength: 0 changes nothing.
     """
     if not strength:
         return images
-    # Near 0 a power below 1 has no bounded gradient.
+    # The gradient of a power below 1 is unbounded near 0.
     powers = tf.maximum(images, _DARKEST_RAISED) ** tf.exp(strength * (2.0 * gamma - 1.0))
     return tf.where(images < _DARKEST_RAISED, images, powers) * (1.0 - 0.5 * strength * darkening)
 
@@ -66,8 +66,8 @@ def describe(
 
     Returns:
       values: float32 [N, K + 1]: mean and standard deviation of the head without its lesion, then the mean of each
-        lesion class less the first mean.
-      present: float32 [N, K + 1], 1 where a slice has what is measured; elsewhere the value is 0.
+        lesion class minus the first mean.
+      present: float32 [N, K + 1], 1 where the slice shows the class that is measured; elsewhere the value is 0.
     """
     one_hot = tf.cast(tf.equal(tf.cast(label, tf.int32), tf.range(num_classes)), tf.float32)
     inside = one_hot * (1.0 - background)  # [N, H, W, K]
@@ -77,7 +77,7 @@ def describe(
     healthy = means[:, :1]
     squares = tf.square(image - healthy[:, None, None]) * inside[..., :1]
     variance = tf.math.divide_no_nan(tf.reduce_sum(squares, axis=(1, 2)), area[:, :1])
-    # The root's slope is infinite at 0.
+    # The derivative of the square root is infinite at 0.
     deviation = tf.sqrt(variance + 1e-6)
     values = tf.concat([healthy, deviation, means[:, 1:] - healthy], axis=1)
     present = tf.concat([present[:, :1], present], axis=1)
@@ -87,7 +87,7 @@ def describe(
 def describe_registered(
     images: tf.Tensor, label: tf.Tensor, background: tf.Tensor, num_classes: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """What `describe` says of registered slices.
+    """`describe` for registered slices, which share label and background.
 
     Args:
       images: float32 [B, n, H, W, 1].
@@ -105,7 +105,7 @@ def describe_registered(
 
 
 def with_head_of(contrasts: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """Contrasts [..., S] with the mean and deviation of the head of others; what is said of lesions stays."""
+    """Contrasts [..., S] with the head's mean and deviation from `others`; the lesion entries are kept."""
     return tf.concat([others[..., :_HEAD_NUMBERS], contrasts[..., _HEAD_NUMBERS:]], axis=-1)
 
 
@@ -114,11 +114,11 @@ class ContrastScale(tf.Module):
 
     Args:
       num_modalities: n.
-      num_classes: K; 0: contrasts are not described, and every contrast is of size 0.
+      num_classes: K; 0 disables the condition, and every contrast has size 0.
 
     Attributes:
       size: S.
-      averages: its variables.
+      averages: the variables that hold the averages.
     """
 
     def __init__(self, num_modalities: int, num_classes: int):
@@ -132,27 +132,27 @@ class ContrastScale(tf.Module):
         self.averages = (self.mean, self.square, self.presence)
 
     def describe(self, images: tf.Tensor, label: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """What `contrast.describe` says of slices [N, H, W, 1]: values and presence, [N, S]."""
+        """`contrast.describe` of slices [N, H, W, 1]: values and presence, [N, S]."""
         return describe(images, label, background, self._num_classes)
 
     def describe_registered(
         self, images: tf.Tensor, label: tf.Tensor, background: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What `contrast.describe_registered` says of slices [B, n, H, W, 1]: values and presence, [B, n, S]."""
+        """`contrast.describe_registered` of slices [B, n, H, W, 1]: values and presence, [B, n, S]."""
         return describe_registered(images, label, background, self._num_classes)
 
     def differences(self, images: tf.Tensor, label: tf.Tensor, background: tf.Tensor, asked: tf.Tensor) -> tf.Tensor:
-        """How far the contrasts of registered slices are from what was asked for.
+        """Differences between the contrasts of registered slices and the requested ones.
 
         Args:
           images: float32 [B, n, H, W, 1].
           label: integer [B, H, W, 1].
           background: float32 [B, H, W, 1].
-          asked: float32 [B, n, S], as `normalise` gives it.
+          asked: float32 [B, n, S], requested contrasts, normalised.
 
         Returns:
-          float32 [B, n, S], 0 for what is not present, and for deviations: to reach one, texture would be drawn that
-          is not in the map.
+          float32 [B, n, S]; 0 for classes that are not present and for standard deviations. A loss on a deviation
+          would make the generator draw texture that is not in the map.
         """
         values, present = self.describe_registered(images, label, background)
         return present * means(self._num_classes) * (values - self.values(asked))
@@ -160,7 +160,7 @@ class ContrastScale(tf.Module):
     def observe(self, values: tf.Tensor, present: tf.Tensor) -> None:
         """Moves the averages towards those of contrasts [B, n, S] and their presence."""
         if not self.size:
-            return  # Not every reduction over replicas takes a tensor without elements.
+            return  # Some reductions over replicas fail for a tensor without elements.
         sums = tf.reduce_mean(tf.stack([values, tf.square(values), present]), axis=1)
         sums = losses.across_replicas(tf.distribute.ReduceOp.MEAN, sums)
         for average, value in zip(self.averages, tf.unstack(sums), strict=True):
@@ -169,26 +169,26 @@ class ContrastScale(tf.Module):
     def normalise(self, values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
         """Contrasts [B, n, S] in standard deviations from the mean of their modality, within [-3, 3].
 
-        The mean, 0, stands for what is not present, too.
+        Entries of classes that are not present are 0, the mean.
         """
         mean, deviation = self._moments()
         return tf.clip_by_value((values - mean) / deviation, -3.0, 3.0) * present
 
     def values(self, normalised: tf.Tensor) -> tf.Tensor:
-        """What `normalise` makes of contrasts, undone: [B, n, S]."""
+        """Inverse of `normalise`: [B, n, S]."""
         mean, deviation = self._moments()
         return mean + deviation * normalised
 
     def direction(self, differences: tf.Tensor, modality: tf.Tensor) -> tf.Tensor:
-        """Which way lesions stand out.
+        """The direction in which lesions differ from healthy tissue.
 
         Args:
-          differences: float32 [B, S], contrasts with a lesion less those without it.
+          differences: float32 [B, S], contrasts with a lesion minus those without it.
           modality: int32 [B].
 
         Returns:
           float32 [B, S], the differences in standard deviations of their modality's contrasts, within [-1, 1]; 0 for
-          what describes the head.
+          the entries of the head.
         """
         _, deviation = self._moments()
         clipped = tf.clip_by_value(differences / tf.gather(deviation, modality), -1.0, 1.0)

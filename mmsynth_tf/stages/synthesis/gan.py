@@ -1,7 +1,7 @@
 """Multimodal synthesis with its auxiliary training (paper §2.4-§2.7, method §5, §6).
 
-Axes: B slices, n modalities, P ordered pairs of modalities (see `pairs.py`), S numbers of a contrast (see
-`contrast.py`). Everything that goes through one network in a round goes as one batch.
+Axes: B slices, n modalities, P ordered pairs of modalities (see `pairs.py`), S entries of a contrast (see
+`contrast.py`). All inputs of a network in a round form one batch.
 """
 
 import tensorflow as tf
@@ -15,9 +15,9 @@ from mmsynth_tf.stages.segmentation.lesion_processor import LesionProcessor
 from mmsynth_tf.stages.synthesis import contrast, pairs, parts
 from mmsynth_tf.stages.synthesis.losses import ModalityLosses, Tensors
 
-# The code [B, k, h, w, C], then what skips it, from coarse to fine.
+# The code [B, k, h, w, C], then the features of the skip connections, from coarse to fine.
 Features = tuple[tf.Tensor, ...]
-# What is to be decoded: features, a modality int32 [B, k], and a contrast float32 [B, k, S].
+# Inputs of the decoder: features, a modality int32 [B, k], and a contrast float32 [B, k, S].
 Request = tuple[Features, tf.Tensor, tf.Tensor]
 
 
@@ -25,21 +25,21 @@ class ModalityGAN(StageModel):
     """EC_R, EC_M, DC_M, D_M, FD_R and the lesion processors, trained together.
 
     Batches hold
-      `image`: float32 [B, n, H, W, 1], slices x_i; those of one row need not belong together. Of the rows every
-        `config.full_every`-th goes through all of the method; all are rebuilt from their own maps.
+      `image`: float32 [B, n, H, W, 1], slices x_i; the slices of a row need not be registered. All rows are
+        reconstructed from their own maps; every `config.full_every`-th row has all other losses, too.
       `label`: integer [B, n, H, W, 1], their labels l_i.
       `own_structure` and `own_background`: float32 [B, n, H, W, 1], maps of these slices without their lesions'
         edges, and their masks.
-      `structure`: float32 [B, H, W, 1], f: one of those maps, by default without what lies under the chosen label.
+      `structure`: float32 [B, H, W, 1], f: one of those maps, by default without the edges under the chosen label.
       `background`: float32 [B, H, W, 1], m.
       `fusion_label`: integer [B, H, W, 1], l, which fits the map.
       `pair_source` and `pair_target`: int32 [B, P], the ordered modality pairs of the step; runs of
         `pairs.run_length` share their source.
       `noise`: float32 [B, H, W, 1] uniform in [0, 1), where noise is fused.
-      `judged_contrast`: float32 [B, 3 n + P, 2] uniform in [0, 1), where slices are judged in other contrasts: a draw
-        for every slice of a row that D_M sees; see `contrast.vary`.
-      `contrast`: float32 [B, n, S] standard normal, what synthesis is to have, in standard deviations from the mean of
-        real slices; S is 0 where contrast is no condition.
+      `judged_contrast`: float32 [B, 3 n + P, 2] uniform in [0, 1), if the contrast of D_M's inputs is varied: one
+        draw for each slice of a row that D_M sees; see `contrast.vary`.
+      `contrast`: float32 [B, n, S] standard normal, the contrasts of the synthetic slices in standard deviations from
+        the mean of real slices; S is 0 if contrast is not a condition.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ModalityGAN(StageModel):
         """Map and label to all modalities.
 
         Args:
-          structure: float32 [B, H, W, 1], binary; edges under the label's lesion are erased where training did so.
+          structure: float32 [B, H, W, 1], binary; edges under the label's lesion are erased if training erased them.
           background: float32 [B, H, W, 1], binary, 1 outside the head.
           label: integer [B, H, W, 1], classes; its lesion lies inside the head.
           noise: float32 [B, H, W, 1], uniform in [0, 1).
@@ -104,7 +104,7 @@ class ModalityGAN(StageModel):
 
     @property
     def rebuilds(self) -> bool:
-        """Whether slices are also made from their own maps and labels, which the paper does without."""
+        """Whether slices are also reconstructed from their own maps and labels; beyond the paper."""
         weights = self.choices.weights
         return any((weights.self_reconstruction, weights.self_reconstruction_lesion, weights.self_structure))
 
@@ -115,7 +115,7 @@ class ModalityGAN(StageModel):
             (rebuilt,) = self.decode([self._rebuilding(own, batch)], training)
             judged = {"real": (batch["image"], batch), "self": (rebuilt, batch)}
             return {"self_reconstructed": rebuilt, **self._judge(judged, training)}
-        # Not the first rows: these would be others when several replicas share the batch.
+        # Take every k-th row: the first rows would depend on how replicas split the batch.
         rows = {name: value[:: self.config.full_every] for name, value in batch.items()}
         first = self._first_round(batch, rows, training)
         judged = {"real": (batch["image"], batch)} | {name: (first[name], rows) for name in ("translated", "fake")}
@@ -134,7 +134,7 @@ class ModalityGAN(StageModel):
         }
 
     def _first_round(self, batch: Batch, rows: Batch, training: bool) -> dict[str, tf.Tensor]:
-        """Reconstructs, translates, synthesises; and makes slices anew from their own maps."""
+        """Reconstructs, translates and synthesises slices, and reconstructs slices from their own maps."""
         real, source, target = rows["image"], rows["pair_source"], rows["pair_target"]
         (features,) = self.encode(self.image_encoder, [real], training)
         fused = [
@@ -146,7 +146,7 @@ class ModalityGAN(StageModel):
         source_features = passes.gather(features, source)
         requests = [
             (features, self._modalities(real), rows["own_contrast"]),
-            # Slices are unregistered, so a translation has the contrast of another slice of the target modality.
+            # Slices are unregistered, so a translation gets the contrast of another slice of the target modality.
             (source_features, target, passes.gather(rows["own_contrast"], target)),
             (self._for_each_modality(of_map), self._modalities(real), rows["contrast"]),
             *(self._rebuilding(own, batch) for own in of_own_maps),
@@ -163,7 +163,7 @@ class ModalityGAN(StageModel):
         }
 
     def _second_round(self, rows: Batch, first: Tensors, training: bool) -> dict[str, tf.Tensor]:
-        """Translates back, and translates what was synthesised."""
+        """Translates the translations back, and translates the synthetic slices."""
         source, target, shown = rows["pair_source"], rows["pair_target"], self._shown(first["fake"])
         of_translated, of_fake = self.encode(self.image_encoder, [first["translated"], shown], training)
         requests = [
@@ -187,19 +187,19 @@ class ModalityGAN(StageModel):
         return passes.separate(self.fused_input(*own, noise), self.num_modalities)
 
     def _rebuilding(self, own: Features, batch: Batch) -> Request:
-        """From features of the slices' own maps."""
+        """Decoder inputs that reconstruct slices from the features of their own maps."""
         return own, self._modalities(batch["image"]), batch["own_contrast"]
 
     def _judge(self, slices: dict[str, tuple[tf.Tensor, Batch]], training: bool) -> dict[str, tf.Tensor]:
-        """What D_M says of slices [B, k, H, W, 1] of rows, first of real ones: by name, `_scores` and `_classes`."""
+        """D_M's outputs for slices [B, k, H, W, 1] of rows, real ones first: `<name>_scores` and `<name>_classes`."""
         shown, first = [], 0
         for images, rows in slices.values():
             draws = rows["judged_contrast"][:, first : first + images.shape[1], :, None, None, None]
             shown.append(contrast.vary(images, *tf.unstack(draws, axis=2), self.choices.judged_intensity))
             first += images.shape[1]
         real, *made = shown
-        # Apart, for the generator's gradient goes through all of a batch, and is 0 at real slices. Spectral
-        # normalisation rescales weights where it trains, once a step.
+        # Separate calls for real and generated slices: one call would back-propagate through the real half in vain.
+        # Only the first call runs with training=True, so spectral normalisation updates once a step.
         judged = passes.one_pass(self.discriminator, [real], training)
         judged += passes.one_pass(self.discriminator, made, training=False)
         named = {}
@@ -208,8 +208,8 @@ class ModalityGAN(StageModel):
         return named
 
     def _shown(self, made: tf.Tensor) -> tf.Tensor:
-        """What the translator gets to see of synthesis."""
-        # Trained by it, slices become what is easy to translate, and modalities shades of each other.
+        """Synthetic slices as input of the translator, without gradient if the choices detach it."""
+        # Its gradient would favour slices that are easy to translate, with modalities that differ only in brightness.
         return tf.stop_gradient(made) if self.choices.translation_detached else made
 
     def _find_lesions(self, real: tf.Tensor, fake: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:

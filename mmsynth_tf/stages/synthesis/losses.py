@@ -1,8 +1,8 @@
 """The loss terms of multimodal synthesis and its auxiliary training (method §6).
 
-Axes as in `gan`: B slices, n modalities, P ordered pairs of modalities. Tensors go by the names that
-`ModalityGAN.forward` gives them. Terms are sums over modalities or pairs of them of means over the batch, and not
-weighted. Each has the name of its weight, and is computed where that is not 0.
+Axes as in `gan`: B slices, n modalities, P ordered pairs of modalities. Tensors have the names that
+`ModalityGAN.forward` gives them. Terms are unweighted: means over the batch, summed over modalities or pairs.
+Each term has the name of its weight, and is computed only if that weight is not 0.
 """
 
 import functools
@@ -20,19 +20,19 @@ from mmsynth_tf.stages.synthesis.contrast import ContrastScale
 Tensors = Mapping[str, tf.Tensor]
 Formulas = dict[str, Callable[[], tf.Tensor]]
 
-# Sigma of the blur of both slices before a rebuilt one is compared, as a share of the slices' shorter side. It leaves
+# Sigma of the blur before a reconstruction is compared with its slice, as a share of the shorter side. The blur leaves
 # the finest texture to the discriminator.
 BLUR = 1 / 64
 
 
 class ModalityLosses:
-    """The terms of a configuration.
+    """The loss terms of a configuration.
 
     Args:
       data: gives n and K.
-      structure_map: how maps are extracted.
-      config: what there is to train.
-      contrast_scale: of the contrasts that are asked for.
+      structure_map: settings of map extraction.
+      config: settings of the synthesis stage.
+      contrast_scale: normalises the requested contrasts.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class ModalityLosses:
         self._ordered_pairs = n * (n - 1)
 
     def of_every_row(self, batch: Batch, t: Tensors) -> Formulas:
-        """The terms that all rows have, and so pretraining, too."""
+        """The terms of all rows, which are also the terms of pretraining."""
         n, real, fake = self.num_modalities, losses.least_squares_real_loss, losses.least_squares_fake_loss
-        # What is made of chosen maps and of the slices' own; in pretraining there are but these.
+        # "fake": slices from chosen maps; "self": slices from their own maps, the only ones in pretraining.
         made = [name for name in ("fake", "self") if f"{name}_scores" in t]
         return {
             "discriminator_real": lambda: n * real(t["real_scores"]),
@@ -66,7 +66,7 @@ class ModalityLosses:
         }
 
     def of_full_rows(self, rows: Batch, t: Tensors) -> Formulas:
-        """The terms of the rows that go through all of the method."""
+        """The further terms of the rows that have all losses (see `ModalityGAN`)."""
         return {**self._judged_terms(rows, t), **self._auxiliary_terms(rows, t), **self._synthesis_terms(rows, t)}
 
     def _judged_terms(self, rows: Batch, t: Tensors) -> Formulas:
@@ -96,7 +96,7 @@ class ModalityLosses:
     def _synthesis_terms(self, rows: Batch, t: Tensors) -> Formulas:
         n, n_pairs, fake, error = self.num_modalities, self._ordered_pairs, t["fake"], losses.squared_error
         label, background = rows["fusion_label"], rows["background"]
-        # Two terms need them.
+        # Cached, because two terms need them.
         soft_maps = functools.cache(lambda: self._soft_maps(fake, label))
         return {
             "lesion": lambda: self._lesion_error(label[:, None], t["lesion_of_fake"]),
@@ -107,7 +107,7 @@ class ModalityLosses:
             "code_pairs": lambda: losses.pairwise_squared_error(t["fake_code"][:, None]),
             "background": lambda: n * error(fake * background[:, None]),
             "contrast": lambda: n * error(self.contrast_scale.differences(fake, label, background, rows["contrast"])),
-            # Away from the chosen lesion where its edges were erased from f.
+            # Outside the chosen lesion if its edges were erased from f.
             "structure": lambda: n * error(soft_maps(), self._away_from(label, rows["structure"])[:, None]),
             "structure_agreement": lambda: n * error(soft_maps(), tf.reduce_mean(soft_maps(), axis=1, keepdims=True)),
         }
@@ -121,7 +121,7 @@ class ModalityLosses:
         return self.num_modalities * losses.lesion_squared_error(one_hot, found, self.choices.class_weights)
 
     def _self_reconstruction(self, batch: Batch, t: Tensors) -> tf.Tensor:
-        """Σ_i ‖x_i - x_g,i‖² without the finest texture."""
+        """Σ_i ‖x_i - x_g,i‖² of blurred slices, which excludes the finest texture."""
         sigma = BLUR * min(batch["image"].shape[2:4])
         both = (batch["image"], t["self_reconstructed"])
         blurred = (structure_maps.gaussian_blur(passes.merge(slices), sigma) for slices in both)
@@ -132,13 +132,13 @@ class ModalityLosses:
         return self.num_modalities * losses.squared_error(lesion * batch["image"], lesion * t["self_reconstructed"])
 
     def _self_structure(self, batch: Batch, t: Tensors) -> tf.Tensor:
-        """Σ_i ‖f_i - f_g,i‖² of soft maps of real slices and of those made from their own maps."""
+        """Σ_i ‖f_i - f_g,i‖² of soft maps of real slices and of their reconstructions from their own maps."""
         label = passes.merge(batch["label"])
         maps = (self._soft_maps(images, label) for images in (batch["image"], t["self_reconstructed"]))
         return self.num_modalities * losses.squared_error(*maps)
 
     def _soft_maps(self, images: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        """Soft structure maps [B, n, H, W, 1] of slices, away from lesions where edges are erased there.
+        """Soft structure maps [B, n, H, W, 1] of slices, outside the lesions if edges are erased there.
 
         Labels are those of each slice, [B n, H, W, 1], or of each row, [B, H, W, 1].
         """
@@ -148,11 +148,11 @@ class ModalityLosses:
         return tf.reshape(maps, images.shape)
 
     def _away_from(self, label: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-        """Maps [N, H, W, 1] without the edges under these labels, if these are erased."""
+        """Maps [N, H, W, 1] without the edges under these labels, if the choices erase them."""
         return fusion.remove_lesion_edges(maps, label) if self.choices.erase_under_label else maps
 
     def _cycle_consistency(self, cycled: tf.Tensor) -> tf.Tensor:
-        """Σ_i Σ_j≠k ‖x_cr,j,i - x_cr,k,i‖², estimated from the step's pairs where they are a sample."""
+        """Σ_i Σ_j≠k ‖x_cr,j,i - x_cr,k,i‖², estimated if the step's pairs are a sample of all pairs."""
         run = self._run_length
         if run < 2:
             return tf.zeros([])
@@ -168,5 +168,5 @@ class ModalityLosses:
         return losses.modality_regression_loss(classes, modality)
 
     def _own_class_loss(self, classes: tf.Tensor) -> tf.Tensor:
-        """The class loss of one slice of each modality: scores [B, n, h, w, C]."""
+        """The class loss of scores [B, n, h, w, C], of one slice for each modality."""
         return self._class_loss(classes, pairs.every_modality(tf.shape(classes)[0], self.num_modalities))

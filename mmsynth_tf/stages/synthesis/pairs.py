@@ -1,21 +1,21 @@
-"""Which ordered pairs of modalities a step translates (method §6, "Cost").
+"""Chooses the ordered pairs of modalities that a step translates (method §6, "Cost").
 
 The pair terms of the method are sums over all n (n - 1) ordered pairs (i, j), and
 cycle consistency compares x_cr,j,i with x_cr,k,i. Drawing triples (i; j, k) for
 each slice estimates the same sums without bias, at a cost that does not depend on n.
-Pairs of the same source i follow each other in runs.
+Pairs with the same source i are consecutive (a run).
 """
 
 import tensorflow as tf
 
 
 def every_modality(batch_size: tf.Tensor | int, num_modalities: int) -> tf.Tensor:
-    """All modalities, for each slice: int32 [B, n]."""
+    """The indices of all modalities for each slice: int32 [B, n]."""
     return tf.tile(tf.range(num_modalities)[None], [batch_size, 1])
 
 
 def run_length(num_modalities: int, triples: int) -> int:
-    """How many consecutive pairs share their source."""
+    """Number of consecutive pairs that share their source."""
     return min(2, num_modalities - 1) if triples else num_modalities - 1
 
 
@@ -27,14 +27,14 @@ def exact_pairs(batch_size: int, num_modalities: int) -> tuple[tf.Tensor, tf.Ten
 
 
 def sampled_pairs(batch_size: int, num_modalities: int, triples: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws `triples` triples (i; j, k) for each slice, i, j and k different.
+    """Draws `triples` triples (i; j, k) for each slice, with i, j and k distinct.
 
     With two modalities there is no k, and each draw is one pair.
 
     Args:
       batch_size: B.
       num_modalities: n.
-      triples: draws a slice, T.
+      triples: draws for each slice, T.
       seed: int [2], stateless seed.
 
     Returns:

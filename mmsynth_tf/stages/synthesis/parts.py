@@ -33,7 +33,7 @@ def generators(
 def judges(
     data: DataConfig, config: SynthesisConfig, code: tuple[int, int, int]
 ) -> tuple[tf.keras.Model, tf.keras.Model]:
-    """D_M and FD_R, which sees codes [B, *code]."""
+    """D_M and FD_R; the input of FD_R is codes [B, *code]."""
     choices = config.choices
     shape = {
         "base_filters": config.discriminator_filters,

@@ -27,7 +27,7 @@ from mmsynth_tf.stages.segmentation.stage import lesion_processor
 from mmsynth_tf.stages.synthesis import contrast, pairs
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 
-# Adam's, of paper §3.1.
+# Of Adam, from paper §3.1.
 _BETA_1 = 0.5
 
 
@@ -74,7 +74,7 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
 
 
 def synthesis_preview(model: ModalityGAN, config: Config, batch: Batch) -> bytes:
-    """Slices of all modalities, with the maps and labels that they are made from."""
+    """Slices of all modalities, with the maps and labels from which they are synthesised."""
     batch = {name: value[:PREVIEW_ROWS] for name, value in batch.items()}
     made = model.synthesize(
         batch["structure"], batch["background"], batch["fusion_label"], batch["noise"], batch["contrast"]
@@ -106,7 +106,7 @@ def _install_segmenters(model: ModalityGAN, config: Config, load: LoadStage) -> 
     """Gives the modality GAN the trained segmenters of the same work directory as lesion processors.
 
     Raises:
-      WorkDirError: they are not there, or have another shape.
+      WorkDirError: the segmenters are missing or have another shape.
     """
     if not config.synthesis.choices.pretrained_lesion:
         return

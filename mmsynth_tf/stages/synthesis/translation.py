@@ -6,18 +6,18 @@ from mmsynth_tf.algorithms import fusion, guided_filter, structure_maps
 from mmsynth_tf.configs import TranslationConfig
 from mmsynth_tf.stages.synthesis.gan import Features, ModalityGAN
 
-# The segmenters' probability of background counts this much where they find the lesions that are drawn: lesions that
-# they are unsure of are drawn, too. In a translation a missed lesion costs more than a faint one.
+# Weight of the background class when lesions are detected for translation. Below 1, uncertain lesions are drawn, too:
+# a missed lesion costs more than a faint one.
 BACKGROUND_WEIGHT = 0.01
-# Lesions are drawn up to this many standard deviations of real contrasts further from the tissue that would be there
-# without them: the mean of what a lesion can be is fainter than any lesion.
+# Upper limit of the additional contrast between lesions and healthy tissue, in standard deviations of real contrasts.
+# Without it lesions are too faint, as the mean of all plausible lesions is.
 _LESION_EMPHASIS = 1.0
-# Pixels over which a translated lesion becomes its surroundings.
+# Sigma of the transition between a translated lesion and its surroundings, pixels.
 _LESION_BORDER = 1.0
 
 
 def guide_radius(image_size: tuple[int, int]) -> int:
-    """How far the guided filter's windows reach to each side, pixels: an eighth of the slice."""
+    """Radius of the guided filter's windows, pixels: an eighth of the slice."""
     return max(1, min(image_size) // 8)
 
 
@@ -25,8 +25,8 @@ class Translator:
     """The synthesis stage as a translator.
 
     Args:
-      gan: trained.
-      config: how it translates.
+      gan: trained model.
+      config: settings of translation.
     """
 
     def __init__(self, gan: ModalityGAN, config: TranslationConfig):
@@ -34,7 +34,7 @@ class Translator:
 
     @property
     def needs_label(self) -> bool:
-        """Whether `translate` has to know the lesions."""
+        """Whether `translate` needs the lesion label."""
         return self._config.map_share > 0
 
     def translate(self, images: tf.Tensor, target: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
@@ -42,15 +42,15 @@ class Translator:
 
         Args:
           images: float32 [B, H, W, 1], of any modality.
-          target: int32 [B], the modality wanted of each.
-          label: integer [B, H, W, 1], the lesions of `images`, annotated or as a segmenter finds them; needed if
+          target: int32 [B], target modality of each slice.
+          label: integer [B, H, W, 1], the lesions of `images`, annotated or predicted by a segmenter; required if
             `needs_label`.
 
         Returns:
-          float32 [B, H, W, 1] in [0, 1], 0 where the head of `images` ends.
+          float32 [B, H, W, 1] in [0, 1], 0 outside the head of `images`.
 
         Raises:
-          ValueError: a label is needed.
+          ValueError: the label is required but not given.
         """
         if label is None:
             if self.needs_label:
@@ -62,21 +62,21 @@ class Translator:
         return self._guided(images, drawn, label) if self._config.guide_share else drawn
 
     def _guided(self, images: tf.Tensor, drawn: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        """The drawn slices with fine anatomy of the given ones."""
+        """Decoded slices with the fine anatomy of the source slices (guided filter)."""
         lesion, head = tf.cast(label > 0, tf.float32), 1.0 - structure_maps.background_mask(images)
         radius = guide_radius(tuple(images.shape[1:3]))
         guided = guided_filter.guided_filter(drawn, images, head * (1.0 - lesion), radius)
-        # Lesions stay as they are drawn, for not every modality shows all of a lesion; around them this fades out.
+        # Lesions are not filtered, because not every modality shows all of a lesion; the filter fades out around them.
         fading = 1.0 - tf.minimum(2.0 * structure_maps.gaussian_blur(lesion, _LESION_BORDER), 1.0)
         share = self._config.guide_share * fading
         return head * ((1.0 - share) * drawn + share * tf.clip_by_value(guided, 0.0, 1.0))
 
     def _from_features(self, images: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        """As in training, by the slices' own features alone."""
+        """Translates from the slices' own features alone, as in training."""
         return self._decoded(images, self._features_of(images), target, self._mean_contrast(images))
 
     def _drawn(self, images: tf.Tensor, target: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        """By the slices' own features and those of their maps and lesions, which are emphasised."""
+        """Translates from the slices' features mixed with those of their maps and lesions; lesions are emphasised."""
         scale, own, contrasts = self._gan.contrast_scale, self._features_of(images), self._mean_contrast(images)
         label, edges, background = fusion.own_map(images, label, self._gan.structure_map_config)
         features = self._mixed(own, edges, background, label)
@@ -93,18 +93,18 @@ class Translator:
         return features
 
     def _mean_contrast(self, images: tf.Tensor) -> tf.Tensor:
-        """Nothing tells the contrast of the patient's other modalities: the mean one, [B, 1, S]."""
+        """The mean contrast [B, 1, S], because the contrast of the patient's other modalities is unknown."""
         return tf.zeros([tf.shape(images)[0], 1, self._gan.contrast_scale.size])
 
     def _mixed(self, own: Features, edges: tf.Tensor, background: tf.Tensor, label: tf.Tensor) -> Features:
         """Features of slices mixed with those of their maps [B, H, W, 1] and lesions."""
-        noise = tf.fill(tf.shape(edges), 0.5)  # Its mean: a translation is not drawn.
+        noise = tf.fill(tf.shape(edges), 0.5)  # The mean of the noise, so that translation is deterministic.
         fused = self._gan.fused_input(edges, background, label, noise)
         (of_map,) = self._gan.encode(self._gan.fusion_encoder, [fused[:, None]], training=False)
         share = self._config.map_share
         return tuple((1.0 - share) * a + share * b for a, b in zip(own, of_map, strict=True))
 
     def _decoded(self, images: tf.Tensor, features: Features, target: tf.Tensor, contrasts: tf.Tensor) -> tf.Tensor:
-        """Slices [B, H, W, 1] of the modalities `target` from features [B, 1, ...], 0 where `images` are."""
+        """Slices [B, H, W, 1] of modality `target` from features [B, 1, ...], 0 outside the head of `images`."""
         (drawn,) = self._gan.decode([(features, target[:, None], contrasts)], training=False)
         return drawn[:, 0] * (1.0 - structure_maps.background_mask(images))
