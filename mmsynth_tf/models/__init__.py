@@ -1,1 +1,1 @@
-"""The method's algorithms, networks, losses and training stages (method §2, §3, §5, §6)."""
+"""Networks, layers and losses, and the base class of the training stages (method §3, §6, §8)."""

@@ -12,8 +12,9 @@ from mmsynth_tf import compat, configs
 class Adam(tf.keras.optimizers.Adam):
     """Keras' Adam with the same variables, in far fewer operations.
 
-    Keras spends about twenty operations on each variable, half of them to compute the same learning rate again. On a
-    GPU each is a kernel to launch, and small networks take longer to launch than to compute. Each is to be traced, too.
+    Keras runs about twenty operations for each variable, half of them to recompute the same learning rate. On a GPU
+    each operation is a kernel launch, and for small networks launches take longer than the computation. Each operation
+    also has to be traced.
 
     Args:
       learning_rate: a number or a schedule.
@@ -45,7 +46,7 @@ class Adam(tf.keras.optimizers.Adam):
             var=compat.handle(variable),
             m=compat.handle(first),
             v=compat.handle(second),
-            # The rate is corrected already.
+            # The learning rate already contains the bias correction.
             beta1_power=0.0,
             beta2_power=0.0,
             lr=self._rate,
@@ -57,7 +58,7 @@ class Adam(tf.keras.optimizers.Adam):
 
     @contextlib.contextmanager
     def _one_rate(self) -> Iterator[None]:
-        """The rate of a step is computed once in it, and no longer known after it."""
+        """Caches the learning rate within one step and clears the cache after it."""
         self._rate = None
         try:
             yield
@@ -72,9 +73,9 @@ def optimizers(
 
     Args:
       rates: learning rate of each group, at the start.
-      beta_1: Adam's.
-      decay_steps: steps over which they decay by half a cosine; 0: they stay.
-      config: says with which precision is trained.
+      beta_1: of Adam.
+      decay_steps: steps over which the rates decay by half a cosine; 0 keeps them constant.
+      config: gives the precision of training.
     """
 
     def optimizer(rate: float) -> tf.keras.optimizers.Optimizer:

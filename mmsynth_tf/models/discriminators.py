@@ -23,7 +23,7 @@ def patch_discriminator(
     """D: slice or map [B, H, W, 1] to real/fake scores of patches [B, h, w, 1].
 
     With `class_outputs` a second head gives class scores [B, h, w, class_outputs]. With `own_class_features` that head
-    shares nothing with the first, and is normalised by instance whatever the first is.
+    shares no layer with the first and always has instance normalisation.
     """
     inputs = keras.Input((*image_size, 1))
     features = _patch_features(inputs, base_filters, normalization, init_stddev)
@@ -44,7 +44,7 @@ def code_discriminator(
     x = inputs
     for _ in range(2):
         x = _spectral(keras.layers.Dense(units), normalization)(x)
-        # A code has no rows and columns: it is normalised over its features.
+        # A code has no spatial axes, so it is normalised over its features.
         if normalization == constants.INSTANCE_EVERYWHERE:
             x = keras.layers.LayerNormalization()(x)
         x = LeakyReLU()(x)
@@ -69,7 +69,7 @@ def feature_discriminator(
 
 
 def _patch_features(x: tf.Tensor, base_filters: int, normalization: str, init_stddev: float) -> tf.Tensor:
-    # By choice the first features are not normalised: brightness is seen before it is normalised away.
+    # With `INSTANCE` the first features are not normalised, so that the network can use brightness.
     x = _discriminator_block(x, base_filters, 4, 2, _of_unnormalised(normalization), init_stddev)
     for filters in (2 * base_filters, 4 * base_filters):
         x = _discriminator_block(x, filters, 4, 2, normalization, init_stddev)
@@ -78,7 +78,8 @@ def _patch_features(x: tf.Tensor, base_filters: int, normalization: str, init_st
 
 def _patch_scores(x: tf.Tensor, base_filters: int, channels: int, normalization: str, init_stddev: float) -> tf.Tensor:
     x = _discriminator_block(x, 2 * base_filters, 3, 1, normalization, init_stddev)
-    # Scores are not bounded: features that are become so small that such scores would hardly tell anything apart.
+    # The output layer has no spectral normalisation: the normalised layers before it shrink their features, so
+    # bounded scores would hardly separate real from generated input.
     if normalization in (constants.NONE, constants.INSTANCE_EVERYWHERE):
         return float32_output(_discriminator_conv(normalization, init_stddev)(channels, 3, 1)(x))
     return float32_output(keras.layers.Conv2D(channels, 3, padding="same")(x))
@@ -92,12 +93,12 @@ def _discriminator_block(
 
 
 def _of_unnormalised(normalization: str) -> str:
-    """The normalisation of a layer that `INSTANCE` leaves out."""
+    """The normalisation of a layer that has none under `INSTANCE`."""
     return constants.NONE if normalization == constants.INSTANCE else normalization
 
 
 def _discriminator_conv(normalization: str, init_stddev: float):
-    """A constructor of the discriminators' convolutions: (filters, kernel size, strides) to layer."""
+    """A constructor of the discriminators' convolutions: maps (filters, kernel size, strides) to a layer."""
     choices = constants.DISCRIMINATOR_NORMALIZATIONS
     if normalization not in choices:
         raise UserError(f"Discriminator normalisation {normalization!r}: choose {', '.join(choices)}.")

@@ -52,7 +52,7 @@ class ConditionalInstanceNormalization(tf.keras.layers.Layer):
         (*_, channels), (_, size) = input_shape
         self.normalization = InstanceNormalization(dtype=self.dtype_policy)
         self.normalization.build(input_shape[0])
-        # Every condition starts alike, at scale 1 and shift 0.
+        # Zero weights: every condition starts with scale 1 and shift 0.
         self.scale = self.add_weight(name="scale", shape=(size, channels), initializer="zeros")
         self.shift = self.add_weight(name="shift", shape=(size, channels), initializer="zeros")
 
@@ -74,7 +74,7 @@ def _standardised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: flo
     Args:
       x: float32 [B, H, W, C].
       scale: float32 [B or 1, 1, 1, C].
-      shift: of the same shape.
+      shift: same dtype and shape.
       epsilon: added to the variance.
 
     Returns:
@@ -87,7 +87,7 @@ def _standardised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: flo
     def summed(gradient: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(gradient, axis=0, keepdims=True) if is_shared else gradient
 
-    # The gradient by hand passes over the features half as often as the automatic one.
+    # The explicit gradient reads the features half as often as automatic differentiation.
     @tf.custom_gradient
     def compute(x, scale, shift):
         mean = _image_mean(x)
@@ -111,7 +111,7 @@ def _image_mean(x: tf.Tensor) -> tf.Tensor:
 
 
 class LeakyReLU(tf.keras.layers.Layer):
-    """max(x, 0.2 x). TensorFlow 2.21 fails to fuse its own with a convolution and then fuses nothing in the graph."""
+    """max(x, 0.2 x). TensorFlow 2.21 fails to fuse its own op with a convolution, which disables all fusion."""
 
     def call(self, inputs):
         return _leaky_relu(inputs)
@@ -122,19 +122,19 @@ class LeakyReLU(tf.keras.layers.Layer):
 
 @tf.custom_gradient
 def _leaky_relu(x: tf.Tensor):
-    # TensorFlow's own gradient is one pass, that of a maximum four.
+    # TensorFlow's gradient op is one pass over the features; the gradient of a maximum is four.
     return tf.maximum(x, 0.2 * x), lambda upstream: tf.raw_ops.LeakyReluGrad(gradients=upstream, features=x, alpha=0.2)
 
 
 class UpsampleConv2D(tf.keras.layers.Layer):
     """Doubles coarse features in height and width by repeating pixels, then convolves with 3 x 3 filters.
 
-    Repeating pixels makes a 3 x 3 filter see only 2 x 2 different ones. So the coarse features go through a transposed
-    convolution with 4 x 4 filters and stride 2, whose weights are sums of the 3 x 3 ones: the same result with 4/9 of
-    the operations, and the doubled features are never made.
+    After pixels are repeated, a 3 x 3 filter covers only 2 x 2 different ones. The layer therefore applies a transposed
+    convolution to the coarse features, with stride 2 and 4 x 4 filters that are sums of the 3 x 3 ones. The result is
+    the same with 4/9 of the operations, and the doubled features are never stored.
 
-    Input: a list of features [B, H, W, C_i] or, if coarse, [B, H/2, W/2, C_i], at least one of them; as if they were
-    concatenated. Output: [B, H, W, filters].
+    Input: a list of features to concatenate, fine [B, H, W, C_i] or coarse [B, H/2, W/2, C_i]; at least one is coarse.
+    Output: [B, H, W, filters].
     """
 
     def __init__(self, filters: int, use_bias: bool = True, kernel_initializer="he_normal", **kwargs):
@@ -172,7 +172,7 @@ _SUMS = np.kron(_ROW_SUMS, _ROW_SUMS)
 
 
 def _upsampled_conv(inputs: Sequence[tf.Tensor], kernel: tf.Tensor) -> tf.Tensor:
-    """`UpsampleConv2D` of its inputs with filters [3, 3, sum of C_i, D]."""
+    """`UpsampleConv2D` of `inputs` with filters [3, 3, sum of C_i, D]."""
     height, width = _doubled_size([x.shape for x in inputs])
     shape = [tf.shape(inputs[0])[0], height, width, kernel.shape[-1]]
     kernels = tf.split(kernel, [x.shape[-1] for x in inputs], axis=2)
@@ -217,7 +217,7 @@ class AppendCondition(tf.keras.layers.Layer):
 
 
 class OuterCondition(tf.keras.layers.Layer):
-    """A one-hot choice [B, N] and its attributes [B, S], given a place of their own for each choice: [B, N (1 + S)]."""
+    """One-hot choice [B, N] and attributes [B, S] to [B, N (1 + S)], with separate entries for each choice."""
 
     def call(self, inputs):
         choice, attributes = inputs
@@ -264,5 +264,5 @@ class DepthToSpace(_Blocks):
 
 
 def float32_output(x: tf.Tensor) -> tf.Tensor:
-    """What a network gives out, in single precision also where it computes in another."""
+    """Casts a network's output to single precision, whatever the precision of its layers."""
     return tf.keras.layers.Activation("linear", dtype="float32")(x)

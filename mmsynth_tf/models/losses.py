@@ -15,12 +15,12 @@ def squared_error(a: tf.Tensor, b: tf.Tensor | float = 0.0) -> tf.Tensor:
 
 
 def least_squares_real_loss(scores: tf.Tensor) -> tf.Tensor:
-    """‖d-1‖²: discriminator on real input, generator on its own."""
+    """‖d-1‖²: of the discriminator for real input, of the generator for its output."""
     return squared_error(scores, 1.0)
 
 
 def least_squares_fake_loss(scores: tf.Tensor) -> tf.Tensor:
-    """‖d‖²: discriminator on generated input."""
+    """‖d‖²: of the discriminator for generated input."""
     return squared_error(scores)
 
 
@@ -54,7 +54,7 @@ def modality_regression_loss(scores: tf.Tensor, modality: tf.Tensor) -> tf.Tenso
 def modality_classification_loss(logits: tf.Tensor, modality: tf.Tensor) -> tf.Tensor:
     """Softmax cross-entropy of the modality, from the mean logits of all patches.
 
-    Patches outside the head cannot tell the modality, so patches are not judged one by one.
+    Patches outside the head do not show the modality, so the loss is not computed patch by patch.
 
     Args:
       logits: float32 [N, h, w, n].
@@ -70,7 +70,7 @@ def lesion_squared_error(one_hot: tf.Tensor, probabilities: tf.Tensor, class_wei
     Args:
       one_hot: float32 [..., K].
       probabilities: float32 [..., K] in [0, 1].
-      class_weights: one number a class; the last stands for all that follow.
+      class_weights: one number for each class; the last applies to all further classes.
     """
     classes = one_hot.shape[-1]
     class_weights = [*class_weights, *[class_weights[-1]] * (classes - len(class_weights))][:classes]
@@ -78,16 +78,16 @@ def lesion_squared_error(one_hot: tf.Tensor, probabilities: tf.Tensor, class_wei
 
 
 def soft_dice_loss(one_hot: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-    """1 - soft Dice, over the whole global batch, mean over the lesion classes (channel 0 is left out).
+    """1 - soft Dice over the global batch, mean over the lesion classes (channel 0 is excluded).
 
-    Classes that are absent from the batch's labels are left out, so that they do not dominate.
+    Classes without a pixel in the batch's labels are excluded, so that they do not dominate.
 
     Args:
       one_hot: float32 [B, H, W, K].
       probabilities: float32 [B, H, W, K] in [0, 1].
     """
     axes = tuple(range(one_hot.shape.rank - 1))
-    # Channels are chosen among the sums, for the gradient of a slice of the images would copy them.
+    # Channel 0 is dropped after the sums: the gradient of slicing the images would copy them.
     sums = tf.stack([tf.reduce_sum(x, axes)[1:] for x in (one_hot * probabilities, one_hot, probabilities)])
     overlap, true_area, predicted_area = tf.unstack(across_replicas(tf.distribute.ReduceOp.SUM, sums))
     present = tf.cast(true_area > 0, tf.float32)
@@ -103,7 +103,7 @@ def cross_entropy(one_hot: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
 def pairwise_squared_error(tensors: tf.Tensor) -> tf.Tensor:
     """Sum over ordered pairs j ≠ k of ‖a_j - a_k‖², summed over groups and averaged over the batch.
 
-    Σ_j≠k ‖a_j - a_k‖² = 2 m Σ_j ‖a_j - mean(a)‖²: m terms in place of m (m - 1).
+    Σ_j≠k ‖a_j - a_k‖² = 2 m Σ_j ‖a_j - mean(a)‖²: m terms instead of m (m - 1).
 
     Args:
       tensors: float32 [B, groups, m, ...].
@@ -118,11 +118,11 @@ def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, tf.Tensor]) -
     """Σ weight · term, float32 scalar.
 
     Args:
-      weights: by the terms' names, at least one.
-      terms: scalars by name; those without a weight do not count.
+      weights: weight of each term by name, at least one.
+      terms: scalars by name; terms without a weight are ignored.
 
     Raises:
-      ValueError: there is no weight, or a term is lacking.
+      ValueError: there is no weight, or a term is missing.
     """
     if not weights or not set(weights) <= set(terms):
         raise ValueError(f"Loss terms {sorted(terms)} do not match the weights {sorted(weights)}.")
@@ -130,7 +130,7 @@ def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, tf.Tensor]) -
 
 
 def across_replicas(operation: tf.distribute.ReduceOp, value: tf.Tensor) -> tf.Tensor:
-    """Combines a statistic of the batch whose loss is not linear in it, so that replicas agree with one device."""
+    """Reduces a batch statistic over replicas, so that a loss that is nonlinear in it equals that on one device."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return value

@@ -1,7 +1,7 @@
 """Networks: functional builders with explicit arguments (method §3, §6, §8).
 
 Every network maps float32 (or the policy's dtype) tensors with a free batch
-dimension. Probabilities and images leave in float32.
+dimension. Output probabilities and images are float32.
 """
 
 import tensorflow as tf
@@ -22,14 +22,14 @@ from mmsynth_tf.models.layers import (
 keras = tf.keras
 Initializer = keras.initializers.Initializer
 
-# Channels of the structure map's coarsest features, next to the latent code.
+# Channels of the coarsest features of a structure map, beside the latent code.
 _CODE_CHANNELS = 32
 
 
 class MeanFilter(Initializer):
     """Weights around 1 / (fan-in), so that every filter starts as a mean filter (paper §3.1).
 
-    All filters of a layer start almost equal; only this small noise breaks the symmetry.
+    All filters of a layer start almost equal; only a small noise breaks the symmetry.
     """
 
     def __init__(self, stddev: float = 1e-6):
@@ -46,7 +46,7 @@ class MeanFilter(Initializer):
 
 
 def generator_initializer(mean_filter: bool) -> Initializer | None:
-    # None, not one HeNormal for all: an initialiser's instance gives every layer of one shape the same weights.
+    # None, not a shared HeNormal: one instance would give all layers of the same shape the same weights.
     return MeanFilter() if mean_filter else None
 
 
@@ -64,7 +64,7 @@ def structure_encoder(
     x = keras.layers.Dropout(dropout)(inputs) if dropout else inputs
     for filters in _pyramid(image_size, base_filters, max_filters):
         x = _plain_block(x, filters, strides=2, initializer=initializer)
-    # Few channels here: the dense layers that follow would hold most of the weights otherwise.
+    # Few channels; otherwise the following dense layers would hold most of the weights.
     x = keras.layers.Flatten()(keras.layers.Conv2D(_CODE_CHANNELS, 1, activation="relu")(x))
     z_mean = keras.layers.Dense(latent_dim, dtype="float32", name="z_mean")(x)
     z_log_var = keras.layers.Dense(
@@ -84,7 +84,7 @@ def structure_decoder(
 ) -> keras.Model:
     """DC_f: code [B, latent_dim] to the probability of an edge [B, H, W, 1].
 
-    With `detail` there is a second input, noise [B, h, w, 1] at twice the coarsest resolution.
+    With `detail` the second input is noise [B, h, w, 1] at twice the coarsest resolution.
     """
     pyramid = _pyramid(image_size, base_filters, max_filters)
     height, width = image_size[0] >> len(pyramid), image_size[1] >> len(pyramid)
@@ -100,7 +100,7 @@ def structure_decoder(
 
 
 def detail_shape(image_size: tuple[int, int]) -> tuple[int, int, int]:
-    """Of the noise that `structure_decoder` takes for detail: [h, w, 1], twice the coarsest resolution."""
+    """Shape of the noise for detail in `structure_decoder`: [h, w, 1], twice the coarsest resolution."""
     coarser = _halvings(image_size) - 1
     return image_size[0] >> coarser, image_size[1] >> coarser, 1
 
@@ -112,7 +112,7 @@ def mask_generator(
 
     A U-Net over blocks of 2 x 2 pixels.
     """
-    # Whether a pixel is inside can depend on edges far away, so the coarsest level sees most of the image.
+    # Whether a pixel is inside can depend on distant edges, so the coarsest level covers most of the image.
     levels = min(4, _halvings((image_size[0] // 2, image_size[1] // 2)) + 1)
     shape = {"base_filters": base_filters, "levels": levels, "block": 2, "initializer": initializer}
     encoder = unet_encoder(image_size, 1, **shape)
@@ -133,7 +133,7 @@ def image_encoder(
 ) -> keras.Model:
     """EC_R and EC_M: fused map or slice [B, H, W, channels] to a code [B, H/4, W/4, 4 base_filters].
 
-    With `skips` the features of the finer levels come too: [code, [B, H/2, W/2, 2 base_filters],
+    With `skips` the output also has the features of the finer levels: [code, [B, H/2, W/2, 2 base_filters],
     [B, H, W, base_filters]].
     """
     _require_multiple(image_size, 4, name)
@@ -163,7 +163,7 @@ def image_decoder(
 
     With `conditional_normalization` the modality also sets the scale and shift of every normalisation.
     With `skips` the finer features of `image_encoder` follow the code as inputs.
-    The wanted contrast has `contrast_size` S numbers; with 0 there is none to want.
+    `contrast_size` is S; 0 means that contrast is not a condition.
     """
     height, width, _ = code_shape
     # From coarse to fine.
@@ -172,10 +172,10 @@ def image_decoder(
     finer = [keras.Input(shape) for shape in levels] if skips else []
     contrast = keras.Input((contrast_size,))
     inputs = [code, *finer, modality, contrast]
-    # What a number means depends on the modality.
+    # The meaning of a contrast entry depends on the modality.
     modality = OuterCondition()([modality, contrast])
     condition = modality if conditional_normalization else None
-    # Instance normalisation would erase a condition that is the same at every pixel, so here is none.
+    # Not normalised: instance normalisation would erase a condition that is equal at all pixels.
     x = keras.layers.Conv2D(4 * base_filters, 3, padding="same", kernel_initializer=initializer or "he_normal")(
         AppendCondition()([code, modality])
     )
@@ -198,9 +198,9 @@ def unet_encoder(
     dropout: float = 0.0,
     initializer: Initializer | None = None,
 ) -> keras.Model:
-    """First half of a U-Net: slice [B, H, W, channels] to one feature map a level, finest first.
+    """First half of a U-Net: slice [B, H, W, channels] to one feature map for each level, finest first.
 
-    A U-Net over blocks of `block` x `block` pixels costs that many times less and still decides about each pixel.
+    A U-Net over blocks of `block` x `block` pixels costs block² times less and still classifies each pixel.
     """
     _require_multiple(image_size, block << (levels - 1), "unet")
     inputs = keras.Input((*image_size, channels))
@@ -230,7 +230,7 @@ def unet_decoder(
     x = inputs[-1]
     for level in reversed(range(levels - 1)):
         filters = base_filters << level
-        # Fewer channels before there are four times as many pixels.
+        # Reduce the channels before upsampling makes four times as many pixels.
         x = keras.layers.Conv2D(filters, 1, kernel_initializer=initializer or "he_normal")(x)
         x = _block([inputs[level], x], filters, initializer=initializer)
         x = _block(x, filters, initializer=initializer)
@@ -238,7 +238,7 @@ def unet_decoder(
 
 
 def _probability(x: tf.Tensor, channels: int, activation: str = "sigmoid", block: int = 1) -> tf.Tensor:
-    # No normalisation here: it would fix every image's brightness, and every label's area.
+    # Not normalised: normalisation would fix the brightness of every image and the area of every label.
     x = float32_output(keras.layers.Conv2D(channels * block**2, 3, padding="same")(x))
     x = DepthToSpace(block, dtype="float32")(x) if block > 1 else x
     return keras.layers.Activation(activation, dtype="float32")(x)
@@ -261,7 +261,7 @@ def _normalized_conv(
     initializer: Initializer | None,
     condition: tf.Tensor | None,
 ) -> tf.Tensor:
-    # The normalisation has its own shift, so the convolution needs no bias.
+    # The normalisation has a shift, so the convolution needs no bias.
     x = _conv(x, filters, strides, initializer, use_bias=False)
     return InstanceNormalization()(x) if condition is None else ConditionalInstanceNormalization()([x, condition])
 
@@ -269,14 +269,14 @@ def _normalized_conv(
 def _plain_block(
     x: tf.Tensor | list[tf.Tensor], filters: int, strides: int = 1, initializer: Initializer | None = None
 ) -> tf.Tensor:
-    # Instance normalisation would erase what a code says about a whole image, such as its size and its brightness.
+    # Instance normalisation would erase global properties that the code encodes, such as size and brightness.
     return LeakyReLU()(_conv(x, filters, strides, initializer))
 
 
 def _conv(
     x: tf.Tensor | list[tf.Tensor], filters: int, strides: int, initializer: Initializer | None, use_bias: bool = True
 ) -> tf.Tensor:
-    """3 x 3 convolution; of a list, after its coarse features were doubled in height and width."""
+    """3 x 3 convolution; for a list, coarse features are first doubled in height and width."""
     settings = {"use_bias": use_bias, "kernel_initializer": initializer or "he_normal"}
     if isinstance(x, list):
         return UpsampleConv2D(filters, **settings)(x)
@@ -289,7 +289,7 @@ def _residual(x: tf.Tensor, initializer: Initializer | None, condition: tf.Tenso
 
 
 def _pyramid(image_size: tuple[int, int], base_filters: int, max_filters: int) -> list[int]:
-    """Filters of each halving, until the shorter side is at most 8 pixels or no halving is exact."""
+    """Filters for each halving, until the shorter side is at most 8 pixels or cannot be halved exactly."""
     halvings = _halvings(image_size)
     if not halvings:
         raise UserError(f"Image size {image_size} cannot be halved; choose height and width divisible by 8 or more.")

@@ -1,4 +1,4 @@
-"""Several groups of slices through one network in one call.
+"""Runs several groups of slices through a network in one call.
 
 Axes: B rows, k slices of each; groups may differ in both.
 """
@@ -10,12 +10,12 @@ def one_pass(network: tf.keras.Model, parts: list, training: bool) -> list:
     """Runs a network once on several inputs.
 
     Args:
-      network: takes [N, ...], or a list of such.
-      parts: tensors [B, k, ...], or tuples of such for a network of several inputs; B and k may differ.
-      training: passed on.
+      network: takes a tensor [N, ...] or a list of tensors.
+      parts: tensors [B, k, ...], or tuples of tensors for a network with several inputs; B and k may differ.
+      training: passed to the network.
 
     Returns:
-      For each part the output [B, k, ...], or a tuple of them for a network of several outputs.
+      The output [B, k, ...] for each part, or a tuple of tensors for a network with several outputs.
     """
     joined = tf.nest.map_structure(lambda *tensors: tf.concat([merge(t) for t in tensors], axis=0), *parts)
     outputs = network(list(joined) if isinstance(joined, tuple) else joined, training=training)
@@ -34,7 +34,7 @@ def one_pass(network: tf.keras.Model, parts: list, training: bool) -> list:
 def merge(tensor: tf.Tensor) -> tf.Tensor:
     """[B, k, ...] to [B k, ...]."""
     rows, k = tensor.shape[:2]
-    # Without -1, which TensorFlow refuses for tensors without elements.
+    # No -1 here: TensorFlow cannot infer a dimension of a tensor without elements.
     return tf.reshape(tensor, [(tf.shape(tensor)[0] if rows is None else rows) * k, *tensor.shape[2:]])
 
 

@@ -1,4 +1,4 @@
-"""The Keras model that all stages are: loss terms in groups, one optimizer a group."""
+"""The base class of all stages: a Keras model with groups of loss terms and one optimizer for each group."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ Batch = Mapping[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Networks that one optimizer trains, and the weights of the loss terms that train them."""
+    """Networks that share an optimizer, and the weights of their loss terms."""
 
     networks: Sequence[tf.keras.Model]
     weights: Mapping[str, float]
@@ -31,28 +31,28 @@ class StageModel(tf.keras.Model):
     """A training stage. Subclasses set `groups` and compute `forward` and `formulas`.
 
     A term without a weight in the groups, or with weight 0 in the settings (see `weights_by_group`), is not computed.
-    Everything random is part of the batch, so a step is a function of batch and
-    weights alone: runs repeat, replicas agree, and tests can replay a step.
+    All random numbers are part of the batch, so a step depends on batch and weights
+    alone: runs are reproducible, replicas agree, and tests can replay a step.
     """
 
     groups: Mapping[str, Group]
-    frozen_networks: Sequence[tf.keras.Model] = ()  # Used, and saved, but not trained.
-    statistics: Sequence[tf.Variable] = ()  # Variables that training moves without gradients.
-    in_pretraining = False  # In it a stage may leave out formulas; their terms are 0.
+    frozen_networks: Sequence[tf.keras.Model] = ()  # Used and saved, but not trained.
+    statistics: Sequence[tf.Variable] = ()  # Variables that training updates without gradients.
+    in_pretraining = False  # In pretraining a stage may omit formulas; their terms are 0.
 
     @property
     def pretraining_steps(self) -> int:
-        """Steps at the start that are spent in pretraining."""
+        """Number of pretraining steps at the start of training."""
         return 0
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
-        """All forward passes of a step, by the method's names."""
+        """Runs all forward passes of a step; returns tensors under the method's names."""
         raise NotImplementedError
 
     def formulas(self, batch: Batch, tensors: Mapping[str, tf.Tensor]) -> dict[str, Callable[[], tf.Tensor]]:
-        """How each unweighted loss term is computed: a float32 scalar, the mean over this replica's part of the batch.
+        """Functions that compute the unweighted loss terms: float32 scalars, means over this replica's part of a batch.
 
-        Those of terms that have no weight are not called, so what they need may be lacking in `tensors`.
+        Functions of terms without a weight are not called, so `tensors` may lack their inputs.
         """
         raise NotImplementedError
 
@@ -72,7 +72,7 @@ class StageModel(tf.keras.Model):
         if set(optimizers) != set(self.groups):
             raise ValueError(f"Optimizers {sorted(optimizers)} do not match the groups {sorted(self.groups)}.")
         super().compile(**kwargs)
-        self.built = True  # Training does not need it, but Keras 2 prints no `summary()` without it.
+        self.built = True  # Not needed for training, but Keras 2 requires it for `summary()`.
         self.optimizers = dict(optimizers)
         # Keras 3 needs the optimizers' variables to exist before a distributed step is traced.
         for name, group in self.groups.items():
@@ -85,7 +85,7 @@ class StageModel(tf.keras.Model):
 
     @property
     def networks(self) -> dict[str, tf.keras.Model]:
-        """All networks, under names that do not change between runs."""
+        """All networks by names that are the same in every run."""
         named = {f"{name}_{i}": net for name, group in self.groups.items() for i, net in enumerate(group.networks)}
         return named | {f"frozen_{i}": net for i, net in enumerate(self.frozen_networks)}
 
@@ -94,7 +94,7 @@ class StageModel(tf.keras.Model):
             tensors = self.forward(batch, training=True)
             terms = self.loss_terms(batch, tensors)
             totals = {name: self._total(name, group, terms) for name, group in self.groups.items()}
-        # All gradients are taken before any update: every group sees the same weights.
+        # All gradients are computed before any update, so every group uses the same weights.
         gradients = {
             name: gradients_of(tape, totals[name], group.variables, name, idle_allowed=self.in_pretraining)
             for name, group in self.groups.items()
@@ -107,7 +107,7 @@ class StageModel(tf.keras.Model):
         return self._report(self.loss_terms(batch, self.forward(batch, training=False)))
 
     def make_train_function(self, force: bool = False) -> Callable[[Iterator], dict[str, tf.Tensor]]:
-        """The function that `fit` calls for each step. Keras 3 has none that works on several machines."""
+        """The function that `fit` calls for each step; that of Keras 3 does not work on several machines."""
         strategy = self.distribute_strategy
 
         def compiled() -> Callable[[Iterator], dict[str, tf.Tensor]]:
@@ -115,7 +115,7 @@ class StageModel(tf.keras.Model):
                 tf.function(self.train_step, autograph=False, jit_compile=True) if self.jit_compile else self.train_step
             )
 
-            # Nothing here, or anywhere in this package, needs autograph, which takes seconds.
+            # No code in this package needs autograph, which takes seconds.
             @tf.function(autograph=False)
             def train(batches: Iterator) -> dict[str, tf.Tensor]:
                 values = strategy.run(step, args=(next(batches),))
@@ -135,7 +135,7 @@ class StageModel(tf.keras.Model):
         return train
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
-        """Keras 3 would draw a batch for this and average it, which fails on several machines; the model is built."""
+        """Does nothing, as the model is built. Keras 3 would reduce a batch here, which fails on several machines."""
 
     def _total(self, name: str, group: Group, terms: Mapping[str, tf.Tensor]) -> tf.Tensor:
         total = losses.weighted_sum(group.weights, terms)
@@ -144,7 +144,7 @@ class StageModel(tf.keras.Model):
         return compat.scaled_loss(self.optimizers[name], total / replicas)
 
     def _gradient_norms(self, gradients: Mapping[str, Sequence[tf.Tensor]]) -> dict[str, tf.Tensor]:
-        """The norm of each group's gradient, but for scaled losses: their gradients overflow now and then by design."""
+        """The norm of each group's gradient; none with loss scaling, where gradients sometimes overflow by design."""
         return {
             f"gradient of {name}": tf.linalg.global_norm(gradients[name])
             for name in self.groups
@@ -152,7 +152,7 @@ class StageModel(tf.keras.Model):
         }
 
     def _report(self, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Scalars of this step, as means over replicas, in one reduction."""
+        """Scalars of this step, averaged over replicas in one reduction."""
         stacked = tf.stack([tf.cast(value, tf.float32) for value in values.values()])
         means = losses.across_replicas(tf.distribute.ReduceOp.MEAN, stacked)
         return dict(zip(values, tf.unstack(means), strict=True))
@@ -164,14 +164,14 @@ def gradients_of(
     """Gradients of `total`.
 
     Args:
-      tape: has seen it.
-      total: of the group's weighted terms.
-      variables: the group's.
-      name: the group.
-      idle_allowed: variables that the loss does not reach have gradient 0.
+      tape: has recorded `total`.
+      total: sum of the group's weighted terms.
+      variables: variables of the group.
+      name: name of the group.
+      idle_allowed: gives variables that the loss does not reach the gradient 0.
 
     Raises:
-      ValueError: otherwise such a variable is a mistake in the model.
+      ValueError: the loss does not reach a variable, and `idle_allowed` is false.
     """
     gradients = tape.gradient(total, variables)
     if idle_allowed:
