@@ -1,5 +1,5 @@
-"""Experiments on prepared data and trained stages: what is the synthetic data worth (method §8)?
+"""Experiments on prepared data and trained stages, which measure the quality of synthetic data (method §8).
 
-`catalogue` lists them. The module of each has a `run(request)` that returns its tables and leaves records in
+`catalogue` lists them. Each module has a function `run(request)` that returns tables and writes records to
 `<workdir>/evaluation/<experiment>/`.
 """

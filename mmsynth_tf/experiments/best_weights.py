@@ -1,4 +1,4 @@
-"""The weights of a training run that have the smallest error on validation slices."""
+"""The weights with the smallest validation error of a training run."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,11 +11,11 @@ class BestWeights:
 
     Args:
       variables: the weights.
-      error: computes the error that they have now.
+      error: computes the validation error of the current weights.
       interval: steps between validations.
 
     Attributes:
-      state: for checkpoints, so that a run that was stopped goes on.
+      state: for checkpoints, so that an interrupted run can resume.
     """
 
     def __init__(self, variables: Sequence[tf.Variable], error: Callable[[], float], interval: int):
@@ -31,7 +31,7 @@ class BestWeights:
         return int(self._step.numpy())
 
     def update(self, step: int) -> None:
-        """To be called after each step with its number, counted from 0."""
+        """Validates at the end of an interval. Call it after each step with the step's number, counted from 0."""
         if (step + 1) % self._interval:
             return
         error = self._error()
@@ -41,7 +41,7 @@ class BestWeights:
             self._assign(self._copies, self._variables)
 
     def install(self) -> None:
-        """Gives the model the copied weights."""
+        """Restores the copied weights in the model."""
         self._assign(self._variables, self._copies)
 
     @staticmethod

@@ -1,6 +1,6 @@
-"""All experiments: each is a module with `run(request)` and an entry here. No TensorFlow here.
+"""All experiments: each is a module with `run(request)` and an entry here. This module does not import TensorFlow.
 
-A module may also have `report_figures(request, rows)`: pictures for the page of all experiments, from its records.
+A module may also have `report_figures(request, rows)`, which draws figures for the report from the records.
 """
 
 import dataclasses
@@ -10,14 +10,14 @@ from types import ModuleType
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What programs know of an experiment before they run it.
+    """Metadata of an experiment.
 
     Attributes:
-      module: below `mmsynth_tf.experiments`.
-      title: heading on the report's page.
-      text: a sentence or two below it.
-      synthetic: whether it needs synthetic data sets; None where they may be given.
-      on_card: whether the data card of a synthetic set quotes its tables.
+      module: module name below `mmsynth_tf.experiments`.
+      title: heading on the report page.
+      text: one or two sentences below the heading.
+      synthetic: whether it needs synthetic data sets; None if they are optional.
+      on_card: whether the data card of a synthetic set shows its tables.
     """
 
     module: str
@@ -27,11 +27,11 @@ class Experiment:
     on_card: bool = False
 
     def load(self) -> ModuleType:
-        """Its module, whose imports take seconds."""
+        """Imports the experiment's module, which takes seconds."""
         return importlib.import_module(f"mmsynth_tf.experiments.{self.module}")
 
 
-# In the order of the report's page.
+# In the order of the report page.
 EXPERIMENTS = {
     "segmentation_gain": Experiment(
         "segmentation_gain.segmentation_gain",
@@ -83,7 +83,7 @@ EXPERIMENTS = {
         synthetic=False,
     ),
 }
-# The page of all of them is called like an experiment, and comes last.
+# The report runs like an experiment, after all others.
 REPORT = "report"
 RUNNABLE = {
     **EXPERIMENTS,

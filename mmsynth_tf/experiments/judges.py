@@ -1,7 +1,7 @@
-"""Segmenters that are trained for judging alone.
+"""Judges: independent segmenters for evaluation only.
 
-The segmentation stage is no judge of lesions: generators are trained with its segmenters, and the lesion filter keeps
-what these find. A judge learns from the same training slices with another seed and another design.
+The segmentation stage would be biased: generators are trained with its segmenters, and the lesion filter uses them.
+A judge is trained on the same slices with another seed and another design.
 """
 
 import functools
@@ -15,31 +15,31 @@ from mmsynth_tf.stages import catalogue
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 from mmsynth_tf.training import run_folder, runs
 
-JUDGE, STAGE = "judge", "segmentation stage"  # How names of segmenters begin.
+JUDGE, STAGE = "judge", "segmentation stage"  # Prefixes of segmenter names in tables.
 CAPTION = (
     "Judge: trained on the same real slices for judging alone, with another seed and design; no generator and no "
     "filter knows it. Segmentation stage: generators are trained with its segmenters, and the lesion filter uses them."
 )
 
-# Added to the seed of the segmentation stage.
+# Offset to the seed of the segmentation stage.
 _SEED = 1_000
 _DESIGNS = (constants.SHARED_ENCODER, constants.SEGMENTER_PER_MODALITY, constants.ONE_SEGMENTER)
 
 
 class Judge:
-    """A judge of a work directory; trained when its segmenter is first asked for, and kept.
+    """A judge of a work directory; trained on first use and stored.
 
     Args:
-      request: names the work directory and the training slices.
+      request: gives the work directory and the training slices.
       number: judges with different numbers have different seeds.
 
     Attributes:
       name: for records and tables.
-      key: differs where settings or training slices do.
+      key: hash of the settings and the training slices.
 
     Raises:
       UserError: there are no training patients.
-      WorkDirError: the work directory has no segmenters, whose size and training steps the judge has.
+      WorkDirError: the work directory has no segmenters; the judge copies their size and training steps.
     """
 
     def __init__(self, request: Request, number: int = 0):
@@ -55,19 +55,19 @@ class Judge:
 
     @functools.cached_property
     def segmenter(self) -> Segmenter:
-        """Trained, from its newest checkpoint if there is one."""
+        """The trained segmenter; training resumes from the newest checkpoint if there is one."""
         runs.train(constants.SEGMENTATION, self._config, [self._data], self._folder)
         return runs.load(constants.SEGMENTATION, self._folder)[0]
 
 
 def described(name: str, config: configs.Config) -> str:
-    """Names segmenters in tables."""
+    """Name of segmenters for tables, with their configuration."""
     settings = config.segmentation
     return f"{name} ({settings.design}, seed {config.runtime.seed}, {settings.steps} steps)"
 
 
 def _config(workdir: pathlib.Path, number: int) -> configs.Config:
-    """The settings of the segmentation stage with another seed, and a design that no stage has."""
+    """The settings of the segmentation stage with another seed, and a design that no stage uses."""
     config = run_folder.read_config(workdir / constants.SEGMENTATION)
     synthesis = config
     if (workdir / constants.SYNTHESIS / run_folder.CONFIG_FILE).is_file():

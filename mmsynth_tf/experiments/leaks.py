@@ -1,4 +1,4 @@
-"""Refuses experiments whose test patients took part in a training."""
+"""Refuses experiments whose test patients were used in training."""
 
 import logging
 from collections.abc import Iterable
@@ -11,19 +11,19 @@ _log = logging.getLogger(__name__)
 
 
 class LeakError(UserError):
-    """Test patients were seen in training."""
+    """Test patients were used in training."""
 
 
 def refuse_leak(trained_on: Iterable[dict], test: prepared.PreparedData, split: str) -> None:
-    """Refuses to test on patients that the models have seen, themselves or through synthetic data.
+    """Refuses to test on patients that were used in training, directly or through synthetic data.
 
     Args:
-      trained_on: the records (data_set.json) of the data sets that the models were trained on.
+      trained_on: the records (data_set.json) of the models' training sets.
       test: the data set to test on.
-      split: its split.
+      split: the split to test on.
 
     Raises:
-      LeakError: names the patients.
+      LeakError: test patients were used in training; the message names them.
     """
     shared = sorted(seen_patients(trained_on) & patients_of(test.record, split))
     if shared and test.record["source"] != "synthetic":
@@ -34,11 +34,11 @@ def refuse_leak(trained_on: Iterable[dict], test: prepared.PreparedData, split: 
 
 
 def warn_of_other_training_patients(trained_on: Iterable[dict], real: prepared.PreparedData) -> None:
-    """Warns if what experiments train on is not what the models were trained on: --train_data may be missing.
+    """Warns if experiments would train on other patients than the models did: --train_data may be missing.
 
     Args:
-      trained_on: as of `refuse_leak`.
-      real: the data set whose train split experiments are about to train on and compare with.
+      trained_on: as for `refuse_leak`.
+      real: the data set whose train split the experiments train on and compare with.
     """
     seen, here = seen_patients(trained_on), patients_of(real.record, "train")
     if seen and here and not seen & here:
@@ -51,7 +51,7 @@ def warn_of_other_training_patients(trained_on: Iterable[dict], real: prepared.P
 
 
 def seen_patients(data_records: Iterable[dict]) -> set[str]:
-    """Patients of the training splits, and of those that the makers of synthetic slices were trained on."""
+    """Patients of the training splits, and the training patients of the generators of synthetic sets."""
     seen = set()
     for record in data_records:
         if record["source"] == "synthetic":

@@ -1,4 +1,4 @@
-"""Is the lesion of unfiltered synthetic slices where the label says, as judges find it (the paper's Table 1)?"""
+"""Agreement of lesions in unfiltered synthetic slices with their label, measured by judges (the paper's Table 1)."""
 
 import functools
 
@@ -11,14 +11,14 @@ from mmsynth_tf.training import runs
 
 
 def run(request: Request) -> dict[str, report.Table]:
-    """Dice on real test slices beside that on synthetic ones: is the lesion where the label says?
+    """Dice of segmenters on real test slices and on synthetic slices.
 
-    One judge for each of `request.seeds`; and the segmentation stage, for comparison.
+    There is one judge for each of `request.seeds`, and the segmentation stage for comparison.
 
     Raises:
       PreparedDataError: a data set does not fit the segmenters.
       LeakError: a test patient was used in training.
-      UserError: there are no patients to train judges on.
+      UserError: there are no training patients for the judges.
     """
     study = Study("lesion_check", request, (constants.SEGMENTATION,))
     stage, config = runs.load(constants.SEGMENTATION, request.workdir)

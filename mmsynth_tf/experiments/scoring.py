@@ -18,7 +18,7 @@ from mmsynth_tf.storage.records import Record
 _log = logging.getLogger(__name__)
 
 VOLUME, SLICE = "volume", "slice"
-LABEL_MAP = "label map"  # Stands in for the region where a metric takes the whole label map.
+LABEL_MAP = "label map"  # Region name for metrics of the whole label map.
 
 _BATCH = 32
 
@@ -31,8 +31,8 @@ class SegmentedCase:
       case_id: from the data set.
       reference: uint8 [D, H, W].
       prediction: uint8 [n, D, H, W], by modality.
-      together: uint8 [D, H, W], what the modalities that there are show together.
-      available: bool [n].
+      together: uint8 [D, H, W], the ensemble over the available modalities.
+      available: bool [n], whether the case has a modality.
     """
 
     case_id: str
@@ -43,7 +43,7 @@ class SegmentedCase:
 
 
 def segmented_cases(segmenter: Segmenter, data: prepared.PreparedData, split: str) -> Iterator[SegmentedCase]:
-    """Segments a split, case by case; cases without a label are left out."""
+    """Segments a split case by case; cases without a label are skipped."""
     examples = data.slices(split).filter(lambda x: x["has_label"])
 
     def slices() -> Iterator[tuple]:
@@ -56,7 +56,7 @@ def segmented_cases(segmenter: Segmenter, data: prepared.PreparedData, split: st
             found = (np.argmax(scores, axis=-1).astype(np.uint8) for scores in (probabilities, together))
             yield from zip(case_id, slice_index, label, available, *found, strict=True)
 
-    # Slices of a case may be scattered over the files.
+    # The files may not hold the slices of a case in sequence.
     ordered = sorted(slices(), key=lambda row: (row[0], row[1]))
     for case_id, rows in itertools.groupby(ordered, key=lambda row: row[0]):
         _, _, labels, available, found, together = zip(*rows, strict=True)
@@ -72,15 +72,15 @@ def segmented_cases(segmenter: Segmenter, data: prepared.PreparedData, split: st
 def segmentation_records(
     cases: Iterable[SegmentedCase], data: prepared.PreparedData, unit: str, **common: str | int | float
 ) -> list[Record]:
-    """Scores segmented cases: one flat record a case, modality, region and metric.
+    """Scores segmented cases: one flat record for each case, modality, region and metric.
 
-    With several modalities there is one more, `ALL_MODALITIES`.
+    With several modalities, `ALL_MODALITIES` is a further modality that stands for their ensemble.
 
     Args:
       cases: segmented volumes.
       data: gives modalities and regions.
       unit: `VOLUME` scores each volume as a whole, `SLICE` each of its slices.
-      **common: fields that every record gets, such as the experiment and the training set.
+      **common: fields of every record, such as the experiment and the training set.
     """
     rows = []
     for case in cases:
@@ -98,13 +98,13 @@ def segmentation_records(
 
 
 def of_single_modalities(rows: Iterable[Record]) -> list[Record]:
-    """The records of `segmentation_records` without those of all modalities together, for means over modalities."""
+    """The records of `segmentation_records` without the ensemble, for means over modalities."""
     return [row for row in rows if row["modality"] != constants.ALL_MODALITIES]
 
 
 def _scores(truth: np.ndarray, found: np.ndarray, data: prepared.PreparedData) -> Iterator[Record]:
     spacing = data.config.spacing_mm[-truth.ndim :]
-    # Surfaces that are less than a pixel apart cannot be told apart.
+    # The tolerance of the surface Dice is one pixel, the resolution of the label maps.
     for region, values in region_metrics(truth, found, data.config.regions, spacing, max(spacing)).items():
         for name, value in values.items():
             yield {"region": region, "metric": name, "value": value}
@@ -115,7 +115,7 @@ def _scores(truth: np.ndarray, found: np.ndarray, data: prepared.PreparedData) -
 def summary_table(rows: Iterable[Record], by: tuple[str, ...], metric: str, caption: str) -> report.Table:
     """Mean ± standard deviation of a metric: a row for each value of `by`, a column for each region.
 
-    Averages are over cases and modalities; the number of values stands beside them.
+    Means are over cases and modalities; the table also gives the number of values.
     """
     rows = [row for row in rows if row["metric"] == metric]
     regions = list(dict.fromkeys(row["region"] for row in rows))
@@ -130,5 +130,5 @@ def summary_table(rows: Iterable[Record], by: tuple[str, ...], metric: str, capt
 
 
 def patients_of(record: dict, split: str) -> set[str]:
-    """The patients of a split, by the record (data_set.json) of its data set."""
+    """The patients of a split, from the record (data_set.json) of its data set."""
     return {record["patients"].get(case, case) for case in record["split"].get(split, [])}

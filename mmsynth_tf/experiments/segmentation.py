@@ -1,4 +1,4 @@
-"""Segmenters on real patients whom they have not seen (method §8)."""
+"""Segmentation of real test patients (method §8)."""
 
 import pathlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _SEGMENTED = 6  # Slices in a picture.
 
 
 def run(request: Request) -> dict[str, report.Table]:
-    """Dice of the segmenters by patient volume, modality and region.
+    """Dice of the segmenters for each patient volume, modality and region.
 
     Raises:
       PreparedDataError: the data set does not fit the segmenters.
@@ -36,8 +36,8 @@ def run(request: Request) -> dict[str, report.Table]:
 
 
 def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figure]:
-    """What the segmenters find in real test slices and in synthetic ones."""
-    del rows  # The pictures are of slices.
+    """Segmentations of real test slices and of synthetic slices."""
+    del rows  # The figures show slices, not records.
     if not (pathlib.Path(request.workdir) / constants.SEGMENTATION / run_folder.CONFIG_FILE).is_file():
         return []
     segmenter, _ = runs.load(constants.SEGMENTATION, request.workdir)
@@ -67,7 +67,7 @@ def _segmented(
 
 
 def require_usable(request: Request) -> None:
-    """Refuses data that the segmenters of a work directory cannot be scored on.
+    """Refuses data on which the segmenters of a work directory cannot be scored.
 
     Raises:
       PreparedDataError: a data set does not fit the segmenters.
@@ -83,6 +83,6 @@ def require_usable(request: Request) -> None:
 def scores(
     segmenter: Segmenter, data: prepared.PreparedData, split: str, unit: str, **common: str | int
 ) -> list[Record]:
-    """Records of what a segmenter finds in a split, by `unit` of `scoring`; `common` is put into each."""
+    """Scores a segmenter on a split, by `unit` of `scoring`; `common` holds fields of every record."""
     cases = scoring.segmented_cases(segmenter, data, split)
     return scoring.segmentation_records(cases, data, unit, test_data=data_name(data), **common)

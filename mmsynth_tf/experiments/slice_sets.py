@@ -1,4 +1,4 @@
-"""Sets of registered slices that are compared with each other: a split of a prepared data set, read in batches."""
+"""Sets of registered slices for comparisons: a split of a prepared data set, read in batches."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ from mmsynth_tf.experiments.study import Request, data_name
 from mmsynth_tf.training import run_folder
 
 BATCH = 32
-STRUCTURE_MAP = "structure map"  # Stands in for the modality where maps themselves are measured.
+STRUCTURE_MAP = "structure map"  # Modality name for measures of structure maps.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +24,8 @@ class SliceSet:
     Attributes:
       data: the data set.
       split: name of the split.
-      limit: at most so many slices are read; None for all. Builders write slices in the order of hashes of their
-        names, so the first ones are a fair sample.
+      limit: maximum number of slices to read; None for all. Builders order slices by a hash of their names, so the
+        first ones are a random sample.
     """
 
     data: prepared.PreparedData
@@ -34,7 +34,7 @@ class SliceSet:
 
     @property
     def key(self) -> dict[str, str]:
-        """What names the set in records."""
+        """Record fields that identify the set."""
         return {"test_data": data_name(self.data), "split": self.split}
 
     def slices(self) -> tf.data.Dataset:
@@ -48,7 +48,7 @@ class SliceSet:
 
 
 def name_of(row: dict) -> str:
-    """The set that a record is about, for tables."""
+    """Name of a record's set, for tables."""
     return f"{row['test_data']} ({row['split']})"
 
 
@@ -78,7 +78,7 @@ class Maps:
     Attributes:
       structure: bool [B, n, H, W], edges within the head.
       head: bool [B, n, H, W], true INSIDE the head.
-      interior: bool [B, n, H, W], the head without the rim by which Algorithm 2 lets it grow.
+      interior: bool [B, n, H, W], the head without the rim that Algorithm 2 adds.
     """
 
     structure: np.ndarray
@@ -87,7 +87,7 @@ class Maps:
 
 
 def maps_of(batch: Mapping[str, np.ndarray], settings: configs.StructureMapConfig) -> Maps:
-    """Algorithms 1 and 2 on the slices of a batch; synthetic samples keep the background that they were made with."""
+    """Algorithms 1 and 2 on the slices of a batch; synthetic samples keep the background mask of their input map."""
     images = tf.convert_to_tensor(batch["image"])
     size, modalities = images.shape[:2]
     flat = tf.reshape(images, [-1, *images.shape[2:]])

@@ -1,4 +1,4 @@
-"""What all experiments share: what was asked, and parts on disk, so that what is measured is not measured again."""
+"""The request of an experiment, and its folder of stored results, so that finished parts are not recomputed."""
 
 import dataclasses
 import hashlib
@@ -19,18 +19,19 @@ from mmsynth_tf.training import checkpoints
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What an experiment is asked.
+    """The inputs and options of an experiment.
 
     Attributes:
       workdir: work directory with the trained stages.
-      real: prepared data of real patients, of which `split` is tested.
+      real: prepared data of real patients; its split `split` is tested.
       synthetic: prepared synthetic data sets.
       split: split of `real` that is tested.
       seeds: repetitions, for experiments that train.
-      rows: names of the rows wanted, for experiments that have a choice; empty for all.
-      steps: training steps of each run, for experiments that train; None for those of the work directory's segmenters.
-      trained_on: prepared data of the real patients whose train split the models were trained on, and experiments
-        train on and compare with; `real` if not given.
+      rows: names of the rows to run, for experiments that have a choice; empty for all.
+      steps: training steps of each run, for experiments that train; None takes those of the work directory's
+        segmenters.
+      trained_on: prepared data of real patients. Its train split trained the models, and experiments train on it and
+        compare with it; `real` if not given.
     """
 
     workdir: pathlib.Path
@@ -51,7 +52,7 @@ class Request:
 
     @property
     def data_sets(self) -> tuple[prepared.PreparedData, ...]:
-        """All of them, the tested one first."""
+        """All data sets of the request, the tested one first."""
         return (self.real, *self.synthetic, *([self.trained_on] if self.trained_on else []))
 
     @property
@@ -59,7 +60,7 @@ class Request:
         """The data set whose train split experiments train on and compare with.
 
         Raises:
-          UserError: it has no training patients.
+          UserError: the data set has no training patients.
         """
         data = self.trained_on or self.real
         if not data.cases.get(splits.TRAIN):
@@ -74,14 +75,14 @@ class Study:
     """The folder of one experiment: ``<workdir>/evaluation/<name>``.
 
     Args:
-      name: the experiment.
-      request: what was asked.
-      stages: those of the work directory's trained stages that take part; none where only its settings are used.
-      **settings: what else the measurements depend on, JSON values.
+      name: name of the experiment.
+      request: its request.
+      stages: trained stages of the work directory that it uses; empty if it uses only the settings.
+      **settings: other settings that the results depend on, JSON values.
 
     Attributes:
-      folder: its folder.
-      parts: folder within it for what depends on these very inputs.
+      folder: folder of the experiment.
+      parts: subfolder for results with exactly these inputs.
     """
 
     def __init__(self, name: str, request: Request, stages: Sequence[str], **settings: Any):
@@ -93,12 +94,12 @@ class Study:
             "checkpoints": checkpoints.checkpoint_hashes(request.workdir, stages),
             "settings": settings,
         }
-        # Parts that were measured on other data, models or settings lie elsewhere, and so are never taken for these.
+        # Results for other data, models or settings are in other folders, so they are never mixed up with these.
         key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
         self.parts = self.folder / "parts" / key
 
     def part(self, name: str, measure: Callable[[], Iterable[Record]]) -> list[Record]:
-        """The records of one part: read when it was measured before, measured and kept otherwise."""
+        """The records of one part: read from disk if they exist, otherwise computed and stored."""
         path = self.parts / f"{name}.json"
         if not path.is_file():
             records.write_json(path, [{"experiment": self.name, **row} for row in measure()])
@@ -119,5 +120,5 @@ class Study:
 
 
 def data_name(data: prepared.PreparedData) -> str:
-    """A data set's name in records: its folder's, without the path, which says nothing on another machine."""
+    """A data set's name in records: its folder name without the path, which differs between machines."""
     return file_search.as_given(data.path).name

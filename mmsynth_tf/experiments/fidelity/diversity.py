@@ -1,4 +1,4 @@
-"""How much slices of a set differ from each other: MS-SSIM of random pairs, of which collapsed generators have much."""
+"""Diversity of a set of slices: MS-SSIM of random pairs, which is high for generators with mode collapse."""
 
 import collections
 from collections.abc import Iterator
@@ -12,17 +12,18 @@ from mmsynth_tf.metrics.summary import summarise
 from mmsynth_tf.storage.records import Record
 
 MS_SSIM = "ms-ssim"
-PAIRS = 200  # Of each modality.
+PAIRS = 200  # For each modality.
 _PAIRS_AT_ONCE = 32
 
 Slice = tuple[int, int]  # Number in the set, index of the modality.
 
 
 def diversity_records(source: slice_sets.SliceSet, settings: configs.StructureMapConfig, seed: int) -> list[Record]:
-    """One record a modality: MS-SSIM of `PAIRS` random pairs of slices of different patients, mean (`value`) and `std`.
+    """MS-SSIM of `PAIRS` random pairs of slices from different patients: one record for each modality.
 
-    As modality `sources.STRUCTURE_MAP` that of the maps of the same pairs: for synthetic samples the maps that
-    they were made from, for real slices the maps of the very modality.
+    Each record has the mean (`value`), `std` and `count`. The modality `slice_sets.STRUCTURE_MAP` stands for the
+    structure maps of the same pairs. For synthetic samples these are the input maps; for real slices they are
+    extracted from the slice's modality.
     """
     modalities = source.data.config.modalities
     pairs = _draw_pairs(source, seed)
@@ -51,7 +52,7 @@ def _summary(values: list[float]) -> Record:
 
 
 def _draw_pairs(source: slice_sets.SliceSet, seed: int) -> list[tuple[Slice, Slice]]:
-    """Pairs of slices of one modality and of different patients."""
+    """Draws pairs of slices of one modality from different patients."""
     listed = list(source.slices().map(lambda x: (x["patient_id"], x["available"])).as_numpy_iterator())
     patients, available = (np.array(column) for column in zip(*listed, strict=True))
     rng = np.random.default_rng(seed)
@@ -63,7 +64,7 @@ def _draw_pairs(source: slice_sets.SliceSet, seed: int) -> list[tuple[Slice, Sli
 
 
 def _different(numbers: np.ndarray, patients: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Up to `PAIRS` pairs; fewer, or none, where almost all slices are of one patient."""
+    """Draws up to `PAIRS` pairs; fewer, or none, if almost all slices are of one patient."""
     if not len(numbers):
         return
     drawn = rng.choice(numbers, (4 * PAIRS, 2))
@@ -73,7 +74,7 @@ def _different(numbers: np.ndarray, patients: np.ndarray, rng: np.random.Generat
 def _gather(
     wanted: set[Slice], source: slice_sets.SliceSet, settings: configs.StructureMapConfig
 ) -> tuple[dict[Slice, np.ndarray], dict[Slice, np.ndarray]]:
-    """The wanted slices [H, W], float16, and their structure maps, bool."""
+    """Reads the wanted slices [H, W], float16, and their structure maps, bool."""
     images, maps = {}, {}
     for number, batch in enumerate(source.batches()):
         first = number * slice_sets.BATCH

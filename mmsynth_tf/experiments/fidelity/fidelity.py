@@ -1,8 +1,8 @@
-"""How close synthetic slices are to real ones, each measure beside its real-versus-real value (method §8).
+"""Similarity of synthetic and real slices; each measure has a real-versus-real reference (method §8).
 
-Fréchet distances, diversity, a classifier of modalities, agreement of modalities (registration), structure maps,
-intensities. Networks that measure were trained for that alone: generators have not seen them. Sets are real training
-slices, real unseen slices, and synthetic ones; at most 5,000 slices of each.
+Measures are Fréchet distances, diversity, a modality classifier, agreement of modalities (registration), structure
+maps and intensities. The networks used here took no part in training the generators. The compared sets are real
+training slices, real unseen slices and synthetic slices; at most 5,000 slices of each.
 """
 
 import logging
@@ -23,7 +23,7 @@ from mmsynth_tf.storage.records import Record
 from mmsynth_tf.training import run_folder
 
 _SLICES = 5_000
-_SLICES_RADIOMICS = 100  # Half a second each, in each comparison.
+_SLICES_RADIOMICS = 100  # Each slice takes half a second in each comparison.
 _CLASSIFIER_STEPS = 2_000
 
 SEGMENTER, INCEPTION, RADIOMICS = "segmenter", "inception", "frd"
@@ -34,15 +34,15 @@ _LOG = logging.getLogger(__name__)
 
 
 def run(request: Request) -> dict[str, report.Table]:
-    """All measures, or those that `request.rows` names out of `MEASURES`.
+    """Computes all `MEASURES`, or only those named in `request.rows`.
 
-    `request.steps` are those of the classifier, which is trained once with each of `request.seeds`. What needs a
-    package or weights that are not on this machine is left out, and the table says so.
+    `request.steps` is the number of training steps of the classifier, which is trained once for each of
+    `request.seeds`. Measures whose package or weights are not installed are omitted; the table names them.
 
     Raises:
       UserError: an unknown measure.
       PreparedDataError: a data set does not fit the models.
-      LeakError: patients of the tested split were trained on.
+      LeakError: patients of the tested split were used in training.
     """
     unknown = sorted(set(request.rows) - set(MEASURES))
     if unknown:
@@ -61,7 +61,7 @@ def run(request: Request) -> dict[str, report.Table]:
 
 
 class _Fidelity:
-    """The measures by name; each gives its records, and keeps them in parts."""
+    """The measures by name; each returns its records and stores them in parts of the study."""
 
     def __init__(self, request: Request):
         self.request = request
@@ -84,9 +84,9 @@ class _Fidelity:
         return self.train, self.unseen, *self.synthetic
 
     def acceptance(self) -> Iterator[Record]:
-        """What the filters of each synthetic set let through, from its record."""
+        """Acceptance rates of the filters of each synthetic set, from its record."""
         for data in self.request.synthetic:
-            # Earlier versions had no filter by likeness to real maps.
+            # Earlier versions had no filter by similarity to real maps.
             generation = {"map_acceptance": 1.0, **data.record["generation"]}
             if prepared.has_real_anatomy(generation):
                 continue  # Real maps are not filtered.

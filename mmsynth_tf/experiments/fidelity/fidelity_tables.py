@@ -1,4 +1,4 @@
-"""Tables of what `fidelity` measured."""
+"""Tables of the records of `fidelity`."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,17 +27,17 @@ _BY_MODALITY = (
     slice_statistics.EDGE_DENSITY,
     slice_statistics.HEAD_AREA,
 )
-# Agreement of two modalities; first those that no loss contains.
+# Measures of agreement between two modalities; those that no loss contains come first.
 _OF_PAIRS = (registration.MUTUAL_INFORMATION, registration.GRADIENT_CORRELATION, slice_statistics.REGISTRATION)
 
 
 def tables(rows: Sequence[Record], modalities: Sequence[str], left_out: Mapping[str, str]) -> dict[str, report.Table]:
-    """`table` has what is measured of each modality; the others bear their measure's name.
+    """Builds `table` from the measures of single modalities, and further tables named after their measure.
 
     Args:
       rows: all records.
-      modalities: their names.
-      left_out: measure to the reason why it was not possible.
+      modalities: names of the modalities.
+      left_out: omitted measure to the reason why it could not be computed.
     """
     notes = " ".join(f"Left out: {name}, for {reason}." for name, reason in left_out.items())
     intensities = [row for row in rows if row["metric"] == slice_statistics.INTENSITY]
@@ -75,7 +75,7 @@ _INTENSITY_CAPTION = "Intensities of the head by region, mean ± sd over pixels;
 
 
 def _measure(row: Record) -> str:
-    """What a value is, with what it depends on."""
+    """Name of a row's metric, with its feature extractor or number of scales."""
     metric = row["metric"]
     if metric == set_distances.FRECHET_DISTANCE:
         metric = f"{metric} ({row['features']})"
@@ -87,7 +87,7 @@ def _measure(row: Record) -> str:
 def _pivot(
     rows: Iterable[Record], measure: Callable[[Record], str], columns: Sequence[str], caption: str
 ) -> report.Table:
-    """A line for each measure, set and portion, a column for each modality; several seeds give a mean."""
+    """A row for each measure, set and portion, and a column for each modality; values are means over seeds."""
     cells: dict[tuple, dict[str, list[Record]]] = {}
     for row in rows:
         cells.setdefault((measure(row), _set(row)), {}).setdefault(row["modality"], []).append(row)
@@ -98,7 +98,7 @@ def _pivot(
 
 
 def _variety(rows: Sequence[Record], columns: Sequence[str]) -> report.Table:
-    """MS-SSIM of each set, and how far it is above that of the first set, which is the real training slices."""
+    """MS-SSIM of each set, and its difference from the first set, the real training slices."""
     values = {(name_of(row), row["modality"]): row["value"] for row in rows}
     first, *others = dict.fromkeys(name for name, _ in values) or [""]
     differences = [
@@ -115,7 +115,7 @@ def _set(row: Record) -> str:
 
 
 def _numbers(line: Mapping[str, Sequence[Record]]) -> str:
-    """How many values the columns have, "least–most" where they differ; for distances also the reference."""
+    """Number of values in the columns, as a range "min–max" if they differ; for distances also of the reference."""
     rows = [row for cell in line.values() for row in cell]
     names = [name for name in ("count", "reference_count") if name in rows[0]]
     limits = [(min(row[name] for row in rows), max(row[name] for row in rows)) for name in names]

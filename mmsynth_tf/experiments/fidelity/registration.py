@@ -1,4 +1,4 @@
-"""Agreement of the modalities of a slice by measures that no loss contains, pair by pair."""
+"""Agreement between pairs of modalities of a slice, by measures that no loss contains."""
 
 import collections
 import itertools
@@ -16,9 +16,9 @@ GRADIENT_CORRELATION = "gradient correlation"
 
 
 def registration_records(source: slice_sets.SliceSet, settings: configs.StructureMapConfig) -> list[Record]:
-    """One record a measure and pair of modalities, with mean over slices (`value`), `std` and `count`.
+    """One record for each measure and pair of modalities, with mean over slices (`value`), `std` and `count`.
 
-    Pixels count in the interior of both modalities' heads.
+    Only pixels in the interior of both modalities' heads are used.
     """
     names = source.data.config.modalities
     pairs = list(itertools.combinations(range(len(names)), 2))

@@ -1,4 +1,4 @@
-"""Distances between sets of slices, modality by modality, each beside its real-versus-real value."""
+"""Distances between sets of slices for each modality, each with a real-versus-real reference."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +20,12 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSet:
-    """What an extractor makes of a set of slices.
+    """Features of a set of slices.
 
     Attributes:
-      key: names the set in records.
+      key: record fields that identify the set.
       values: float32 [N, n, ...], by slice and modality.
-      available: bool [N, n].
+      available: bool [N, n], whether a slice has a modality.
       patients: N patient ids.
     """
 
@@ -36,7 +36,7 @@ class FeatureSet:
 
     @classmethod
     def of(cls, source: SliceSet, extract: Callable[[np.ndarray], np.ndarray]) -> "FeatureSet":
-        """Reads a set; `extract` takes float32 [B, n, H, W, 1] to [B, n, ...]."""
+        """Reads a set; `extract` maps float32 [B, n, H, W, 1] to [B, n, ...]."""
         parts = [(extract(batch["image"]), batch["available"], batch["patient_id"]) for batch in source.batches()]
         return cls(source.key, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
@@ -53,7 +53,7 @@ class FeatureSet:
         return FeatureSet(self.key, *(part[chosen] for part in parts))
 
     def halves(self, seed: int) -> tuple["FeatureSet", "FeatureSet"]:
-        """Two sets that share no patient."""
+        """Splits the set into two halves without a common patient."""
         patients = np.random.default_rng(seed).permutation(np.unique(self.patients))
         first = np.isin(self.patients, patients[: len(patients) // 2])
         return self.where(first), self.where(~first)
@@ -61,7 +61,7 @@ class FeatureSet:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Two sets to compare; `key` names them in records."""
+    """Two sets to compare; `key` holds the record fields that identify them."""
 
     key: dict[str, str]
     slices: FeatureSet
@@ -71,9 +71,9 @@ class Comparison:
 def comparisons(
     train: FeatureSet, unseen: FeatureSet, synthetic: Sequence[FeatureSet], seed: int
 ) -> Iterator[Comparison]:
-    """Every synthetic set and the unseen real slices against the real training slices; and those against themselves.
+    """Pairs the real training slices with every synthetic set, the unseen real slices, and themselves (two halves).
 
-    A distance grows as sets shrink, so larger synthetic sets are also compared at the size of the unseen set.
+    Distances are larger for smaller sets, so larger synthetic sets are also compared at the size of the unseen set.
     """
 
     def against(slices: FeatureSet, portion: str) -> Comparison:
@@ -89,7 +89,7 @@ def comparisons(
 
 
 def frechet_distances(pairs: Sequence[Pair]) -> list[Record]:
-    """Fréchet distance of each pair of sets of features, float [N, D]; all covariances by the same estimator."""
+    """Fréchet distance of each pair of feature sets, float [N, D]; all use the same covariance estimator."""
     dimensions = pairs[0][0].shape[-1]
     estimator = frechet.choose_estimator((len(part) for pair in pairs for part in pair), dimensions)
 
@@ -111,11 +111,11 @@ def radiomics_distances(pairs: Sequence[Pair]) -> list[Record]:
 def distance_records(
     compared: Sequence[Comparison], modalities: Sequence[str], measure: Callable[[Sequence[Pair]], list[Record]]
 ) -> list[Record]:
-    """One record a comparison and modality, with both counts; NaN where a set has fewer than two slices.
+    """One record for each comparison and modality, with both counts; NaN if a set has fewer than two slices.
 
     Args:
-      compared: the sets.
-      modalities: their names.
+      compared: the pairs of sets.
+      modalities: names of the modalities.
       measure: `frechet_distances` or `radiomics_distances`.
     """
     rows = []

@@ -1,4 +1,4 @@
-"""What can be counted in registered slices: agreement of modalities, edges, head size, intensities."""
+"""Statistics of registered slices: agreement of modalities, edge density, head area and intensities."""
 
 import collections
 import itertools
@@ -19,13 +19,13 @@ NORMAL_TISSUE = "normal tissue"
 
 
 class RunningMoments:
-    """Mean and standard deviation of numbers that arrive in pieces."""
+    """Mean and standard deviation of values that arrive in chunks."""
 
     def __init__(self):
         self.count, self.mean, self._squares = 0, 0.0, 0.0
 
     def add(self, values: np.ndarray) -> None:
-        """Takes float [N] in, N of any size (Chan et al., 1979: no digits are lost to large sums)."""
+        """Adds values float [N], any N (the update of Chan et al., 1979, avoids cancellation)."""
         values = np.asarray(values, np.float64)
         if not values.size:
             return
@@ -37,17 +37,17 @@ class RunningMoments:
 
     @property
     def std(self) -> float:
-        """Standard deviation (n - 1); NaN for fewer than two numbers."""
+        """Standard deviation (n - 1); NaN for fewer than two values."""
         return float(np.sqrt(self._squares / (self.count - 1))) if self.count > 1 else np.nan
 
 
 def statistics_records(source: slice_sets.SliceSet, settings: configs.StructureMapConfig) -> list[Record]:
-    """One record a metric, modality and region, with mean (`value`), `std` and `count`.
+    """One record for each metric, modality and region, with mean (`value`), `std` and `count`.
 
-    Registration: Dice of the structure maps of each two modalities of a slice, mean over slices. Edge density: share
-    of the head's pixels that are edges. Head area: share of the slice. As modality `sources.STRUCTURE_MAP` both are
-    given of the maps that samples were made from, and of all maps of real slices. Intensities: over all pixels of a
-    region in the head's interior, of slices with a label.
+    Registration is the Dice of the structure maps of two modalities of a slice. Edge density is the fraction of the
+    head's pixels that are edges; head area is the fraction of the slice's pixels. The modality
+    `slice_sets.STRUCTURE_MAP` has both for the input maps of samples, and for all maps of real slices. Intensities
+    are over all pixels of a region in the head's interior, for slices with a label.
     """
     moments = collections.defaultdict(RunningMoments)
     for batch in source.batches():
@@ -71,7 +71,7 @@ Measured = Iterator[tuple[tuple[str, str, str], np.ndarray]]
 
 
 def _measure(batch: dict[str, np.ndarray], data: configs.DataConfig, settings: configs.StructureMapConfig) -> Measured:
-    """(metric, modality, region) and the values found in a batch, float [N]."""
+    """(metric, modality, region) to the values in a batch, float [N]."""
     maps = slice_sets.maps_of(batch, settings)
     yield from _registration(maps, batch["available"], data.modalities)
     for index, modality in enumerate(data.modalities):
@@ -94,7 +94,7 @@ def _registration(maps: slice_sets.Maps, available: np.ndarray, modalities: tupl
 
 
 def _shape(structure: np.ndarray, head: np.ndarray, modality: str) -> Measured:
-    """Edges and size of heads, from bool [B, H, W]."""
+    """Edge density and head area, from bool [B, H, W]."""
     area, edges = (np.sum(part, axis=(1, 2)) for part in (head, structure & head))
     yield (EDGE_DENSITY, modality, ""), edges[area > 0] / area[area > 0]
     yield (HEAD_AREA, modality, ""), area / np.prod(head.shape[1:])

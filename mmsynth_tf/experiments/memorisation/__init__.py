@@ -1,1 +1,1 @@
-"""Whether synthetic slices copy training slices."""
+"""Test for copies of training slices among synthetic slices."""

@@ -1,7 +1,7 @@
-"""Are synthetic slices copies of training slices (method §8)?
+"""Tests whether synthetic slices are copies of training slices (method §8).
 
-For each synthetic slice its nearest real training slice in three spaces; and the same for real slices beside those of
-other patients, for how close two patients come by chance.
+For each synthetic slice it finds the nearest real training slice in three spaces. The same search between real slices
+of different patients gives the distances expected by chance.
 """
 
 import functools
@@ -30,14 +30,14 @@ _CLOSEST_PAIRS = 20  # Of each set and space.
 
 
 def run(request: Request) -> dict[str, report.Table]:
-    """Nearest training slices of every synthetic slice and of real ones among other patients, and a verdict.
+    """Searches the nearest training slices of synthetic slices and, among other patients, of real ones; and a verdict.
 
-    In all spaces, or those that `request.rows` names.
+    It searches in all spaces, or only in those named in `request.rows`.
 
     Raises:
       UserError: an unknown space.
       PreparedDataError: a data set does not fit the models.
-      LeakError: patients of the tested split were trained on, so that they are not unseen.
+      LeakError: patients of the tested split were used in training, so they are not unseen.
     """
     train, unseen, synthetic = sources(request)
     by_space = searches(request, train)
@@ -66,7 +66,7 @@ def run(request: Request) -> dict[str, report.Table]:
 def _part(
     study: Study, space: str, key: Mapping[str, str], suffix: str, measure: Callable[[], Iterable[Record]]
 ) -> list[Record]:
-    """Distances of one set in one space, which are not measured again."""
+    """Distances of one set in one space; read from disk if they were computed before."""
     common = {**key, "space": space, "metric": NEAREST_DISTANCE}
     name = f"{space.replace(' ', '_')}_{key['test_data']}_{key['split']}{suffix}"
     return study.part(name, lambda: ({**common, **row} for row in measure()))
@@ -89,7 +89,7 @@ def _percentiles(rows: Sequence[Record]) -> Iterator[Record]:
 
 
 def _not_searched(synthetic: prepared.PreparedData, real: prepared.PreparedData) -> int:
-    """Patients that the generators saw and that are not in the real training split."""
+    """Number of the generators' training patients that are not in the real training split."""
     return len(leaks.seen_patients([synthetic.record]) - leaks.seen_patients([real.record]))
 
 
@@ -144,7 +144,7 @@ def _closest_table(rows: Sequence[Record]) -> report.Table:
 
 
 def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figure]:
-    """Distances to the nearest training slice, a figure for each space."""
+    """Histograms of the distances to the nearest training slice, one figure for each space."""
     real = {data_name(data) for data in (request.real, request.trained_on) if data}
     rows = [row for row in rows if row["metric"] == NEAREST_DISTANCE]
     pictures = []

@@ -1,4 +1,4 @@
-"""Copies of slices as a generator might make them, to see which of them the audit finds (method §8)."""
+"""Artificial copies of slices with known changes, to test which copies the audit finds (method §8)."""
 
 import math
 from collections.abc import Callable
@@ -24,14 +24,14 @@ def mirrored(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def moved(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirrored, turned, scaled and shifted at random, as slices that generators are trained on."""
+    """Applies the random mirroring, rotation, scaling and shift of the generators' augmentation."""
     size, seed = images.shape[2:], tf.constant(rng.integers(2**31, size=2))
     transforms = warping.random_transforms(len(images), size, AugmentationConfig(), seed)
     return np.moveaxis(warping.transform(np.moveaxis(images, 1, -1), transforms, "BILINEAR").numpy(), -1, 1)
 
 
 def blurred(images: np.ndarray, rng: np.random.Generator, width: float = _BLUR) -> np.ndarray:
-    """Convolved with a Gaussian, within the head."""
+    """Convolves with a Gaussian, within the head."""
     offsets = np.arange(-math.ceil(3 * width), math.ceil(3 * width) + 1)
     weights = np.exp(-(offsets**2) / (2 * width**2))
     found = images
@@ -41,17 +41,17 @@ def blurred(images: np.ndarray, rng: np.random.Generator, width: float = _BLUR) 
 
 
 def gamma(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each modality with another contrast."""
+    """Changes the contrast of each modality by a random gamma."""
     return images ** np.exp(rng.uniform(-_GAMMA, _GAMMA, (*images.shape[:2], 1, 1))).astype(np.float32)
 
 
 def inverted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Dark where they were bright, within the head."""
+    """Inverts the intensities within the head."""
     return (1 - images) * _head(images)
 
 
 def exchanged(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each modality in the place of the one before it."""
+    """Shifts the order of the modalities by one."""
     return np.roll(images, 1, axis=1)
 
 
@@ -76,7 +76,7 @@ NEW: dict[str, tuple[Change, ...]] = {"as they are": (exact,), "moved": (moved,)
 
 
 def planted(images: np.ndarray, changes: tuple[Change, ...], seed: int) -> np.ndarray:
-    """Images float32 [N, n, H, W] in [0, 1] after the changes, drawn from `seed`."""
+    """Applies the changes to images float32 [N, n, H, W] in [0, 1], with random numbers from `seed`."""
     rng = np.random.default_rng(seed)
     for change in changes:
         images = change(images, rng)

@@ -1,4 +1,4 @@
-"""Searches for the training slices that slices are nearest to: aligned images, features, structure maps (method §8)."""
+"""Nearest-neighbour searches among training slices: aligned images, features, structure maps (method §8)."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -19,20 +19,20 @@ IMAGE, FEATURES = "image", "features"
 
 
 class Search(Protocol):
-    """Nearest training slices in one space. Training slices are only read when something is searched for."""
+    """A nearest-neighbour search in one space. Training slices are read at the first search."""
 
     def nearest(self, source: SliceSet) -> Iterator[Record]:
-        """One record a slice (of structure maps: a map): `value`, `ratio`, and what it is nearest to."""
+        """One record for each slice (or structure map): `value` (distance), `ratio`, and the nearest training slice."""
 
     def left_out(self) -> Iterator[Record]:
-        """The same of training slices, among those of other patients; nothing where that says nothing."""
+        """The same for training slices among other patients; empty where such distances are not informative."""
 
     def check(self, found: Closeness, chance: Closeness) -> CopyCheck:
         """The verdict in this space."""
 
 
 def searches(request: Request, train: SliceSet) -> dict[str, Search]:
-    """The search in each space; models are loaded when a space is first needed."""
+    """The search in each space; models are loaded at the first search in a space."""
     return {
         IMAGE: MovedSearch(train),
         FEATURES: UnmovedSearch(train, lambda: slice_descriptions.feature_description(request)),
@@ -41,7 +41,7 @@ def searches(request: Request, train: SliceSet) -> dict[str, Search]:
 
 
 class MovedSearch:
-    """Finds copies that were mirrored, turned, scaled, shifted, blurred or given other contrasts, by their images."""
+    """Compares images; finds copies that were mirrored, rotated, scaled, shifted, blurred or changed in contrast."""
 
     def __init__(self, train: SliceSet):
         self._train = train
@@ -83,7 +83,7 @@ class MovedSearch:
 
 
 class UnmovedSearch:
-    """Compares slices and their mirror images as they lie."""
+    """Compares slices and their mirror images without alignment."""
 
     def __init__(self, train: SliceSet, make_describe: Callable[[], Describe]):
         self._train, self._make_describe = train, make_describe
@@ -111,7 +111,7 @@ class UnmovedSearch:
             yield {**name, **_row(value, ratio, reference_names[number])}
 
     def left_out(self) -> Iterator[Record]:
-        return iter(())  # Models give the slices that they were trained on other features than new ones.
+        return iter(())  # Features of training slices differ from those of new slices, so they give no reference.
 
     def check(self, found: Closeness, chance: Closeness) -> CopyCheck:
         return CopyCheck(found, chance)

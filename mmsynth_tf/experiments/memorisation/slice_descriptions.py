@@ -1,4 +1,4 @@
-"""What is compared of slices as they lie when copies are searched for: features, structure maps (method §8)."""
+"""Representations of slices for the search without alignment: features and structure maps (method §8)."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,15 +13,15 @@ from mmsynth_tf.metrics.nearest import Described
 from mmsynth_tf.storage.records import Record
 from mmsynth_tf.training import run_folder, runs
 
-SIDE = 32  # Pixels, to which maps are averaged: shifts of a pixel or two hide no copy.
+SIDE = 32  # Side to which maps are averaged, pixels, so that a copy is found despite a shift of one or two pixels.
 
 Batch = Mapping[str, np.ndarray]
-# A batch to what is compared of it, and fields that name each row: patient, case, slice, modality ("" for all of them).
+# Maps a batch to its representation, and to fields that identify each row: patient, case, slice, modality ("" for all).
 Describe = Callable[[Batch], tuple[Described, list[Record]]]
 
 
 def describe_training(train: SliceSet, describe: Describe) -> tuple[Described, list[Record]]:
-    """The training slices and their mirror images, for generators are trained on both; rows also say `mirrored`."""
+    """The training slices and their mirror images, as generators are trained on both; rows also have `mirrored`."""
     parts, names = [], []
     for batch in train.batches():
         for mirrored in (False, True):
@@ -35,7 +35,7 @@ def describe_training(train: SliceSet, describe: Describe) -> tuple[Described, l
 def describe_maps(
     batch: Batch, settings: configs.StructureMapConfig, modalities: Sequence[str]
 ) -> tuple[Described, list[Record]]:
-    """The map that a sample was made from, or the maps of all modalities of a real slice, each for itself."""
+    """The input map of a synthetic sample, or the separate maps of all modalities of a real slice."""
     names = names_of(batch)
     if "structure" in batch:
         maps = batch["structure"]
@@ -64,13 +64,13 @@ def map_description(request: Request) -> Describe:
 
 
 def _averaged(images: np.ndarray) -> np.ndarray:
-    """Images [N, H, W, 1] averaged to `SIDE` pixels a side, where they are larger: float32 [N, P]."""
+    """Images [N, H, W, 1] averaged to `SIDE` pixels a side if they are larger: float32 [N, P]."""
     size = [min(SIDE, extent) for extent in images.shape[1:3]]
     return tf.image.resize(images, size, method="area").numpy().reshape(len(images), -1)
 
 
 def names_of(batch: Batch) -> list[Record]:
-    """Fields that name each row: patient, case, slice, modality."""
+    """Fields that identify each row: patient, case, slice, modality."""
     columns = (batch[name] for name in ("patient_id", "case_id", "slice_index"))
     return [
         {"patient": patient.decode(), "case": case.decode(), "slice": int(number), "modality": ""}

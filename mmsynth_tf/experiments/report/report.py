@@ -1,4 +1,4 @@
-"""One page on all experiments of a work directory: what was measured, with pictures, and what was not."""
+"""One page on all experiments of a work directory: results and figures, and which experiments were not run."""
 
 import logging
 import pathlib
@@ -17,13 +17,13 @@ from mmsynth_tf.training import run_folder
 REPORT_FILE = "report.html"
 
 _MAPS, _SAMPLES, _RANKED = 24, 8, 4
-_FOLDED_ROWS = 30  # Tables with more rows open on a click.
+_FOLDED_ROWS = 30  # Tables with more rows are collapsed.
 
 _LOG = logging.getLogger(__name__)
 
 
 def run(request: study.Request) -> dict[str, report.Table]:
-    """Writes the page of all experiments that were run; returns the table of what it holds."""
+    """Writes the page of all finished experiments; returns its table of contents."""
     path = write(request)
     _LOG.info("Report: %s", path)
     return {"contents": contents_table(request.workdir)}
@@ -33,7 +33,7 @@ def write(request: study.Request) -> pathlib.Path:
     """Writes ``<workdir>/evaluation/report.html``.
 
     Args:
-      request: `synthetic` gives the data sets that pictures and filters are shown of, the first of them in detail.
+      request: the page shows figures and filters of the data sets in `synthetic`, with details of the first.
 
     Returns:
       Path of the page.
@@ -55,7 +55,7 @@ def write(request: study.Request) -> pathlib.Path:
 
 
 def contents_table(workdir: pathlib.Path) -> report.Table:
-    """Which experiments were run."""
+    """Table of the experiments and whether they were run."""
     rows = []
     for name, experiment in catalogue.EXPERIMENTS.items():
         found = _records(workdir, name)
@@ -123,7 +123,7 @@ def _synthetic_sections(request: study.Request) -> list[report.Section]:
 
 
 def _ranked_section(sets: Sequence[prepared.PreparedData]) -> report.Section:
-    """The samples in which the segmenters find most and least of the lesion that was put in."""
+    """The samples with the highest and the lowest lesion Dice of the segmenters."""
     title = "Best and worst samples"
     rated = [(data, agreement) for data in sets if len(agreement := lesion_agreement(data))]
     if not rated:
@@ -141,8 +141,8 @@ def _ranked_section(sets: Sequence[prepared.PreparedData]) -> report.Section:
 
 
 def lesion_agreement(data: prepared.PreparedData) -> dict[example_sections.Key, float]:
-    """Mean Dice of each sample of a synthetic set by its key; of those with a lesion that were tested."""
-    # Where there is nothing to find and nothing found the Dice is 1, which would fill the best ranks.
+    """Mean Dice of each sample of a synthetic set by its key; only samples with a lesion that were tested."""
+    # Without a lesion in label and segmentation the Dice is 1, which would fill the best ranks.
     with_lesion = data.slices("train").filter(lambda x: tf.reduce_any(x["label"] > 0))
     features = ("case_id", "slice_index", "dice")
     rows = with_lesion.map(lambda x: {name: x[name] for name in features}).as_numpy_iterator()
@@ -151,7 +151,7 @@ def lesion_agreement(data: prepared.PreparedData) -> dict[example_sections.Key, 
 
 
 def settings_section(request: study.Request) -> report.Section:
-    """The whole configuration: of every stage, and of every data set."""
+    """The full configuration of every stage and every data set."""
     stages = {
         f"{stage}/{run_folder.CONFIG_FILE}": (pathlib.Path(request.workdir) / stage / run_folder.CONFIG_FILE)
         for stage in constants.STAGES

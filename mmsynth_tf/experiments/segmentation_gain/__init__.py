@@ -1,1 +1,1 @@
-"""What a training set is worth to one segmenter of all modalities, every patient tested once."""
+"""Effect of the training set on a joint segmenter of all modalities, by cross-validation over patients."""

@@ -1,4 +1,4 @@
-"""Tables of `segmentation_gain`, from its records alone.
+"""Tables of `segmentation_gain`, from its records.
 
 python -m mmsynth_tf.experiments.segmentation_gain.gain_tables records.csv
 """
@@ -16,17 +16,17 @@ from mmsynth_tf.reports.report import Table
 from mmsynth_tf.storage.records import Record
 
 BASE = "real_strong"
-TRAINING_SET = "training set"  # Stands in for the patient where a training set is described.
+TRAINING_SET = "training set"  # Patient field of records that describe a training set.
 
 
 def tables(records: Sequence[Record]) -> dict[str, Table]:
-    """Scores by row, comparisons with `BASE`, and what the training sets hold."""
+    """Tables of the scores of each row, comparisons with `BASE`, and the content of the training sets."""
     scores = [r for r in records if r["patient"] != TRAINING_SET]
     return {"table": _scores(scores), "comparison": _comparison(scores), "training_sets": _training_sets(records)}
 
 
 def patient_values(records: Iterable[Record], row: str, region: str, metric: str) -> dict[str, float]:
-    """One value a patient: the mean over its seeds and cases that have one; NaN where none has."""
+    """One value for each patient: the mean over seeds and cases without NaN; NaN if there is none."""
     found = {}
     for r in records:
         if (r["row"], r["region"], r["metric"]) == (row, region, metric):
@@ -104,7 +104,7 @@ def _interval(value: Estimate, sign: str = "") -> str:
 
 
 def main(path: str) -> None:
-    """Prints the tables of a file of records, CSV."""
+    """Prints the tables of a CSV file of records."""
     with open(path, encoding="utf-8", newline="") as file:
         records = [{**row, "value": row["value"] or "nan"} for row in csv.DictReader(file)]
     for table in tables(records).values():

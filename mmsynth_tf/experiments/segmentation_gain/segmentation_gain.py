@@ -1,8 +1,8 @@
-"""What real, pasted and synthetic slices are worth to one segmenter of all modalities, under the field's augmentation.
+"""Effect of pasted and synthetic slices on a joint segmenter of all modalities, with strong augmentation.
 
-Five folds over the patients: each is tested once, by segmenters and generators
-that never saw it. A row of a fold and a seed is one unit; units that are done are
-kept, and the tables are written anew after each.
+Five-fold cross-validation over patients: each patient is tested once, by segmenters
+and generators that were not trained on it. A row, a fold and a seed form one unit.
+Finished units are stored, and the tables are rewritten after each unit.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 FOLDS = 5
 STEPS = 3_000
-# Pasted slices, as a multiple of the real ones: enough that few are seen twice.
+# Number of pasted slices as a multiple of the real ones, so that few are drawn twice.
 _PASTED = 3
 _PASTED_LESIONS, _NOISE, _MADE = "pasted lesions", "slices from noise", "made lesions"
 
@@ -42,9 +42,9 @@ class Row:
 
     Attributes:
       name: for command lines and records.
-      real: the patients' slices are in it.
-      further: what fills the rest of each batch, if anything.
-      augmentation: as of `training.train`.
+      real: whether it contains the patients' real slices.
+      further: the kind of the other slices in each batch, if any.
+      augmentation: as for `training.train`.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Row:
     augmentation: str = training.STRONG
 
 
-# In the order in which they are measured: those that decide come first.
+# In the order of measurement, the most important rows first.
 ROWS = (
     Row(gain_tables.BASE),
     Row("pasted", further=_PASTED_LESIONS),
@@ -68,15 +68,15 @@ SYNTHETIC_ROWS = (
 
 
 def run(request: Request) -> dict[str, report.Table]:
-    """Trains and scores what is missing, and compares the rows over patients.
+    """Trains and scores the missing units, and compares the rows over patients.
 
-    All labelled patients of `request.real` are dealt into the folds, whatever its splits; `request.split` "validation"
-    tests the patients of the next fold, for decisions about the design.
+    All labelled patients of `request.real` are assigned to folds, regardless of its splits. With `request.split`
+    "validation" the patients of the next fold are tested, for design decisions.
 
     Raises:
       UserError: a row is unknown, there are too few patients, or --train_data is given.
       PreparedDataError: the data sets do not fit together.
-      LeakError: a row's synthetic sets have all seen the test patients of a fold.
+      LeakError: for a fold, all synthetic sets of a row come from generators trained on patients it keeps apart.
     """
     if request.trained_on:
         raise UserError("segmentation_gain deals the patients of --test_data into folds; leave --train_data out.")
@@ -87,11 +87,11 @@ def run(request: Request) -> dict[str, report.Table]:
     study = Study("segmentation_gain", dataclasses.replace(request, synthetic=()), (), settings=_used(settings))
     everyone = slices.read_slices(request.real)
     parts = slices.folds(everyone.patient.tolist(), FOLDS, request.split)
-    # Refused before hours are spent.
+    # Check for errors before hours of training.
     chosen = {(row.name, fold.number): _synthetic(row, fold, request) for row in rows for fold in parts}
     scores, tables = [], {}
     for seed in request.seeds:
-        # Fold by fold, so that all rows of a study that was stopped have the same patients.
+        # Fold by fold, so that all rows of an interrupted study have the same patients.
         for fold in parts:
             for row in rows:
                 synthetic = chosen[row.name, fold.number]
@@ -119,7 +119,7 @@ def _has_real_anatomy(data: prepared.PreparedData) -> bool:
 
 
 def _settings(request: Request) -> configs.SegmentationConfig:
-    """Those of the work directory's segmenters, or of the preset cpu where there are none."""
+    """Settings of the work directory's segmenters, or of the preset cpu if there are none."""
     try:
         config = run_folder.read_config(request.workdir / constants.SEGMENTATION)
     except WorkDirError:
@@ -132,11 +132,11 @@ def _used(settings: configs.SegmentationConfig) -> dict[str, int]:
 
 
 def _synthetic(row: Row, fold: Fold, request: Request) -> list[prepared.PreparedData]:
-    """The sets of a row's kind whose makers never saw a patient that the fold keeps apart.
+    """The sets of a row's kind whose generators were not trained on a patient that the fold keeps apart.
 
     Raises:
       UserError: no set of the kind is given.
-      LeakError: all of them saw one.
+      LeakError: all given sets were trained on such a patient.
     """
     if row.further not in (_NOISE, _MADE):
         return []
@@ -166,7 +166,7 @@ def _measure(
     data: configs.DataConfig,
     settings: configs.SegmentationConfig,
 ) -> list[Record]:
-    """Trains one unit and scores it: a record a case, region and metric, and the prevalence of each region."""
+    """Trains and scores one unit: a record for each case, region and metric, and the prevalence of each region."""
     own, tested = everyone.of(fold.training), everyone.of(fold.tested)
     parts = _training_sets(row, own, synthetic, seed)
     model = training.train(parts, row.augmentation, data.num_classes, settings, seed)
@@ -193,7 +193,7 @@ def _measure(
 def _training_sets(
     row: Row, own: Slices, synthetic: Sequence[prepared.PreparedData], seed: int
 ) -> list[training.Examples]:
-    """What fills an equal part of each batch each."""
+    """The training sets that each fill an equal part of every batch."""
     parts = [(own.image, own.label)] if row.real else []
     if row.further == _PASTED_LESIONS:
         pasted = pasting.paste_lesions(own.image, own.label, _PASTED * len(own.label), seed)
@@ -205,6 +205,6 @@ def _training_sets(
 
 
 def _prevalence(parts: Sequence[training.Examples], data: configs.DataConfig) -> dict[str, float]:
-    """Of a batch: the mean over the parts that fill it equally."""
+    """Prevalence of each region in a batch: the mean over its parts, which have equal size."""
     each = [slices.prevalence(label, data.regions) for _, label in parts]
     return {region: float(np.mean([shares[region] for shares in each])) for region in data.regions}

@@ -1,4 +1,4 @@
-"""Registered slices in memory, and the folds that their patients fall in."""
+"""Registered slices in memory, and the cross-validation folds of their patients."""
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping
@@ -14,11 +14,11 @@ class Slices:
     """Labelled slices.
 
     Attributes:
-      image: float16 [N, H, W, n] in [0, 1]; a modality that is missing is 0.
+      image: float16 [N, H, W, n] in [0, 1]; a missing modality is 0.
       label: uint8 [N, H, W].
-      case: N texts.
-      patient: N texts.
-      number: int64 [N], place in the volume.
+      case: N case ids.
+      patient: N patient ids.
+      number: int64 [N], slice index in the volume.
     """
 
     image: np.ndarray
@@ -28,7 +28,7 @@ class Slices:
     number: np.ndarray
 
     def of(self, patients: Collection[str]) -> "Slices":
-        """Those of some patients, in the order of their cases and places."""
+        """The slices of some patients, ordered by case and slice index."""
         chosen = np.flatnonzero(np.isin(self.patient, list(patients)))
         chosen = chosen[np.lexsort((self.number[chosen], self.case[chosen]))]
         return Slices(*(getattr(self, field.name)[chosen] for field in dataclasses.fields(self)))
@@ -38,11 +38,11 @@ def read_slices(data: prepared.PreparedData, splits: Iterable[str] | None = None
     """Reads all labelled slices of a set.
 
     Args:
-      data: the set.
-      splits: those to read; all that have cases if not given.
+      data: the data set.
+      splits: the splits to read; by default all that have cases.
 
     Raises:
-      UserError: there is none.
+      UserError: there is no labelled slice.
     """
     names = splits or [split for split, cases in data.cases.items() if cases]
     found = [x for name in names for x in data.slices(name).as_numpy_iterator() if x["has_label"]]
@@ -65,9 +65,9 @@ class Fold:
 
     Attributes:
       number: from 0.
-      training: segmenters and generators learn from them.
-      tested: segmenters are scored on them.
-      kept_apart: neither segmenters nor generators may have seen them; `tested` among them.
+      training: patients that segmenters and generators are trained on.
+      tested: patients that segmenters are scored on.
+      kept_apart: patients excluded from all training; includes `tested`.
     """
 
     number: int
@@ -77,18 +77,18 @@ class Fold:
 
 
 def folds(patients: Iterable[str], count: int, split: str) -> list[Fold]:
-    """Deals patients into folds; every one is tested once.
+    """Assigns patients to folds; every patient is tested once.
 
-    For `split` "validation" the patients of the next fold are tested, and those of the fold itself take no part: what
-    is decided so has not seen them.
+    For `split` "validation" the patients of the next fold are tested. Those of the fold itself are not used, so design
+    decisions do not depend on them.
 
     Args:
-      patients: names, repeated or not.
+      patients: patient ids, repeated or not.
       count: number of folds.
       split: "test" or "validation".
 
     Raises:
-      UserError: there are too few patients, or the split is another.
+      UserError: there are too few patients, or the split is neither "test" nor "validation".
     """
     names = sorted(set(patients))
     needed = count + (split == "validation")
@@ -106,5 +106,5 @@ def folds(patients: Iterable[str], count: int, split: str) -> list[Fold]:
 
 
 def prevalence(label: np.ndarray, regions: Mapping[str, Collection[int]]) -> dict[str, float]:
-    """Share of slices [N, H, W] that show each region."""
+    """Fraction of slices [N, H, W] that show each region."""
     return {name: float(np.isin(label, list(values)).any(axis=(1, 2)).mean()) for name, values in regions.items()}

@@ -1,4 +1,4 @@
-"""Trains and applies the joint segmenter on slices in memory; all that is random follows from seed and step."""
+"""Trains and applies the joint segmenter on slices in memory; all random numbers follow from seed and step."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ def train(
       augmentation: `NONE`, `WEAK` or `STRONG`.
       num_classes: K.
       settings: `steps`, `base_filters` and `levels` are used.
-      seed: of weights and batches.
+      seed: of the initial weights and the batches.
     """
     tf.keras.utils.set_random_seed(seed)
     size, modalities = parts[0][0].shape[1:3], parts[0][0].shape[3]
@@ -49,7 +49,7 @@ def train(
 
 
 def batches(parts: Sequence[Examples], augmentation: str, seed: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """The function that draws the batch of a step, int64 []; arguments as in `train`."""
+    """A function that draws the batch of a step, int64 []; arguments as for `train`."""
     change = {NONE: lambda *pair, seed: pair, WEAK: _weak, STRONG: functools.partial(strong_augmentation.augment)}
     tensors = [(tf.constant(images), tf.constant(labels[..., None])) for images, labels in parts]
     counts = [len(share) for share in np.array_split(np.arange(BATCH), len(parts))]
@@ -70,13 +70,13 @@ def batches(parts: Sequence[Examples], augmentation: str, seed: int) -> Callable
 
 
 def _weak(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The paper's classical augmentation: small turns, scalings and shifts, and mirroring."""
+    """The paper's classical augmentation: small rotations, scalings and shifts, and mirroring."""
     transforms = warping.random_transforms(BATCH, images.shape[1:3], configs.AugmentationConfig(), seed)
     return warping.transform(images, transforms, "BILINEAR"), warping.transform(labels, transforms, "NEAREST")
 
 
 def segmented(model: JointSegmenter, slices: Slices) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Case by case: its name, its reference and what is found, both uint8 [D, H, W]."""
+    """Segments case by case: case id, reference and segmentation, both uint8 [D, H, W]."""
     for case in np.unique(slices.case):
         own = np.flatnonzero(slices.case == case)
         images = slices.image[own].astype(np.float32)

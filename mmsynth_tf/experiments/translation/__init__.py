@@ -1,1 +1,1 @@
-"""How well modalities are translated into each other."""
+"""Quality of translation between modalities."""

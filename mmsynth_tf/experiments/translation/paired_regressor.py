@@ -1,6 +1,6 @@
-"""The reference for translation: U-Nets trained on registered pairs, which the method does without.
+"""The reference for translation: U-Nets trained on registered pairs, which the method does not need.
 
-The pairs are what unregistered data lacks, so this is about the best that a network of this size can do.
+Unregistered data has no such pairs, so this is an approximate upper bound for a network of this size.
 """
 
 import dataclasses
@@ -22,19 +22,18 @@ from mmsynth_tf.reports import figures
 from mmsynth_tf.stages.segmentation.stage import segmentation_batches
 from mmsynth_tf.training import checkpoints, loop
 
-# Of validation slices, which come in the order of hashes of their names: the first ones are a fair sample.
+# Number of validation slices. They are ordered by a hash of their names, so the first ones are a random sample.
 _VALIDATION_SLICES = 256
 _BATCH = 32
 
 
 class PairedRegressor(StageModel):
-    """One U-Net a target modality, from a slice of any other modality to the registered slice of its own.
+    """One U-Net for each target modality; it maps a slice of any other modality to the registered target slice.
 
-    Which modality a slice is of, a network sees for itself: normalisation would erase a condition that is the same
-    at every pixel.
+    The source modality is not an input, because normalisation would erase a condition that is equal at all pixels.
 
-    Batches hold `image` float32 [B, n, H, W, 1], registered, and `source` int32 [B, n]: the modality from which each
-    target is made.
+    Batches hold `image` float32 [B, n, H, W, 1], registered, and `source` int32 [B, n]: the source modality of each
+    target.
     """
 
     def __init__(self, image_size: tuple[int, int], num_modalities: int, *, base_filters: int, levels: int):
@@ -55,18 +54,18 @@ class PairedRegressor(StageModel):
         return {"absolute_error": lambda: self._absolute_error(batch, tensors)}
 
     def _absolute_error(self, batch: Batch, tensors: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        # Inside the head, which is where translations are scored.
+        # Only inside the head, where translations are scored.
         head = tf.cast(tf.reduce_any(batch["image"] > 0.0, axis=1, keepdims=True), tf.float32)
         errors = head * tf.abs(batch["image"] - tensors["translated"])
         return tf.math.divide_no_nan(tf.reduce_sum(errors), tf.reduce_sum(head))
 
     def translate(self, images: tf.Tensor, target: int) -> tf.Tensor:
-        """Translates slices float32 [B, H, W, 1] of any modality: float32 [B, H, W, 1], 0 where their head ends."""
+        """Translates slices float32 [B, H, W, 1] of any modality: float32 [B, H, W, 1], 0 outside their head."""
         return self._regress(images, target, training=False) * (1.0 - structure_maps.background_mask(images))
 
     @tf.function(autograph=False, reduce_retracing=True)
     def pair_errors(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sums over all ordered pairs of modalities: |x_j - U_j(x_i)| inside the head, and the pixels of the head.
+        """Sums over all ordered pairs of modalities: |x_j - U_j(x_i)| inside the head, and the head's pixel count.
 
         Args:
           images: float32 [B, n, H, W, 1], registered.
@@ -90,9 +89,9 @@ class Trained:
     """A trained regressor.
 
     Attributes:
-      regressor: with the weights that were chosen.
-      kept_step: number of steps after which it had these weights.
-      validation_slices: number of slices that chose them; 0 where there are none, and the last weights are taken.
+      regressor: the model with the selected weights.
+      kept_step: number of training steps of the selected weights.
+      validation_slices: number of slices used for the selection; 0 if there are none, and the last weights are kept.
     """
 
     regressor: PairedRegressor
@@ -105,16 +104,16 @@ def train(
 ) -> Trained:
     """Trains on the registered slices of a train split, from the newest checkpoint in `folder` if there is one.
 
-    Size, batch, learning rate and augmentation are those of the segmenters; the rate decays by half a cosine. One
-    device is used.
+    Size, batch, learning rate and augmentation are those of the segmenters; the rate decays by half a cosine. Training
+    uses one device.
 
     Args:
-      data: of its splits the slices that have all modalities are used: those of the train split to learn from, those of
-        the validation split to choose weights.
-      config: settings; `runtime.seed` decides about weights and draws.
+      data: slices with all modalities are used: those of the train split for training, those of the validation split
+        to select weights.
+      config: settings; `runtime.seed` seeds weights and batches.
       steps: training steps.
-      folder: gets losses.csv, tensorboard/, previews/ and checkpoints/.
-      validate: whether the validation split may choose the weights.
+      folder: receives losses.csv, tensorboard/, previews/ and checkpoints/.
+      validate: whether to select the weights on the validation split.
 
     Raises:
       UserError: no slice has all modalities.
@@ -127,7 +126,7 @@ def train(
     )
     rate = tf.keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
     model.compile({"regressor": Adam(rate)})
-    # The last weights are validated as well.
+    # The interval divides `steps`, so that the last weights are validated as well.
     interval = max(n for n in range(1, config.runtime.steps_per_checkpoint + 1) if steps % n == 0)
     images = _validation_images(data) if validate else []
     weights = [variable for network in model.networks.values() for variable in network.weights]
@@ -163,7 +162,7 @@ def validation_error(model: PairedRegressor, images: np.ndarray) -> float:
 
 
 def _validation_images(data: prepared.PreparedData) -> np.ndarray:
-    """float16 [N, n, H, W, 1]; none where the data set has no validation patients."""
+    """Validation slices, float16 [N, n, H, W, 1]; empty if the data set has no validation patients."""
     if not data.cases.get(splits.VALIDATION):
         return np.empty(0)
     whole = data.slices(splits.VALIDATION).filter(lambda x: tf.reduce_all(x["available"]))
@@ -172,10 +171,10 @@ def _validation_images(data: prepared.PreparedData) -> np.ndarray:
 
 
 class RegisteredSlices:
-    """Batches for `PairedRegressor`, drawn from (seed, step) as those of the stages are.
+    """Batches for `PairedRegressor`, drawn from (seed, step) as in the stages.
 
     Args:
-      data: of its train split the slices that have all modalities are used.
+      data: the slices of its train split that have all modalities are used.
       config: settings.
 
     Raises:
@@ -186,7 +185,7 @@ class RegisteredSlices:
         self.config = config
         whole = data.slices("train").filter(lambda x: tf.reduce_all(x["available"]))
         try:
-            # As channels of one image the modalities are drawn together, and transformed alike.
+            # As channels of one image the modalities are drawn together, with the same transform.
             self._slices = input_pipeline.SliceSource(whole.map(_as_channels), 1, config.runtime.cache)
         except UserError as error:
             raise UserError(
@@ -208,13 +207,13 @@ class RegisteredSlices:
 
 def _as_channels(example: dict) -> dict:
     image = tf.transpose(example["image"][..., 0], [1, 2, 0])
-    # The label takes part only because slices come with one of their shape.
+    # The label is not used, but `SliceSource` requires one with the shape of the image.
     label = tf.broadcast_to(example["label"], image.shape)
     return {"image": image[None], "label": label, "available": tf.constant([True])}
 
 
 def _preview(model: PairedRegressor, batch: Batch, modalities: tuple[str, ...]) -> bytes:
-    """The first slice of the batch in every modality, from the source that was drawn for it."""
+    """Translations of the batch's first slice to every modality, from the drawn source."""
     made = model.forward(batch, training=False)["translated"]
     images, sources = np.asarray(batch["image"])[0, ..., 0], np.asarray(batch["source"])[0]
     columns = {"source": images[sources], "translated": np.asarray(made)[0, ..., 0], "registered slice": images}

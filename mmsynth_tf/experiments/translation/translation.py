@@ -1,4 +1,4 @@
-"""One modality of a patient to another: beside a regressor that had registered pairs, and is the lesion kept?"""
+"""Translation between modalities of a patient: similarity, lesion Dice, and a regressor trained on registered pairs."""
 
 import dataclasses
 import functools
@@ -26,11 +26,10 @@ from mmsynth_tf.storage import atomic
 from mmsynth_tf.storage.records import Record
 from mmsynth_tf.training import run_folder, runs
 
-# float32 [D, H, W, 1] in [0, 1], the index of their modality and of the wanted one, to slices of the same shape.
+# Maps slices float32 [D, H, W, 1] in [0, 1], and the indices of source and target modality, to slices of that shape.
 Translate = Callable[[np.ndarray, int, int], np.ndarray]
 
-# Translators by their names in records. "real" is the target itself, and "copy" the source, which is what doing
-# nothing scores.
+# Translators by their names in records. "real" is the target itself; "copy" is the unchanged source, the baseline.
 REAL, COPY, GAN, PAIRED = "real", "copy", "gan", "paired"
 PSNR, SSIM, MAE = "psnr", "ssim", "mae"
 EXAMPLES_FILE = "examples.png"
@@ -50,8 +49,8 @@ class Volume:
     Attributes:
       case_id: from the data set.
       images: float32 [D, n, H, W, 1] in [0, 1].
-      available: bool [D, n].
-      label: uint8 [D, H, W]; None where the case has none.
+      available: bool [D, n], whether a slice has a modality.
+      label: uint8 [D, H, W]; None if the case has no label.
     """
 
     case_id: str
@@ -61,18 +60,18 @@ class Volume:
 
 
 def run(request: Request) -> dict[str, report.Table]:
-    """Every modality from every other one: similarity to the real slices inside the head, and Dice of its lesion.
+    """Translates every modality to every other: similarity to real slices inside the head, and Dice of the lesion.
 
     Raises:
       PreparedDataError: the data set does not fit the models.
       LeakError: a test patient was used in training.
-      UserError: there is but one modality.
+      UserError: there is only one modality.
     """
     gan, synthesis_config = runs.load(constants.SYNTHESIS, request.workdir)
     segmenter, config = runs.load(constants.SEGMENTATION, request.workdir)
     _require_usable(request, config)
     seed, settings, how = synthesis_config.runtime.seed, synthesis_config.synthesis, synthesis_config.translation
-    # As long as what it is compared with.
+    # The regressor is trained for as many steps as the stage it is compared with.
     steps = request.steps or settings.steps
     study, translate = Study("translation", request, _STAGES), gan_translator(Translator(gan, how), segmenter)
     validate, judge = not _patients_chose_weights(request), judges.Judge(request)
@@ -112,7 +111,7 @@ def run(request: Request) -> dict[str, report.Table]:
 
 
 def _patients_chose_weights(request: Request) -> bool:
-    """Whether validation patients of the training data are among those that are tested."""
+    """Whether validation patients of the training data are among the tested patients."""
     validation = scoring.patients_of(request.training.record, splits.VALIDATION)
     return bool(validation & scoring.patients_of(request.real.record, request.split))
 
@@ -129,7 +128,7 @@ def _require_usable(request: Request, config: configs.Config) -> None:
 
 
 def gan_translator(translator: Translator, segmenter: Segmenter) -> Translate:
-    """The synthesis stage as a translator, which is told the lesions that the segmenter finds in the source."""
+    """The synthesis stage as a translator; its lesion labels are the segmenter's predictions on the source."""
 
     def translate(images: np.ndarray, source: int, target: int) -> np.ndarray:
         def translate_part(part: tf.Tensor) -> tf.Tensor:
@@ -147,16 +146,16 @@ def _copy(images: np.ndarray, source: int, target: int) -> np.ndarray:
 
 
 def in_batches(function: Callable[[tf.Tensor], tf.Tensor], images: np.ndarray) -> np.ndarray:
-    """A function of slices [N, ...], a few of them at a time."""
+    """Applies a function to slices [N, ...] in small batches."""
     parts = [function(tf.constant(images[start : start + _BATCH])) for start in range(0, len(images), _BATCH)]
     return np.concatenate([np.asarray(part) for part in parts])
 
 
 def volumes(data: prepared.PreparedData, split: str) -> Iterator[Volume]:
-    """The cases of a split, one at a time."""
+    """Reads the cases of a split, one at a time."""
     for case_id in data.cases[split]:
         own = data.slices(split).filter(lambda x, case_id=case_id: x["case_id"] == case_id)
-        # Slices of a case may be scattered over the files.
+        # The files may not hold the slices of a case in sequence.
         examples = sorted(own.as_numpy_iterator(), key=lambda x: x["slice_index"])
         if examples:
             yield _volume(case_id, examples)
@@ -174,17 +173,17 @@ def score(
     data: configs.DataConfig,
     **common: str | int,
 ) -> Iterator[Record]:
-    """Scores translations case by case, all slices of a case together.
+    """Scores translations case by case, with all slices of a case together.
 
     Args:
       translate: a translator; None scores the segmenter of each modality on its real slices.
-      segmenter: finds lesions in the translations; trained on real slices, and not known to the translator.
+      segmenter: segments the translations; trained on real slices and independent of the translator.
       cases: registered volumes.
       data: gives modalities and regions.
-      **common: fields that every record gets.
+      **common: fields of every record.
 
     Yields:
-      One flat record a case, pair of modalities, region and metric.
+      One flat record for each case, pair of modalities, region and metric.
     """
     pairs = _pairs(data.num_modalities) if translate else [(i, i) for i in range(data.num_modalities)]
     for case, (source, target) in itertools.product(cases, pairs):
@@ -202,7 +201,7 @@ def score(
         real, made = case.images[both, target], case.images[both, source]
         if translate:
             made = translate(made, source, target)
-            # The same pixels count for every pair.
+            # The mask is the same for every pair.
             head = np.any(case.images[both] > 0, axis=1)[..., 0]
             for name, measure in _QUALITY.items():
                 value = measure(real[..., 0], made[..., 0], head)
@@ -215,18 +214,18 @@ def score(
 
 
 def _find_lesion(segmenter: Segmenter, images: tf.Tensor, modality: int, background_weight: float = 1.0) -> np.ndarray:
-    """Labels int32 [B, H, W] of slices [B, H, W, 1]; the probability of background counts `background_weight`."""
+    """Labels int32 [B, H, W] of slices [B, H, W, 1]; the background probability is weighted by `background_weight`."""
     probabilities = segmenter.lesion_processor.segment(images, modality).numpy()
     return np.argmax(ensemble.scores([probabilities], background_weight), axis=-1).astype(np.int32)
 
 
 def _pairs(count: int) -> list[tuple[int, int]]:
-    """Ordered pairs of different modalities, by target."""
+    """Ordered pairs of different modalities, sorted by target."""
     return [(source, target) for target in range(count) for source in range(count) if source != target]
 
 
 def tables(rows: Sequence[Record]) -> dict[str, report.Table]:
-    """Similarity of each pair, and Dice by modality and by pair."""
+    """Tables of the similarity of each pair, and of the Dice by modality and by pair."""
     modality = "modality"
     lesions = [{"steps": "–", **row} for row in rows if row["region"] != _HEAD]
     kept = sorted(lesions, key=lambda row: row[modality])
@@ -266,13 +265,13 @@ def _quality_table(rows: Sequence[Record], metric: str) -> report.Table:
 
 
 def _steps(rows: Iterable[Record], translator: str) -> str:
-    """Its training steps, for the head of its column."""
+    """Training steps of a translator, for its column header."""
     steps = dict.fromkeys(row["steps"] for row in rows if row["translator"] == translator and "steps" in row)
     return "".join(f", {number} steps" for number in steps)
 
 
 def _trainings(rows: Iterable[Record]) -> str:
-    """How long the two that are compared were trained, and which weights of the reference were taken."""
+    """Training steps of both compared models, and the selected weights of the reference."""
     named = {(row["translator"], row["seed"]): row for row in rows if "steps" in row}
     texts = []
     for (translator, seed), row in named.items():
@@ -294,7 +293,7 @@ def _compare(rows: Sequence[Record], digits: int) -> list[str]:
 
 
 def _per_case(rows: Sequence[Record], translator: str) -> Mapping[tuple, float]:
-    """Value of each case and pair, mean over seeds."""
+    """Mean over seeds for each case and pair."""
     values = {}
     for row in rows:
         if row["translator"] == translator:
@@ -303,7 +302,7 @@ def _per_case(rows: Sequence[Record], translator: str) -> Mapping[tuple, float]:
 
 
 def _draw_examples(study: Study, request: Request, translators: Mapping[str, Translate]) -> None:
-    """Every modality of two patients' slices with most lesion, each from the modality before it."""
+    """Draws translations of two patients' slices with the largest lesion, each from the preceding modality."""
     modalities, columns, names = request.real.config.modalities, {}, []
     for case in itertools.islice(_complete(volumes(request.real, request.split)), _EXAMPLE_CASES):
         images = case.images[np.argmax((case.label > 0).sum(axis=(1, 2)))]
@@ -325,7 +324,7 @@ def _complete(cases: Iterable[Volume]) -> Iterator[Volume]:
 
 
 def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figure]:
-    """The picture of translations that the experiment left."""
-    del rows  # The picture is of slices.
+    """The figure of translations that the experiment saved."""
+    del rows  # The figure shows slices, not records.
     caption = "Translations of test patients' slices with most lesion, each from the modality before it."
     return finished.kept_picture(request.workdir, "translation", EXAMPLES_FILE, caption)

@@ -1,1 +1,1 @@
-"""What mixtures of real and synthetic slices are worth for segmentation (method §8)."""
+"""Segmenters trained on mixtures of real and synthetic slices (method §8)."""

@@ -1,7 +1,7 @@
 """The training sets of the usability experiment: real, synthetic and augmented slices in 25 mixtures (method §8).
 
-The unit of every fraction is the real training set: 1 is as many slices as it
-has, whatever the slices are.
+All fractions are relative to the size of the real training set: 1 is as many
+slices as it has, for slices of any kind.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from mmsynth_tf.stages.segmentation.stage import mixed_batches
 REAL, SYNTHETIC, AUGMENTED = "real", "synthetic", "augmented"
 RANDOM, REAL_FIRST, SYNTHETIC_FIRST = "random", "real first", "synthetic first"
 
-# Which slices are drawn together, phase after phase.
+# The kinds of slices that are drawn together in each phase of training.
 _PHASES = {
     RANDOM: ((REAL, SYNTHETIC, AUGMENTED),),
     REAL_FIRST: ((REAL,), (SYNTHETIC,)),
@@ -36,10 +36,10 @@ class Mixture:
       name: for command lines, folders and records.
       real: fraction of the real training set.
       synthetic: synthetic slices, as a fraction of the real training set.
-      augmented: randomly transformed real slices besides the real ones, likewise.
-      order: `RANDOM` draws from all together; an ordered row learns from one kind, then from the other.
-      real_share: share of an ordered row's steps that real slices get. As the authors' epochs have it, 10 % real slices
-        after synthetic ones get 10 %: with half of the steps segmenters forget what they had learned before.
+      augmented: randomly transformed real slices in addition to the real ones, as the same fraction.
+      order: `RANDOM` mixes all kinds; an ordered row trains first on one kind, then on the other.
+      real_share: fraction of an ordered row's steps on real slices. 10 % real slices after synthetic ones get 10 % of
+        the steps, as in the authors' epochs; with half of the steps segmenters forget the first phase.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Mixture:
     real_share: float = 0.5
 
     def count(self, kind: str, whole: int) -> int:
-        """Number of slices of a kind when the real training set has `whole`; at least one of what there is."""
+        """Number of slices of a kind if the real training set has `whole`; at least 1 if the fraction is above 0."""
         fraction = getattr(self, kind)
         return max(1, round(fraction * whole)) if fraction else 0
 
@@ -75,12 +75,12 @@ MIXTURES = (
     Mixture("real_1_synthetic_1_synthetic_first", real=1, synthetic=1, order=SYNTHETIC_FIRST),
     *(Mixture(f"real_1_augmented_{n}", real=1, augmented=n) for n in _PARTS + _MULTIPLES),
 )
-# Beyond the paper: what synthetic slices add to augmented ones.
+# Beyond the paper: synthetic slices in addition to augmented ones.
 FURTHER = tuple(Mixture(f"real_1_synthetic_{n}_augmented_{n}", real=1, synthetic=n, augmented=n) for n in _MULTIPLES)
 
 
 def select(names: Iterable[str]) -> tuple[Mixture, ...]:
-    """The mixtures with these names, in the paper's order; all of the paper's for no names.
+    """The mixtures with these names, in the paper's order; without names, all mixtures of the paper.
 
     Raises:
       UserError: a name is unknown.
@@ -95,23 +95,23 @@ def select(names: Iterable[str]) -> tuple[Mixture, ...]:
 class Pool:
     """All labelled training slices, decoded once for all mixtures.
 
-    Subsets are nested: with one seed, what a smaller fraction takes is part of what a larger one takes.
+    Subsets are nested: with the same seed, a smaller fraction is a subset of a larger one.
 
     Args:
       real: data set of real patients.
-      synthetic: synthetic data sets; their slices are numbered through.
-      cache: keep the decoded slices in memory.
+      synthetic: synthetic data sets; their slices are numbered consecutively.
+      cache: whether to keep the decoded slices in memory.
 
     Attributes:
-      num_real: slices of the real training set, N.
-      num_synthetic: synthetic slices there are.
+      num_real: number of slices in the real training set, N.
+      num_synthetic: number of synthetic slices.
     """
 
     def __init__(self, real: prepared.PreparedData, synthetic: Sequence[prepared.PreparedData], cache: bool):
         self._num_modalities = real.config.num_modalities
         data = {REAL: [real], SYNTHETIC: synthetic}
         self._slices = {kind: [_labelled(d, cache) for d in sets] for kind, sets in data.items()}
-        # Going through all of a data set also fills its cache.
+        # A full pass over a data set also fills its cache.
         patients = {
             kind: [[x["patient_id"] for x in slices.as_numpy_iterator()] for slices in sets]
             for kind, sets in self._slices.items()
@@ -124,7 +124,7 @@ class Pool:
         """Refuses a mixture that needs more synthetic slices than there are.
 
         Raises:
-          UserError: says how many are missing.
+          UserError: there are too few; the message gives the number of missing slices.
         """
         wanted = mixture.count(SYNTHETIC, self.num_real)
         if wanted > self.num_synthetic:
@@ -134,10 +134,10 @@ class Pool:
             )
 
     def chosen(self, mixture: Mixture, seed: int) -> dict[str, np.ndarray]:
-        """Numbers of the slices in a mixture, by kind, int64; a slice that is augmented twice is there twice.
+        """Numbers of the slices in a mixture, by kind, int64; augmented slices may repeat.
 
-        Real slices are those of whole patients in random order, the last one cut off: a tenth of the real slices means
-        few patients, as it would where few are annotated. Synthetic and augmented slices are drawn one by one.
+        Real slices are taken patient by patient in random order; the last patient may be incomplete. A tenth of the
+        real slices thus means few patients, as with few annotations. Synthetic and augmented slices are drawn singly.
         """
         real, synthetic, augmented = (np.random.default_rng([seed, number]) for number in range(3))
         orders = {
@@ -148,13 +148,13 @@ class Pool:
         return {kind: order[: mixture.count(kind, self.num_real)] for kind, order in orders.items()}
 
     def batches(self, mixture: Mixture, config: Config, start_step: int = 0) -> tf.data.Dataset:
-        """The batches of `config.segmentation.steps` training steps for `Segmenter`, from step `start_step` on.
+        """Batches of `config.segmentation.steps` training steps for `Segmenter`, from step `start_step` on.
 
-        Augmented slices are transformed anew each time they are drawn; real and synthetic ones are not transformed.
+        Augmented slices get a new transform with each draw; real and synthetic slices are not transformed.
         """
         steps, phases = config.segmentation.steps, _PHASES[mixture.order]
         real = max(1, round(mixture.real_share * steps))
-        # The first phase's end, where there are two.
+        # Last step of the first phase if there are two phases.
         middle = {RANDOM: [], REAL_FIRST: [real], SYNTHETIC_FIRST: [steps - real]}[mixture.order]
         bounds, parts = [0, *middle, steps], []
         for kinds, first, last in zip(phases, bounds[:-1], bounds[1:], strict=True):
@@ -170,10 +170,10 @@ class Pool:
         return input_pipeline.SliceSource(parts, self._num_modalities, cache=False, shared=("label", AUGMENTED))
 
     def _taken(self, kind: str, numbers: np.ndarray) -> list[tf.data.Dataset]:
-        """The slices with these numbers, each as often as its number is there, apart by the set they come from."""
+        """The slices with these numbers, repeated like the numbers; one data set for each source set."""
         origin = REAL if kind == AUGMENTED else kind
         sizes = self._sizes[origin]
-        # Numbers go on from each data set to the next.
+        # Slices are numbered consecutively over the data sets.
         copies = np.split(np.bincount(numbers, minlength=sum(sizes)), np.cumsum(sizes)[:-1])
         return [
             _repeated(slices, own, kind == AUGMENTED)
@@ -183,7 +183,7 @@ class Pool:
 
 
 def _repeated(slices: tf.data.Dataset, copies: np.ndarray, augmented: bool) -> tf.data.Dataset:
-    """Slices, number i `copies[i]` times, each marked as to be augmented or not."""
+    """Repeats slice i `copies[i]` times and marks each slice as augmented or not."""
     copies = tf.constant(copies, tf.int64)
 
     def copied(number: tf.Tensor, example: dict) -> tf.data.Dataset:
@@ -198,6 +198,6 @@ def _labelled(data: prepared.PreparedData, cache: bool) -> tf.data.Dataset:
 
 
 def _by_patient(patients: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Numbers of all slices, patient after patient in random order, int64."""
+    """Numbers of all slices, grouped by patient in random order, int64."""
     rank = {patient: rank for rank, patient in enumerate(rng.permutation(np.unique(patients)))}
     return np.argsort([rank[patient] for patient in patients], kind="stable")

@@ -1,9 +1,9 @@
 """Segmenters trained on mixtures of real and synthetic slices, tested on the same real patients (the paper's Table 2).
 
-All rows see the same number of slices, by the same learning rate schedule; that
-schedule runs over the whole of a row, so in a row of two phases the second one
-is at the lower rates. Slices are transformed where a row's "augmented" says so
-and nowhere else: `runtime.augment` is off in all rows, as in the paper.
+All rows use the same number of slices and the same learning rate schedule. The
+schedule spans the whole row, so the second of two phases has the lower rates.
+Only the "augmented" slices of a row are transformed: `runtime.augment` is off in
+all rows, as in the paper.
 """
 
 import dataclasses
@@ -32,20 +32,20 @@ from mmsynth_tf.training import checkpoints, run_folder, runs
 
 EXAMPLES_FILE = "examples.png"
 _FOUND_FILE = "found_in_examples.npz"
-# As many fit beside each other.
+# As many as fit in one figure.
 _EXAMPLES, _EXAMPLE_ROWS = 6, 7
 
 
 def run(request: Request) -> dict[str, report.Table]:
-    """Trains a segmenter for each row and seed, and compares the rows with the one of all real slices.
+    """Trains a segmenter for each row and seed, and compares each row with the row of all real slices.
 
-    A run that was stopped goes on from its newest checkpoint. Once it is scored its checkpoints are deleted.
+    An interrupted run resumes from its newest checkpoint. Its checkpoints are deleted after scoring.
 
     Raises:
       UserError: a row is unknown, or needs more synthetic slices than there are.
       PreparedDataError: the data sets do not fit together.
       LeakError: a test patient would be used in training, itself or through synthetic slices.
-      WorkDirError: the work directory has no segmenters, whose settings are those of all runs.
+      WorkDirError: the work directory has no segmenters; all runs use their settings.
     """
     rows = mixtures.select(request.rows)
     for data in request.synthetic:
@@ -55,7 +55,7 @@ def run(request: Request) -> dict[str, report.Table]:
     learned_by = catalogue.STAGES[constants.SEGMENTATION].depends_on
     leaves = {path: value for path, (value, _) in tree.fields(config).items() if path.startswith(learned_by)}
     study = Study("usability", request, (), config=leaves)
-    # What holds no synthetic slices is not measured again for other synthetic slices.
+    # Rows without synthetic slices are not recomputed for other synthetic sets.
     without_synthetic = Study("usability", dataclasses.replace(request, synthetic=()), (), config=leaves)
     pool = mixtures.Pool(request.training, request.synthetic, config.runtime.cache)
     for mixture in rows:
@@ -89,7 +89,7 @@ def run(request: Request) -> dict[str, report.Table]:
 
 
 def run_config(request: Request) -> configs.Config:
-    """The settings of the work directory's segmenters, as all runs use them."""
+    """The settings of all runs, from the work directory's segmenters."""
     config = run_folder.read_config(pathlib.Path(request.workdir) / constants.SEGMENTATION)
     prepared.require_same_geometry(request.real, config.data, f"the segmenters in {request.workdir}")
     steps = request.steps or config.segmentation.steps
@@ -128,7 +128,7 @@ def _train_and_score(
 
 
 def _segment_examples(segmenter: Segmenter, examples: Sequence[example_sections.Example], folder: pathlib.Path) -> None:
-    """Keeps what is found in the examples, for the weights are not kept."""
+    """Saves the segmentations of the examples, because the weights are not kept."""
     images = [example["image"] for example in examples]
     if images:
         found = segmenter.segment(np.stack(images).astype(np.float32)).numpy()[..., 0]
@@ -142,15 +142,15 @@ def _draw_examples(
     examples: Sequence[example_sections.Example],
     folders: Mapping[str, pathlib.Path],
 ) -> None:
-    """Draws test slices, one a row and a modality each in turn, with what was found after training on each mixture.
+    """Draws the segmentations of test slices for each mixture; rows are slices, with the modalities in turn.
 
     Args:
-      output: gets the picture.
+      output: receives the figure.
       data: gives modalities and classes.
       examples: the test slices.
-      folders: of the first seed of each mixture, by its name.
+      folders: mixture name to the folder of its first seed.
     """
-    # Runs of earlier versions kept nothing.
+    # Runs of earlier versions saved no segmentations.
     kept = {name: path for name, folder in folders.items() if (path := folder / _FOUND_FILE).is_file()}
     if not examples or not kept:
         return
@@ -176,7 +176,7 @@ def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figu
 
 
 def usability_plot(rows: Sequence[Record]) -> report.Figure:
-    """The usability table as a plot: Dice of every row and region, a point a seed."""
+    """The usability table as a plot: Dice of every row and region, one point for each seed."""
     rows = [row for row in scoring.of_single_modalities(rows) if row["metric"] == DICE]
     names = list(dict.fromkeys(row["mixture"] for row in rows))
     series, repetitions = {}, {}

@@ -1,4 +1,4 @@
-"""Tables of the usability experiment: Dice a row of the mixtures, and paired comparisons (method §8)."""
+"""Tables of the usability experiment: Dice for each mixture, and paired comparisons (method §8)."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ _AUTHORS_METRICS = ("authors' dice", "authors' mse")
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A row against the row of all real slices, over the patients that have a score in both.
+    """Comparison of a row with the row of all real slices, over the patients that have a score in both.
 
     Attributes:
       difference: mean over patients of row minus baseline; NaN without patients.
@@ -33,13 +33,13 @@ class Comparison:
 
 
 def compare(scores: Sequence[Record], name: str, region: str, patients: dict[str, str]) -> Comparison:
-    """Compares the Dice of a row's patients, each a mean over its cases, modalities and seeds, with the baseline's."""
+    """Compares a row with the baseline by patients' Dice, each a mean over cases, modalities and seeds."""
     ours, baseline = (_by_patient(scores, mixture, region, patients) for mixture in (name, mixtures.BASELINE.name))
     shared = sorted(ours.keys() & baseline.keys())
     differences = np.array([ours[patient] - baseline[patient] for patient in shared])
     if not len(differences):
         return Comparison(np.nan, np.nan, 0)
-    # Without any difference there is nothing to rank.
+    # The test is not defined if all differences are 0.
     p_value = float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
     return Comparison(float(differences.mean()), p_value, len(differences))
 
@@ -55,7 +55,7 @@ def _by_patient(scores: Iterable[Record], name: str, region: str, patients: dict
 def main_table(
     scores: Sequence[Record], rows: Iterable[Mixture], regions: Sequence[str], patients: dict[str, str]
 ) -> report.Table:
-    """The paper's table: what a row was trained on, its scores, and its difference from all real slices."""
+    """The paper's table: training set and scores of each row, and its difference from all real slices."""
     header = ["row", "real", "synthetic", "augmented", "order", *(f"Dice {region}" for region in regions)]
     body = []
     for mixture in rows:
@@ -91,7 +91,7 @@ def comparison_table(
 
 
 def modality_table(scores: Sequence[Record], rows: Iterable[Mixture], regions: Sequence[str]) -> report.Table:
-    """Dice of each modality's segmenter, and of all together."""
+    """Dice of each modality's segmenter, and of their ensemble."""
     body = []
     for mixture in rows:
         own = matching(scores, mixture=mixture.name, metric=DICE)
