@@ -1,7 +1,7 @@
-"""Nearest slices whatever their mirror image, rotation, scale, shift and contrast (method §8).
+"""Nearest-neighbour search that is invariant to mirroring, rotation, scale, shift and contrast (method §8).
 
-Slices are brought into one pose by their heads. There the amounts of detail are compared at all angles, which costs one
-product of matrices. The few nearest slices are then aligned to the pixel (`alignment.refined`).
+Slices are first moved to a common pose by their heads. There the energies of detail are compared at all angles with one
+matrix product. The few nearest slices are then aligned to the pixel (`alignment.refined`).
 """
 
 import dataclasses
@@ -14,15 +14,15 @@ from mmsynth_tf.metrics import alignment
 from mmsynth_tf.metrics.alignment import Details
 from mmsynth_tf.metrics.nearest import Closeness, CopyCheck
 
-# Twice the largest rotation of the augmentation (`AugmentationConfig`): a slice may have been moved twice.
+# Twice the largest rotation of the augmentation (`AugmentationConfig`), because a slice may be augmented twice.
 _ANGLES = np.deg2rad(np.arange(-30, 31, 5))
 _MIRRORS = (1.0, -1.0)
-_OFFSETS = (-0.05, 0.0, 0.05)  # Of the head's radius: masks give poses not quite right.
-_GRID = 24  # Pixels of a slice in the common pose, of which the head's radius takes _RADIUS.
+_OFFSETS = (-0.05, 0.0, 0.05)  # Share of the head's radius; corrects inexact poses from the masks.
+_GRID = 24  # Side of a slice in the common pose, pixels; the head's radius is _RADIUS of it.
 _RADIUS = 0.42
-_NEAREST, _OTHER_PATIENTS = 5, 3  # Slices that are aligned to the pixel: the nearest, and of the nearest others.
+_NEAREST, _OTHER_PATIENTS = 5, 3  # Slices aligned to the pixel: the nearest, and one each of other patients.
 _BATCH = 32
-# Planted copies lie below this share of the smallest distance to another patient (docs/experiments/copy_audit.md).
+# Planted copies are below this fraction of the smallest distance to another patient (docs/experiments/copy_audit.md).
 _NEAR = 0.8
 
 
@@ -52,7 +52,7 @@ class Found:
 
 
 def check_copies(found: Closeness, chance: Closeness) -> CopyCheck:
-    """Checks slices by the distances of `AlignedSearch`; `chance` is of real slices to those of other patients."""
+    """Checks slices by the distances of `AlignedSearch`; `chance` is the closeness of real slices to other patients."""
     return CopyCheck(found, chance, _NEAR)
 
 
@@ -61,7 +61,7 @@ class AlignedSearch:
 
     Args:
       reference: slices to search.
-      patients: whose each of them is.
+      patients: patient id of each of these slices.
     """
 
     def __init__(self, reference: Details, patients: Sequence[str]):
@@ -71,11 +71,11 @@ class AlignedSearch:
         self._turned = np.concatenate([_in_pose(reference, matrices) for matrices in self._poses]).T
 
     def nearest(self, queries: Details, patients: Sequence[str] | None = None) -> Found:
-        """Searches for each query.
+        """Finds the nearest reference slice of each query.
 
         Args:
           queries: N slices.
-          patients: whose each query is; slices of the same patient are left out. None to search all.
+          patients: patient id of each query; slices of the same patient are excluded. None searches all.
 
         Raises:
           ValueError: all reference slices are of the query's own patient.
@@ -101,7 +101,7 @@ class AlignedSearch:
         return tuple(np.array(column) for column in zip(*self._best(query, index, found, matrix), strict=True))
 
     def _coarse(self, queries: Details):
-        """How alike energies are in the common pose, [N, M], and a function of pairs that gives their alignment."""
+        """Similarity of the energies in the common pose, [N, M], and a function that gives the alignment of pairs."""
         count, size = len(queries), len(self._patients)
         best, pose = np.full((count, size), -np.inf, np.float32), np.zeros((count, size), int)
         tries = [_to_pose(queries.head, 0.0, 1.0, (x, y)) for x in _OFFSETS for y in _OFFSETS]
@@ -119,7 +119,7 @@ class AlignedSearch:
         return best, matrices
 
     def _candidates(self, likeness: np.ndarray) -> list[int]:
-        """Slices to align: the nearest ones, and the nearest one of each of some further patients."""
+        """Slices to align: the nearest ones, and the nearest slice of some further patients."""
         order = [number for number in np.argsort(-likeness) if np.isfinite(likeness[number])]
         _, firsts = np.unique(self._patients[order], return_index=True)
         others = [order[first] for first in np.sort(firsts)[1 : 1 + _OTHER_PATIENTS]]

@@ -1,7 +1,7 @@
-"""Aligns slices before they are compared: mirror, rotation, scale and shift are found, contrast does not matter (§8).
+"""Aligns slices by mirroring, rotation, scale and shift before they are compared, whatever their contrast (§8).
 
-Compared is what a slice shows in detail, not its grey values: each modality without its slow changes, divided by the
-local contrast. A change of contrast leaves that nearly as it is, and an inversion changes its sign alone.
+The comparison uses the detail of a slice, not its intensities: each modality is high-pass filtered and divided by its
+local contrast. The detail hardly changes with the contrast, and an inversion only changes its sign.
 """
 
 import dataclasses
@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from mmsynth_tf.algorithms import warping
 
-SIDE = 32  # Pixels of the longer side, to which slices are averaged. Widths below are in these pixels.
-_FINE, _COARSE, _ENERGY = 0.7, 2.0, 1.0  # Widths of Gaussians: noise below, slow changes above, of the energy's mean.
+SIDE = 32  # Longer side to which slices are averaged, pixels. Widths below are in these pixels.
+_FINE, _COARSE, _ENERGY = 0.7, 2.0, 1.0  # Sigma of Gaussians: limits of the band-pass, and energy.
 _DARK = 0.02  # Synthetic slices are not black outside the head.
-_FLAT = 0.05  # Share of a slice's mean local variance below which there is no detail.
+_FLAT = 0.05  # Fraction of a slice's mean local variance below which a region counts as flat.
 _STEPS = 5  # Of the local search.
 _LARGEST_STEP = 1.0  # Pixels.
 _TINY = 1e-9
@@ -24,10 +24,10 @@ _TINY = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """What is compared of N slices of c modalities.
+    """The detail of N slices with c modalities.
 
     Attributes:
-      detail: float32 [N, c, H, W], without slow changes and with even contrast; 0 outside the head, and for absent
+      detail: float32 [N, c, H, W], band-passed and with normalised local contrast; 0 outside the head and for missing
         modalities.
       head: float32 [N, H, W], binary {0, 1}, 1 INSIDE the head.
     """
@@ -43,23 +43,23 @@ class Details:
 
     @functools.cached_property
     def energy(self) -> np.ndarray:
-        """How much detail there is, over all modalities, whatever its sign: float32 [N, 1, H, W]."""
+        """Energy of the detail over all modalities, independent of its sign: float32 [N, 1, H, W]."""
         head = self.head[:, None]
         squares = _blurred(self.detail**2, _ENERGY) / (_blurred(head, _ENERGY) + _TINY)
         return np.sqrt(squares.mean(axis=1, keepdims=True)) * head
 
     @functools.cached_property
     def norms(self) -> np.ndarray:
-        """|detail| of each slice and modality: float32 [N, c]; 0 for absent ones."""
+        """|detail| of each slice and modality: float32 [N, c]; 0 for missing modalities."""
         return np.sqrt(np.sum(self.detail**2, axis=(2, 3)))
 
     @classmethod
     def of(cls, images: np.ndarray, present: np.ndarray | None = None) -> "Details":
-        """From slices float [N, c, H, W] in [0, 1], which are averaged to `SIDE` pixels if they are larger.
+        """Extracts the detail of slices float [N, c, H, W] in [0, 1]; larger ones are first averaged to `SIDE` pixels.
 
         Args:
           images: slices, 0 outside the head.
-          present: [N, c], 1 for the modalities that a slice has; None for all.
+          present: [N, c], 1 for the modalities that a slice has; None means all.
         """
         images = _averaged(images.astype(np.float32))
         if present is not None:
@@ -73,7 +73,7 @@ class Details:
 
 
 def _inner(head: np.ndarray) -> np.ndarray:
-    """A head [H, W] without its outermost pixels, which are averages of the head and of what lies around it."""
+    """A head [H, W] without its outermost pixels, which are averages of head and background."""
     padded = cv2.copyMakeBorder(head.astype(np.float32), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     return cv2.erode(padded, np.ones((3, 3)))[1:-1, 1:-1]
 
@@ -87,7 +87,7 @@ def _averaged(images: np.ndarray) -> np.ndarray:
 
 
 def _detail(images: np.ndarray, head: np.ndarray) -> np.ndarray:
-    """Images [N, c, H, W] within `head` [N, 1, H, W], band-passed, with even local contrast."""
+    """Images [N, c, H, W] within `head` [N, 1, H, W], band-passed, with normalised local contrast."""
     near, far = (_blurred(head, width) + _TINY for width in (_FINE, _COARSE))
     smooth = _blurred(images * head, _FINE) / near
     change = (smooth - _blurred(smooth * head, _COARSE) / far) * head
@@ -97,7 +97,7 @@ def _detail(images: np.ndarray, head: np.ndarray) -> np.ndarray:
 
 
 def _blurred(images: np.ndarray, width: float) -> np.ndarray:
-    """Images [..., H, W] convolved with a Gaussian; outside of them is 0."""
+    """Images [..., H, W] convolved with a Gaussian, with zero padding."""
     rows, columns = (_gaussian(extent, width) for extent in images.shape[-2:])
     return rows @ images @ columns
 
@@ -112,13 +112,13 @@ def _gaussian(extent: int, width: float) -> np.ndarray:
 def similarities(
     scale: np.ndarray, angle: np.ndarray, mirror: np.ndarray, source: np.ndarray, target: np.ndarray
 ) -> np.ndarray:
-    """Matrices float32 [N, 3, 3] from output to input pixels, in x, y order.
+    """Similarity transforms as matrices float32 [N, 3, 3] from output to input pixels, in x, y order.
 
     Args:
       scale: [N], input pixels of one output pixel.
       angle: [N], radians.
       mirror: [N], -1 or 1.
-      source: [N, 2], x and y in the input of the output's `target`.
+      source: [N, 2], x and y in the input that correspond to `target`.
       target: [2], x and y in the output.
     """
     scale, angle, mirror, x, y = np.broadcast_arrays(scale, angle, mirror, source[:, 0], source[:, 1])
@@ -132,18 +132,18 @@ def similarities(
 
 
 def warped(images: np.ndarray, matrices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Images [N, c, H, W] moved by matrices [N, 3, 3] from output to input pixels: float32 [N, c, *size]."""
+    """Images [N, c, H, W] warped by matrices [N, 3, 3] from output to input pixels: float32 [N, c, *size]."""
     transforms = np.concatenate([matrices.reshape(-1, 9)[:, :6], np.zeros((len(matrices), 2))], axis=1)
     moved = warping.transform(np.moveaxis(images, 1, -1), transforms.astype(np.float32), "BILINEAR", output_size=size)
     return np.moveaxis(moved.numpy(), -1, 1)
 
 
 def agreement(moved: np.ndarray, norms: np.ndarray, other: Details) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Correlation of P moved slices' details with those of P other slices, whichever modality shows them.
+    """Correlation between the details of P warped slices and P other slices, over all pairs of modalities.
 
     Args:
-      moved: float32 [P, c, H, W].
-      norms: float32 [P, c], of the details before they were moved: 0 for absent modalities.
+      moved: float32 [P, c, H, W], warped details.
+      norms: float32 [P, c], norms of the details before warping; 0 for missing modalities.
       other: details of P slices.
 
     Returns:
@@ -156,7 +156,7 @@ def agreement(moved: np.ndarray, norms: np.ndarray, other: Details) -> tuple[np.
     table = flat @ np.swapaxes(other_flat, 1, 2) / np.maximum(lengths, _TINY)
     partner = np.abs(table).argmax(axis=2)
     signed = np.take_along_axis(table, partner[..., None], axis=2)[..., 0]
-    # What one of the two slices lacks makes them no less alike.
+    # Missing modalities do not reduce the correlation.
     common = np.minimum(np.sum(norms > 0, axis=1), np.sum(other.norms > 0, axis=1))
     best_first = -np.sort(-np.abs(signed), axis=1)
     counted = np.arange(channels) < common[:, None]
@@ -169,10 +169,10 @@ def refined(queries: Details, reference: Details, matrices: np.ndarray) -> tuple
     Args:
       queries: P slices.
       reference: P slices.
-      matrices: float32 [P, 3, 3], first alignments, from reference to query pixels.
+      matrices: float32 [P, 3, 3], initial alignments, from reference to query pixels.
 
     Returns:
-      The best agreement on the way, float [P] in [0, 1], and its matrices, float32 [P, 3, 3].
+      The best agreement of all steps, float [P] in [0, 1], and its matrices, float32 [P, 3, 3].
     """
     best, best_matrices = np.full(len(matrices), -1.0), matrices
     size, rows = reference.head.shape[1:], np.arange(len(matrices))[:, None]
@@ -191,7 +191,7 @@ def refined(queries: Details, reference: Details, matrices: np.ndarray) -> tuple
 
 
 def _steps(moved: np.ndarray, head: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Changes of scale, angle, x and y [P, 4] that bring `moved` closest to `wanted`, both [P, c, H, W]."""
+    """Changes of scale, angle, x and y [P, 4] that best align `moved` with `wanted`, both [P, c, H, W]."""
     height, width = moved.shape[2:]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     x, y = x - (width - 1) / 2, y - (height - 1) / 2
@@ -199,13 +199,13 @@ def _steps(moved: np.ndarray, head: np.ndarray, wanted: np.ndarray) -> np.ndarra
     parts = np.stack([dx * x + dy * y, dy * x - dx * y, dx, dy, moved, wanted], axis=2)
     parts = parts.reshape(*parts.shape[:3], -1)
     products = parts @ np.swapaxes(parts, 2, 3)
-    # Least squares in the changes and in the contrast of each modality, which is solved for first.
+    # Least squares over the changes and the contrast of each modality; the contrast is eliminated first.
     own, target, cross = (products[:, :, i, j] + _TINY for i, j in ((4, 4), (5, 5), (4, 5)))
     cross = np.maximum(cross, _TINY)
     along = products[:, :, :4, 4]
     normal = products[:, :, :4, :4] - along[..., None] * along[..., None, :] / own[..., None, None]
     gradient = (products[:, :, :4, 5] - along * (cross / own)[..., None]) * (own / cross)[..., None]
-    weight = cross**2 / (own**2 * target)  # Squared correlation, for slices of length 1.
+    weight = cross**2 / (own**2 * target)  # Squared correlation, for slices of norm 1.
     normal = np.sum(normal * weight[..., None, None], axis=1) + 1e-6 * np.eye(4)
     found = np.linalg.solve(normal, np.sum(gradient * weight[..., None], axis=1)[..., None])[..., 0]
     pixels = np.maximum(np.abs(found[:, :2]).max(axis=1) * max(height, width) / 2, np.abs(found[:, 2:]).max(axis=1))

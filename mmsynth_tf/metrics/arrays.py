@@ -9,7 +9,7 @@ def check_shapes(*arrays: np.ndarray) -> None:
 
 
 def as_floats(reference: np.ndarray, other: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
-    """Both arrays in double precision, after checking that all shapes agree and that a mask is one."""
+    """Both arrays in double precision, after checking that all shapes agree and that the mask is boolean."""
     check_shapes(reference, other, *(() if mask is None else (mask,)))
     if mask is not None and mask.dtype != np.bool_:
         raise ValueError(f"The mask must be boolean (true where it counts), got {mask.dtype}.")

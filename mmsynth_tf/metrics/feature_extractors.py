@@ -1,4 +1,4 @@
-"""Slices to feature vectors, for distances between sets of slices (method §8)."""
+"""Feature vectors of slices, for distances between sets of slices (method §8)."""
 
 import os
 import pathlib
@@ -11,17 +11,17 @@ from mmsynth_tf.errors import UserError
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 
 INCEPTION_WEIGHTS_VARIABLE = "MMSYNTH_INCEPTION_WEIGHTS"
-# Where Keras itself keeps them once an application has asked for them.
+# File name in the Keras cache.
 _INCEPTION_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _INCEPTION_SIZE = (299, 299)
 
 
 class UnavailableError(UserError):
-    """Something optional is not on this machine; the message says what and how to get it."""
+    """An optional dependency is not on this machine; the message names it and how to get it."""
 
 
 class Extractor(Protocol):
-    """Slices of every modality, float32 [B, n, H, W, 1] in [0, 1], to float32 [B, n, D]."""
+    """Maps slices of every modality, float32 [B, n, H, W, 1] in [0, 1], to features float32 [B, n, D]."""
 
     def __call__(self, images: tf.Tensor) -> np.ndarray: ...
 
@@ -29,9 +29,9 @@ class Extractor(Protocol):
 class SegmenterFeatures:
     """Features of all levels of each modality's segmenter, averaged over the slice.
 
-    They come out of instance normalisations: a channel's average says how its response is spread over the slice
-    (everywhere a little, or much in few places), not how strong it is. The coarsest level alone hardly tells blurred
-    slices from sharp ones.
+    The features follow instance normalisation, so a channel's average reflects the spatial distribution of its response
+    (uniform or concentrated), not its strength. All levels are used, because the coarsest level hardly distinguishes
+    blurred slices from sharp ones.
     """
 
     def __init__(self, segmenter: Segmenter):
@@ -51,9 +51,10 @@ class SegmenterFeatures:
 
 
 class InceptionFeatures:
-    """Pooled features (2048) of InceptionV3 on ImageNet, of slices enlarged to 299 x 299 in three equal channels.
+    """Pooled features (2048) of an ImageNet InceptionV3; slices are resized to 299 x 299 in three equal channels.
 
-    Nothing is downloaded. These are not the weights of the original FID, so values compare within this package only.
+    Nothing is downloaded. The weights differ from those of the original FID, so values are comparable only within this
+    package.
 
     Raises:
       UnavailableError: the weights are not on this machine.
@@ -65,7 +66,7 @@ class InceptionFeatures:
         )
 
     def __call__(self, images: tf.Tensor) -> np.ndarray:
-        # One modality at a time: enlarged slices take much memory.
+        # One modality at a time, because resized slices need much memory.
         slices = tf.unstack(tf.convert_to_tensor(images), axis=1)
         return np.stack([self._extract(image).numpy() for image in slices], axis=1)
 

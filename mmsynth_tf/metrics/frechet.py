@@ -11,7 +11,7 @@ LEDOIT_WOLF = "Ledoit-Wolf"
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian:
-    """The normal distribution that stands for a set.
+    """The normal distribution fitted to a set.
 
     Attributes:
       mean: float64 [D].
@@ -23,10 +23,10 @@ class Gaussian:
 
 
 def choose_estimator(counts: Iterable[int], dimensions: int) -> str:
-    """The estimator for sets that are compared with each other.
+    """Chooses the covariance estimator for sets that are compared with each other.
 
-    The covariance of no more vectors than dimensions is singular. All sets get the same estimator, for
-    distances by different ones cannot be compared.
+    A sample covariance is singular if there are no more vectors than dimensions. All sets get the same estimator,
+    because distances with different estimators are not comparable.
     """
     return SAMPLE_COVARIANCE if min(counts) > dimensions else LEDOIT_WOLF
 
@@ -35,9 +35,9 @@ def fit(features: np.ndarray, estimator: str = SAMPLE_COVARIANCE) -> Gaussian:
     """Mean and covariance of float [N, D], N at least 2.
 
     Args:
-      features: one vector a sample.
-      estimator: `SAMPLE_COVARIANCE` (unbiased), or `LEDOIT_WOLF`: shrunk towards a multiple of the identity by
-        as much as the data call for (Ledoit and Wolf, 2004).
+      features: one vector for each sample.
+      estimator: `SAMPLE_COVARIANCE` (unbiased), or `LEDOIT_WOLF`: shrinkage towards a multiple of the identity, with
+        an intensity estimated from the data (Ledoit and Wolf, 2004).
 
     Raises:
       ValueError: fewer than two vectors, or an unknown estimator.
@@ -55,7 +55,7 @@ def fit(features: np.ndarray, estimator: str = SAMPLE_COVARIANCE) -> Gaussian:
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     """|μ_a - μ_b|² + tr(Σ_a + Σ_b - 2 (Σ_a Σ_b)^½): the squared 2-Wasserstein distance, at least 0."""
-    # The eigenvalues of Σ_a Σ_b are those of a symmetric matrix, which singular covariances do not trouble.
+    # Σ_a Σ_b has the eigenvalues of a symmetric matrix, which is stable for singular covariances, too.
     root = _square_root(a.covariance)
     eigenvalues = np.linalg.eigvalsh(root @ b.covariance @ root)
     overlap = np.sum(np.sqrt(np.maximum(eigenvalues, 0.0)))
@@ -70,7 +70,7 @@ def _square_root(covariance: np.ndarray) -> np.ndarray:
 
 
 def _shrunk(centred: np.ndarray) -> np.ndarray:
-    """(1 - s) S + s μ I with the s that minimises the expected squared error."""
+    """(1 - s) S + s μ I, where s minimises the expected squared error."""
     count, dimensions = centred.shape
     covariance = centred.T @ centred / count
     target = np.trace(covariance) / dimensions * np.eye(dimensions)

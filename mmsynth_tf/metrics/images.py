@@ -20,7 +20,7 @@ _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def masked_mae(reference: np.ndarray, image: np.ndarray, mask: np.ndarray) -> float:
-    """Mean absolute error inside a mask; NaN when it is empty.
+    """Mean absolute error inside a mask; NaN when the mask is empty.
 
     Args:
       reference: float [..., H, W].
@@ -32,7 +32,7 @@ def masked_mae(reference: np.ndarray, image: np.ndarray, mask: np.ndarray) -> fl
 
 
 def masked_psnr(reference: np.ndarray, image: np.ndarray, mask: np.ndarray, data_range: float = 1.0) -> float:
-    """Peak signal-to-noise ratio inside a mask, dB; NaN when it is empty, infinite for equal images.
+    """Peak signal-to-noise ratio inside a mask, dB; NaN when the mask is empty, infinite for equal images.
 
     Args:
       reference: float [..., H, W].
@@ -46,7 +46,7 @@ def masked_psnr(reference: np.ndarray, image: np.ndarray, mask: np.ndarray, data
 
 
 def masked_ssim(reference: np.ndarray, image: np.ndarray, mask: np.ndarray, data_range: float = 1.0) -> float:
-    """Mean over a mask of the structural similarity of slices (Wang et al., 2004), in [-1, 1]; NaN when it is empty.
+    """Structural similarity (Wang et al., 2004), mean over a mask, in [-1, 1]; NaN when the mask is empty.
 
     Gaussian window of sigma 1.5 pixels within the slice, population statistics.
     Windows at the mask's rim reach outside it, so both images should be equal
@@ -69,7 +69,7 @@ def masked_ssim(reference: np.ndarray, image: np.ndarray, mask: np.ndarray, data
 
 
 def ms_ssim_scales(image_size: Sequence[int]) -> int:
-    """Number of scales of `ms_ssim`: the shorter side, halved for each, stays at least as wide as the window.
+    """Number of scales of `ms_ssim`: the shorter side, halved at each scale, is at least as wide as the window.
 
     Raises:
       UserError: images are smaller than the window.
@@ -84,7 +84,7 @@ def ms_ssim_scales(image_size: Sequence[int]) -> int:
 
 
 def ms_ssim(first: np.ndarray, second: np.ndarray, data_range: float = 1.0) -> np.ndarray:
-    """Multi-scale structural similarity of slices (Wang et al., 2003), as much of its five scales as fits.
+    """Multi-scale structural similarity of slices (Wang et al., 2003), with as many of its five scales as fit.
 
     Args:
       first: float [B, H, W].
@@ -92,7 +92,7 @@ def ms_ssim(first: np.ndarray, second: np.ndarray, data_range: float = 1.0) -> n
       data_range: largest minus smallest possible value.
 
     Returns:
-      float32 [B] in [0, 1]; weights of the scales that are left out go to the others in proportion.
+      float32 [B] in [0, 1]; the weights of omitted scales are distributed over the others in proportion.
 
     Raises:
       UserError: images are smaller than the window.

@@ -1,4 +1,4 @@
-"""A small network that tells modalities apart: are generated slices taken for what they should be (method §8)?"""
+"""A small modality classifier, which tests whether generated slices look like their modality (method §8)."""
 
 import numpy as np
 import tensorflow as tf
@@ -16,8 +16,8 @@ _FILTERS = (16, 32, 64, 64)
 _BATCH = 32
 _SHUFFLE = 1_024
 _LEARNING_RATE = 1e-3
-# Of training slices: with the contrasts of a few patients as they are, a network learns those, and takes most FLAIR
-# slices of other patients for something else. For the same reason they are moved.
+# Strength of the contrast augmentation. Without it the network overfits to the contrasts of a few patients and
+# misclassifies most FLAIR slices of other patients. Slices are also moved for the same reason.
 _CONTRAST_STRENGTH = 0.7
 
 
@@ -36,14 +36,14 @@ def build(image_size: tuple[int, int], num_modalities: int) -> keras.Model:
 def train(
     slices: tf.data.Dataset, image_size: tuple[int, int], num_modalities: int, steps: int, seed: int
 ) -> keras.Model:
-    """A classifier trained on slices of patients, in every modality that a slice has.
+    """Trains a classifier on real slices, in every available modality.
 
     Args:
       slices: examples as `PreparedData.slices` yields them.
       image_size: height and width, pixels.
       num_modalities: n.
       steps: training steps, of 32 slices of one modality each.
-      seed: of the weights and the order.
+      seed: of the initial weights and the order.
     """
     keras.utils.set_random_seed(seed)
     model = build(image_size, num_modalities)
@@ -58,7 +58,7 @@ def train(
 
 
 def classify(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The modality that each slice is taken for.
+    """Predicts the modality of each slice.
 
     Args:
       model: trained classifier.
@@ -72,7 +72,7 @@ def classify(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def _vary(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Slices [B, H, W, 1] in other contrasts, scaled, turned, shifted and mirrored as slices are in training."""
+    """Slices [B, H, W, 1] with random contrast, and the scaling, rotation, shift and mirroring of the augmentation."""
     count, *size = images.shape[:3]
     gamma, darkening = (tf.random.stateless_uniform([count, 1, 1, 1], seed + i) for i in range(2))
     images = contrast.vary(images, gamma, darkening, _CONTRAST_STRENGTH)
@@ -81,6 +81,6 @@ def _vary(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _single_slices(example: dict) -> tuple[tf.Tensor, tf.Tensor]:
-    """The slices that a patient has, and their modalities."""
+    """The available slices of an example, and their modalities."""
     present = tf.where(example["available"])[:, 0]
     return tf.cast(tf.gather(example["image"], present), tf.float32), present

@@ -1,4 +1,4 @@
-"""Nearest neighbours among slices, in NumPy: is a slice a copy of one that was trained on (method §8)?"""
+"""Nearest neighbours among slices in NumPy, to detect copies of training slices (method §8)."""
 
 import dataclasses
 import functools
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-_LARGEST_SHARE = 0.05  # Of slices like the unseen ones, one in a hundred would be below the 1st percentile.
+_LARGEST_SHARE = 0.05  # Without copies about 1 % of the slices are below the 1st percentile.
 _COPY = 0.5
 COPY_RULE = (
     "The ratio is the distance to the nearest training slice by that to the nearest one of any other patient. Copies "
@@ -18,11 +18,11 @@ COPY_RULE = (
 
 @dataclasses.dataclass(frozen=True)
 class Described:
-    """What is compared of N slices: `c` channels (modalities), each of P numbers.
+    """Representations of N slices: `c` channels (modalities) with P values each.
 
     Attributes:
-      values: float32 [N, c, P]; 0 outside the mask and for absent channels.
-      mask: float32 [N, P], 1 where a slice has something (its head).
+      values: float32 [N, c, P]; 0 outside the mask and for missing channels.
+      mask: float32 [N, P], 1 inside the head.
       present: float32 [N, c], 1 for the channels that a slice has.
     """
 
@@ -37,7 +37,7 @@ class Described:
 
     @classmethod
     def of(cls, values: np.ndarray, mask: np.ndarray, present: np.ndarray) -> "Described":
-        """From arrays of any dtype, with what does not count set to 0."""
+        """Creates it from arrays of any dtype; values outside the mask and of missing channels are set to 0."""
         mask, present = mask.astype(np.float32), present.astype(np.float32)
         return cls(values.astype(np.float32) * mask[:, None] * present[..., None], mask, present)
 
@@ -50,7 +50,7 @@ class Described:
 def distances(queries: Described, reference: Described) -> np.ndarray:
     """Root mean squared difference of each query and each reference slice, over the channels that both have.
 
-    The mean is over the union of both masks, so that empty surroundings bring nothing closer.
+    The mean is over the union of both masks, so that empty background does not reduce distances.
 
     Returns:
       float32 [N, M]; infinite for slices without a channel in common.
@@ -65,19 +65,19 @@ def distances(queries: Described, reference: Described) -> np.ndarray:
     overlap = queries.mask @ reference.mask.T
     union = queries.mask.sum(axis=1)[:, None] + reference.mask.sum(axis=1) - overlap
     counted = channels * union
-    # Of equal slices, rounding may leave less than nothing.
+    # For equal slices rounding may give negative values.
     means = np.maximum(squares, 0) / np.maximum(counted, 1)
     return np.where(counted > 0, np.sqrt(means), np.inf).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class Closeness:
-    """How close N slices come to reference slices.
+    """Distances of N slices to their nearest reference slices.
 
     Attributes:
       distance: float [N], to the nearest reference slice.
-      ratio: float [N] in [0, 1], `distance` by that to the nearest slice of any other patient; 1 where the
-        reference has one patient only.
+      ratio: float [N] in [0, 1], `distance` divided by the distance to the nearest slice of any other patient; 1 if
+        the reference has only one patient.
     """
 
     distance: np.ndarray
@@ -87,17 +87,17 @@ class Closeness:
 def nearest(
     queries: Iterable[Described], reference: Described, patients: Sequence[str]
 ) -> tuple[Closeness, np.ndarray]:
-    """Searches the reference for one batch of queries at a time.
+    """Finds the nearest reference slices, for one batch of queries at a time.
 
     Args:
       queries: batches of slices.
       reference: slices to search.
-      patients: whose each of them is.
+      patients: patient id of each reference slice.
 
     Returns:
-      How close the N queries come, and the indices of the nearest reference slices, int64 [N].
+      The closeness of the N queries, and the indices of the nearest reference slices, int64 [N].
     """
-    # Slices of a patient side by side, so that the smallest distance to each patient is one reduction.
+    # Sort slices by patient, so that the smallest distance to each patient is one reduction.
     order = np.argsort(np.array(patients), kind="stable")
     _, starts = np.unique(np.array(patients)[order], return_index=True)
     parts = [_nearest_of(distances(batch, reference), order, starts) for batch in queries]
@@ -117,15 +117,15 @@ def _nearest_of(table: np.ndarray, order: np.ndarray, starts: np.ndarray) -> tup
 
 @dataclasses.dataclass(frozen=True)
 class CopyCheck:
-    """What synthetic slices are nearest to, beside what real slices of other patients are nearest to.
+    """Closeness of synthetic slices to training slices, compared with that between real patients.
 
-    A distance alone does not tell a copy: blurred slices are closer to everything. A copy is close to one patient
-    and far from the others.
+    A small distance does not prove a copy, because blurred slices are closer to all slices. A copy is close to one
+    patient and far from the others.
 
     Attributes:
       synthetic: closeness of the slices to check.
       chance: closeness of real slices to slices of other patients.
-      near: a copy's distance is at most this share of the smallest distance in `chance`.
+      near: a copy's distance is at most this fraction of the smallest distance in `chance`.
     """
 
     synthetic: Closeness
@@ -134,17 +134,17 @@ class CopyCheck:
 
     @property
     def share_close(self) -> float:
-        """Share of the synthetic slices that are closer than the 1st percentile of the real ones."""
+        """Fraction of synthetic slices whose distance is below the 1st percentile of the real ones."""
         return float(np.mean(self.synthetic.distance < np.percentile(self.chance.distance, 1)))
 
     @property
     def share_one_patient(self) -> float:
-        """Share of the synthetic slices whose ratio is below the 1st percentile of the real ones."""
+        """Fraction of synthetic slices whose ratio is below the 1st percentile of the real ones."""
         return float(np.mean(self.synthetic.ratio < np.percentile(self.chance.ratio, 1)))
 
     @property
     def copied(self) -> np.ndarray:
-        """Slices whose distance or ratio is far below the smallest of a real slice: bool [N]."""
+        """Slices whose distance or ratio is far below the smallest one of real slices: bool [N]."""
         close = self.synthetic.distance <= self.near * np.min(self.chance.distance)
         return close | (self.synthetic.ratio <= _COPY * np.min(self.chance.ratio))
 
@@ -158,7 +158,7 @@ class CopyCheck:
         return self.copies > 0 or self.share_one_patient > max(_LARGEST_SHARE, 1 / len(self.synthetic.ratio))
 
     def sentence(self) -> str:
-        """The verdict with the figures that it rests on."""
+        """The verdict with its supporting figures."""
         count = len(self.synthetic.distance)
         return (
             f"{'Copies suspected' if self.suspected else 'No copies found'}: {self.copies} of {count} synthetic slices "

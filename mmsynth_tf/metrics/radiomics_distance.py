@@ -1,4 +1,4 @@
-"""Fréchet radiomics distance (Konz et al., 2026, arXiv:2412.01496), by the optional package `frd-score`."""
+"""Fréchet radiomics distance (Konz et al., 2026, arXiv:2412.01496), with the optional package `frd-score`."""
 
 import importlib.util
 import pathlib
@@ -13,15 +13,15 @@ import numpy as np
 from mmsynth_tf.metrics.feature_extractors import UnavailableError
 
 _PACKAGES = ("frd_score", "radiomics")
-# In a process of its own, for the package forks, which TensorFlow's threads may not survive.
+# Runs in a separate process, because the package forks, which may break TensorFlow's threads.
 _PROGRAM = "import sys, frd_score; print(); print(frd_score.compute_frd(sys.argv[1:3]))"
 
 
 def require_packages() -> None:
-    """Checks that the package and PyRadiomics, on which it stands, are installed.
+    """Checks that the package and PyRadiomics, which it depends on, are installed.
 
     Raises:
-      UnavailableError: names what is missing.
+      UnavailableError: a package is missing; the message names it.
     """
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
@@ -31,14 +31,14 @@ def require_packages() -> None:
 
 
 def frechet_radiomics_distance(reference: Iterable[np.ndarray], slices: Iterable[np.ndarray]) -> float:
-    """FRD version 1 with the package's own settings: the logarithm of the squared Fréchet distance.
+    """FRD version 1 with the package's default settings: the logarithm of the squared Fréchet distance.
 
     Args:
-      reference: slices, float [H, W] in [0, 1], whose features set the scale.
+      reference: slices, float [H, W] in [0, 1]; their features set the normalisation.
       slices: slices to compare with them.
 
     Raises:
-      UnavailableError: the package failed; its last words are in the message.
+      UnavailableError: the package failed; the message contains the end of its output.
     """
     with tempfile.TemporaryDirectory() as folder:
         folders = [pathlib.Path(folder, name) for name in ("reference", "slices")]

@@ -1,4 +1,4 @@
-"""Do two modalities of a slice show one anatomy at one place? Measures that no loss of the generator contains."""
+"""Measures of the registration of two modalities of a slice, which are not part of the generators' losses."""
 
 import itertools
 from collections.abc import Sequence
@@ -6,23 +6,23 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-# Classes of intensity: few, so that the pixels of a small head fill the joint histogram.
+# Intensity bins: few, so that the pixels of a small head fill the joint histogram.
 _BINS = 8
-_SIGMA = 1.0  # Of the Gaussian whose derivative is the gradient, pixels.
+_SIGMA = 1.0  # Of the Gaussian derivative, pixels.
 
 
 def mutual_information(first: np.ndarray, second: np.ndarray) -> float:
     """Normalised mutual information 2 I / (H(a) + H(b)) of two lists of intensities, in [0, 1].
 
-    Intensities are counted in eight classes of equal size, so that brightness and contrast do not matter.
+    The eight intensity bins have equal counts, so the result does not depend on brightness and contrast.
 
     Args:
       first: float [N], the pixels of a region in one modality.
       second: float [N], the same pixels in another one.
 
     Returns:
-      0 for independent intensities, 1 where each follows from the other; NaN for fewer pixels than the joint
-      histogram has cells, or without any contrast.
+      0 for independent intensities, 1 if each determines the other; NaN if there are fewer pixels than cells of the
+      joint histogram, or no contrast.
     """
     if len(first) < _BINS**2:
         return np.nan
@@ -34,16 +34,16 @@ def mutual_information(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def gradient_correlation(images: Sequence[np.ndarray], regions: Sequence[np.ndarray]) -> dict[tuple[int, int], float]:
-    """Correlation of the gradient magnitudes of each two modalities of a slice, where both have their region.
+    """Correlation of the gradient magnitudes of each pair of modalities of a slice, inside both regions.
 
-    Gradients are those of a Gaussian, and not thresholded as the edges of structure maps are.
+    Gradients are Gaussian derivatives without the threshold of structure maps.
 
     Args:
-      images: float [H, W], one a modality.
-      regions: bool [H, W], one a modality, true where pixels count.
+      images: float [H, W], one for each modality.
+      regions: bool [H, W], one for each modality, true for pixels to use.
 
     Returns:
-      By the numbers of two modalities, in [-1, 1]; NaN where a region has no two different magnitudes.
+      Indices of two modalities to the correlation in [-1, 1]; NaN if all magnitudes of a region are equal.
     """
     magnitudes = [ndimage.gaussian_gradient_magnitude(image.astype(np.float64), _SIGMA) for image in images]
     found = {}
@@ -54,13 +54,13 @@ def gradient_correlation(images: Sequence[np.ndarray], regions: Sequence[np.ndar
 
 
 def _classes(values: np.ndarray) -> np.ndarray:
-    """int [N], numbers of the classes that have as equal sizes as ties allow."""
+    """Bin indices, int [N]; bins have equal counts as far as ties allow."""
     limits = np.quantile(values, np.arange(1, _BINS) / _BINS)
     return np.searchsorted(limits, values, side="left")
 
 
 def _entropy(counts: np.ndarray) -> float:
-    """Of a histogram, nats."""
+    """Entropy of a histogram, nats."""
     shares = counts[counts > 0] / counts.sum()
     return float(-np.sum(shares * np.log(shares)))
 

@@ -1,11 +1,10 @@
-"""Metrics of segmentations and images: one case in, one number out, and summaries over cases.
+"""Segmentation metrics of one case.
 
-Segmentation metrics work on binary masks of a slice [H, W] or a patient volume
-[D, H, W], per evaluation region. Empty masks: nothing to find and nothing found
-is NaN ("absent"); a lesion missed altogether, or one found where there is none,
-scores worst (0, or an infinite distance) and so stays in every summary. The
-label-map Dice and MSE are those of the paper's tables (method §9), kept so that
-those can be compared with; they are not overlap measures of regions.
+They use binary masks of a slice [H, W] or a patient volume [D, H, W], for each
+evaluation region. If both masks are empty, the result is NaN ("absent"). If only
+one is empty, the score is the worst (0, or an infinite distance), so the case
+stays in every summary. The label-map Dice and MSE are those of the paper's tables
+(method §9), for comparison with the paper; they do not measure overlap of regions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,12 +29,12 @@ def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def sensitivity(reference: np.ndarray, prediction: np.ndarray) -> float:
-    """Share of the reference that was found, in [0, 1]; NaN when there is nothing to find."""
+    """Fraction of the reference that is segmented, in [0, 1]; NaN when the reference is empty."""
     return _ratio(np.sum(reference & prediction), np.sum(reference))
 
 
 def precision(reference: np.ndarray, prediction: np.ndarray) -> float:
-    """Share of the prediction that is right, in [0, 1]; 0 when a lesion was missed, NaN when both masks are empty."""
+    """Fraction of the prediction that is correct, in [0, 1]; 0 for a missed lesion, NaN when both masks are empty."""
     if reference.any() and not prediction.any():
         return 0.0
     return _ratio(np.sum(reference & prediction), np.sum(prediction))
@@ -104,7 +103,7 @@ def region_metrics(
 def label_map_dice(reference: np.ndarray, prediction: np.ndarray, smooth: float = 1e-5) -> float:
     """The authors' Dice of integer label maps: (2 Σab + s) / (Σa² + Σb² + s); 1 when both are empty.
 
-    It is not a measure of overlap: class 3 where the truth is 4 scores 0.96.
+    It does not measure overlap: predicting class 3 for class 4 scores 0.96.
 
     Args:
       reference: integer labels, any shape.

@@ -15,10 +15,10 @@ class Estimate:
 
     Attributes:
       mean: of the patients' values.
-      low: lower end of the interval of the mean.
-      high: its upper end.
+      low: lower bound of the interval of the mean.
+      high: upper bound of the interval of the mean.
       median: of the patients' values.
-      count: patients with a value.
+      count: number of patients with a value.
     """
 
     mean: float
@@ -32,12 +32,12 @@ def estimate(values: np.ndarray, level: float = 0.95, seed: int = 0) -> Estimate
     """Mean, percentile bootstrap interval and median of the values that are not NaN.
 
     Args:
-      values: float [P], one value a patient; means over seeds are to be taken before.
-      level: probability that the interval is to cover the mean with.
-      seed: of the bootstrap's draws.
+      values: float [P], one value for each patient, already averaged over seeds.
+      level: coverage probability of the interval.
+      seed: of the bootstrap samples.
 
     Returns:
-      NaN everywhere, and count 0, for no values.
+      The estimate; without values, all entries are NaN and count is 0.
     """
     values = np.asarray(values, np.float64)
     values = values[~np.isnan(values)]
@@ -49,9 +49,9 @@ def estimate(values: np.ndarray, level: float = 0.95, seed: int = 0) -> Estimate
 
 
 def wilcoxon_p(differences: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test of paired differences, float [P]; NaN pairs are left out.
+    """Two-sided p of Wilcoxon's signed-rank test of paired differences, float [P]; NaN is ignored.
 
-    1 where no difference differs from 0.
+    The result is 1 if all differences are 0.
     """
     differences = np.asarray(differences, np.float64)
     differences = differences[~np.isnan(differences) & (differences != 0)]
@@ -59,11 +59,11 @@ def wilcoxon_p(differences: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: p of each test such that all together err with the stated probability."""
+    """Holm's step-down correction: adjusted p values that control the family-wise error rate."""
     p_values = np.asarray(p_values, np.float64)
     order = np.argsort(p_values)
     factors = np.arange(len(p_values), 0, -1)
     corrected = np.empty_like(p_values)
-    # A test is never more significant than one with a smaller p.
+    # Adjusted values must increase with p.
     corrected[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
     return corrected.tolist()

@@ -13,10 +13,10 @@ class Summary:
     Attributes:
       mean: mean over the `count` finite values; read it together with `missed`.
       std: standard deviation of the same values (n - 1); NaN for fewer than two.
-      median: median with missed cases as infinitely bad; infinite when half of the cases or more are missed.
+      median: median that counts missed cases as infinite; infinite when half of the cases or more are missed.
       count: number of finite values.
-      missed: number of infinite values: distances to a lesion that was missed, or found where there is none.
-      absent: number of NaN: nothing to find and nothing found.
+      missed: number of infinite values: distances where only one of reference and prediction has a lesion.
+      absent: number of NaN: cases where neither reference nor prediction has a lesion.
     """
 
     mean: float
@@ -27,7 +27,7 @@ class Summary:
     absent: int
 
     def text(self, digits: int = 3) -> str:
-        """For tables, for example "0.842 ± 0.051 (n=17, 1 missed)"."""
+        """Text for tables, for example "0.842 ± 0.051 (n=17, 1 missed)"."""
         notes = [f"n={self.count}"] + ([f"{self.missed} missed"] if self.missed else [])
         if not self.count:
             return f"– ({', '.join(notes)})"
@@ -36,7 +36,7 @@ class Summary:
 
 
 def summarise(values: Iterable[float]) -> Summary:
-    """Summary of per-case values, of which none is silently dropped."""
+    """Summary of per-case values; infinite values and NaN are counted, not silently dropped."""
     values = np.asarray(list(values), np.float64)
     finite = values[np.isfinite(values)]
     present = values[~np.isnan(values)]

@@ -1,10 +1,10 @@
 """Distances between the surfaces of two masks, in 2-D and 3-D, with the definitions of DeepMind's surface-distance.
 
-Surface elements lie on the corners between voxels and count by their length or
+Surface elements lie on the corners between voxels and are weighted by length or
 area (Nikolov et al., 2018, arXiv:1809.04430). The tables of element sizes and
-the measures are the library's. The distances are computed here, because the
-released library's own function fails with NumPy 1.24 to 1.26 (`np.bool`) and,
-when one mask is empty, with NumPy 2 (`np.Inf`).
+the measures come from the library. The distances are computed here: the released
+library's function fails with NumPy 1.24 to 1.26 (`np.bool`) and, when one mask is
+empty, with NumPy 2 (`np.Inf`).
 """
 
 from collections.abc import Sequence
@@ -46,13 +46,13 @@ def hausdorff_distance(
 def normalised_surface_dice(
     reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float], tolerance_mm: float
 ) -> float:
-    """Share of both surfaces that lies within a tolerance of the other (NSD), in [0, 1].
+    """Fraction of both surfaces within a tolerance of the other surface (NSD), in [0, 1].
 
     Args:
       reference: bool [H, W] or [D, H, W].
       prediction: bool, same shape.
       spacing_mm: size of a voxel along each axis, mm.
-      tolerance_mm: largest distance that counts as agreement, mm.
+      tolerance_mm: largest distance at which surfaces agree, mm.
 
     Returns:
       NaN when both masks are empty, 0 when one of them is.
@@ -66,7 +66,7 @@ def normalised_surface_dice(
 def _compute_surface_distances(
     reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]
 ) -> SurfaceDistances:
-    """Distance of every surface element of two masks, neither empty, to the other's surface, ascending."""
+    """Distance of every surface element of two non-empty masks to the other mask's surface, ascending."""
     if reference.ndim not in _TABLES or len(spacing_mm) != reference.ndim:
         raise ValueError(
             f"Surface distances need masks [H, W] or [D, H, W] and one spacing per axis; "
@@ -96,7 +96,7 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
 
 
 def _encode_corners(mask: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Which voxels around each corner are inside, one bit each; one larger than the mask along each axis."""
+    """Encodes which voxels around each corner are inside, one bit each; one larger than the mask along each axis."""
     padded = np.pad(mask, [(0, 1)] * mask.ndim).astype(np.uint8)
     return ndimage.correlate(padded, kernel, mode="constant", cval=0)
 
