@@ -1,31 +1,31 @@
-"""Puts a made lesion into a real image, of which all else stays (beyond the paper)."""
+"""Blends a synthetic lesion into a real image, which is otherwise unchanged (beyond the paper)."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import scipy.ndimage
 
-# Standard deviations of Gaussians, in pixels of the models: of the seam, and of the brightness that is taken over
+# Standard deviations of Gaussians, in pixels of the models: width of the seam, and scale of the brightness correction
 # from the tissue around the lesion.
 _SEAM, _LEVEL = 1.0, 3.0
 _TRUNCATE = 4.0
-# Beside this little tissue, the mean of all that is near counts as much.
+# Weight of the mean brightness difference, which regularises the correction where there is little tissue.
 _LITTLE = 0.01
 
 
 def blend(own: np.ndarray, made: np.ndarray, lesion: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """An image with its lesion taken from another one, faded in and as bright as its surroundings ask for.
+    """Copies a lesion from one image into another, with a soft seam and the brightness of its surroundings.
 
-    Both images are compared around the lesion; their difference there, smoothed, is added to the made one.
+    The smoothed difference of both images around the lesion is added to the synthetic image.
 
     Args:
-      own: float32, one image of any number of axes, in [0, 1], 0 outside the head alone.
-      made: float32, the same place with the lesion, likewise.
-      lesion: bool, what is taken from `made`.
-      spacing: distances of neighbouring pixels along each axis, in pixels of the models that made it.
+      own: float32, one image with any number of axes, in [0, 1], 0 only outside the head.
+      made: float32, synthetic image of the same shape, with the lesion, in [0, 1].
+      lesion: bool, pixels to copy from `made`.
+      spacing: distance of neighbouring pixels along each axis, in pixels of the models that generated `made`.
 
     Returns:
-      float32, `own` further than a few pixels from the lesion, 0 where it is 0.
+      float32, equal to `own` beyond a few pixels from the lesion, and 0 where `own` is 0.
     """
     if not lesion.any():
         return own
@@ -44,7 +44,7 @@ def _blend(own: np.ndarray, made: np.ndarray, lesion: np.ndarray, spacing: np.nd
         return scipy.ndimage.gaussian_filter(values, sigma / spacing, mode="constant", truncate=_TRUNCATE)
 
     inside = lesion.astype(np.float32)
-    # 1 in the lesion, and falling from its outline, where a blurred mask is about a half.
+    # 1 in the lesion and decreasing outside; doubled, because a blurred mask is about 0.5 at the outline.
     share = np.maximum(np.minimum(2.0 * smooth(inside, _SEAM), 1.0), inside)
     both = (own > 0) & (made > 0)
     tissue = (1.0 - share) * both
@@ -52,7 +52,7 @@ def _blend(own: np.ndarray, made: np.ndarray, lesion: np.ndarray, spacing: np.nd
     weight = smooth(tissue, _LEVEL)
     mean = difference.sum() / max(tissue.sum(), 1.0)
     level = (smooth(difference, _LEVEL) + _LITTLE * mean) / (weight + _LITTLE)
-    # Where nothing was made there is nothing to take.
+    # Pixels that are empty in the synthetic image are not copied.
     share = share * (made > 0)
     smallest = own[own > 0].min(initial=1.0)
     return np.where(own > 0, share * np.clip(made + level, smallest, 1.0) + (1.0 - share) * own, own)

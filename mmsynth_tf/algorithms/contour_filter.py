@@ -1,15 +1,15 @@
-"""Algorithm 3: which generated structure maps have a closed outline (paper §2.8, method §4)."""
+"""Algorithm 3: selects generated structure maps with a closed outline (paper §2.8, method §4)."""
 
 import cv2
 import numpy as np
 
 
 def mask_from_contours(structure: np.ndarray, blur: float = 0.8) -> np.ndarray:
-    """Derives the background mask that a structure map's outer contours alone imply.
+    """Derives the background mask that the outer contours of a structure map imply.
 
     Args:
       structure: [H, W], binary {0, 1}.
-      blur: sigma of the Gaussian blur that closes small gaps, pixels; from 0.3 on it closes gaps of one pixel.
+      blur: sigma of the Gaussian blur that closes small gaps, pixels; at least 0.3 closes gaps of one pixel.
 
     Returns:
       float32 [H, W], 1 outside the filled contours, 0 inside.
@@ -17,7 +17,7 @@ def mask_from_contours(structure: np.ndarray, blur: float = 0.8) -> np.ndarray:
     edges = structure.astype(np.uint8) * 255
     blurred = cv2.GaussianBlur(edges, (3, 3), blur)
     contours, _ = cv2.findContours((blurred > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    # As the authors do, contours are filled on the map itself, so an open outline stays hollow.
+    # Contours are filled on the map itself, as in the authors' code, so an open outline stays hollow.
     filled = cv2.drawContours(edges, contours, -1, color=255, thickness=cv2.FILLED)
     return (filled == 0).astype(np.float32)
 

@@ -57,20 +57,20 @@ def remove_lesion_edges(structure_map: tf.Tensor, label: tf.Tensor) -> tf.Tensor
 
 
 def own_map(image: tf.Tensor, label: tf.Tensor, config: StructureMapConfig) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What synthesis needs to make slices anew.
+    """Inputs of synthesis that reconstruct slices.
 
     Args:
       image: float32 [B, H, W, 1] in [0, 1].
-      label: integer [B, H, W, 1], its lesions.
-      config: how maps are extracted.
+      label: integer [B, H, W, 1], lesions of the slices.
+      config: settings of map extraction.
 
     Returns:
-      label: as given, without what lies outside the head.
+      label: the given label, 0 outside the head.
       structure: float32 [B, H, W, 1], binary, without the edges of the lesion.
       background: float32 [B, H, W, 1], binary, 1 outside the head.
     """
     background = structure_maps.background_of(image, config)
-    # Annotations may reach beyond the head; no label does.
+    # Annotations may extend beyond the head, but labels for synthesis must not.
     label = tf.where(background > 0, tf.zeros_like(label), label)
     return label, remove_lesion_edges(structure_maps.structure_map(image, config), label), background
 

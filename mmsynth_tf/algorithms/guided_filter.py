@@ -1,4 +1,4 @@
-"""Gives a drawn slice the fine anatomy of another one (after He et al., "Guided Image Filtering", 2013)."""
+"""Transfers fine anatomy from a guide to a synthetic slice (after He et al., "Guided Image Filtering", 2013)."""
 
 import tensorflow as tf
 
@@ -7,27 +7,30 @@ _FLAT = 1e-3
 
 
 def guided_filter(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: int) -> tf.Tensor:
-    """The image as a function of the guide that is linear in every small window.
+    """Filters the image as a locally linear function of the guide.
 
-    What the image shows and the guide does not is smoothed away; edges of the guide appear, in whichever direction
-    image and guide go together around them.
+    Details that the guide does not show are smoothed away. Edges of the guide appear, with the sign of the local
+    correlation between image and guide.
 
-    Args and Returns: as `lines`, but the image's new values.
+    Args: as for `lines`.
+
+    Returns:
+      The filtered image, float32 [B, H, W, 1].
     """
     slope, offset = lines(image, guide, mask, radius)
     return slope * guide + offset
 
 
 def lines(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """How the image follows from the guide around each pixel.
+    """The local linear function from guide to image around each pixel.
 
-    A window keeps the image's contrast. He et al. fit by least squares, which leaves the less of it the further what is
-    drawn lies from where the guide has it.
+    Least squares (He et al.) lose contrast where the edges of image and guide are misaligned. Here each window keeps
+    the contrast of the image instead.
 
     Args:
       image: float32 [B, H, W, 1].
       guide: float32 [B, H, W, 1], intensities in about [0, 1], of the same anatomy.
-      mask: float32 [B, H, W, 1], 1 where both count; elsewhere the result means nothing.
+      mask: float32 [B, H, W, 1], 1 for pixels to use; the result is undefined elsewhere.
       radius: windows are squares of 2 radius + 1 pixels.
 
     Returns:
@@ -46,7 +49,7 @@ def lines(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: int) -> t
     variance_image -= mean_image**2
     covariance -= mean_guide * mean_image
     slope = tf.sign(covariance) * tf.sqrt(tf.maximum(variance_image, 0.0) / (variance + _FLAT))
-    # Each pixel lies in many windows: the mean of what they say of it, little where they disagree about the direction.
+    # Average over all windows that contain a pixel; slopes of opposite sign cancel.
     slope, offset = tf.split(mean(tf.concat([slope, mean_image - slope * mean_guide], axis=-1)), 2, axis=-1)
     return slope, offset
 

@@ -1,9 +1,9 @@
 """Strong augmentation: nnU-Net's transforms, ranges and probabilities in 2D (beyond the paper).
 
-nnU-Net turns by up to 180 degrees; here it is 30, for heads lie one way in all
-scans. Its intensities have mean 0 and variance 1; here they are positive in the
-head and 0 outside, so noise is measured in standard deviations of the head, and
-the background stays 0.
+nnU-Net rotates by up to 180 degrees; here it is 30, because all heads have the
+same orientation. nnU-Net's intensities have mean 0 and variance 1; here they are
+positive in the head and 0 outside. Noise is therefore in standard deviations of
+the head, and the background stays 0.
 """
 
 import dataclasses
@@ -16,27 +16,27 @@ from mmsynth_tf.algorithms import warping
 
 @dataclasses.dataclass(frozen=True)
 class StrongAugmentation:
-    """Ranges, and probabilities with which a slice is changed at all; the defaults are nnU-Net's but for `rotation`.
+    """Ranges of the transforms, and the probability of each; the defaults are nnU-Net's except for `rotation`.
 
     Attributes:
       rotation: largest angle, degrees.
       rotation_share: probability.
-      scale: smallest and largest size, as a share of the slice's own.
+      scale: smallest and largest size relative to the slice.
       scale_share: probability.
-      mirror_share: probability, for each of both axes.
-      noise: largest standard deviation, in those of the modality within the head.
+      mirror_share: probability for each of the two axes.
+      noise: largest standard deviation, in standard deviations of the modality within the head.
       noise_share: probability.
       blur: smallest and largest standard deviation of a Gaussian, pixels.
-      blur_share: probability; then every other modality is blurred.
+      blur_share: probability; then each modality is blurred with probability 0.5.
       brightness: smallest and largest factor, drawn for each modality.
       brightness_share: probability.
-      contrast: smallest and largest factor of what differs from the mean, drawn for each modality.
+      contrast: smallest and largest factor of the deviation from the mean, drawn for each modality.
       contrast_share: probability.
-      resolution: smallest and largest share of the pixels on an axis.
-      resolution_share: probability; then every other modality is made coarser.
-      gamma: smallest and largest power, drawn for each modality; mean and variance stay.
+      resolution: smallest and largest number of pixels on an axis, relative to the slice.
+      resolution_share: probability; then each modality is downsampled with probability 0.5.
+      gamma: smallest and largest exponent, drawn for each modality; mean and variance are kept.
       gamma_share: probability.
-      inverted_gamma_share: probability of the same on the inverted slice.
+      inverted_gamma_share: probability of gamma on the inverted slice.
     """
 
     rotation: float = 30.0
@@ -62,18 +62,18 @@ class StrongAugmentation:
 def augment(
     images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, ranges: StrongAugmentation | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Changes each slice, with its label, at random.
+    """Applies random transforms to each slice and its label.
 
     Args:
-      images: float32 [B, H, W, n], registered modalities, positive in the head and 0 outside; a modality that is
-        missing is 0 everywhere, and stays so.
+      images: float32 [B, H, W, n], registered modalities, positive in the head and 0 outside; a missing modality is
+        and remains 0.
       labels: integer [B, H, W, 1].
       seed: int [2], stateless seed.
-      ranges: how much; nnU-Net's if not given.
+      ranges: ranges and probabilities; by default nnU-Net's.
 
     Returns:
-      images: float32 [B, H, W, n], likewise; brightness may exceed 1.
-      labels: as `labels`, moved as the images are.
+      images: float32 [B, H, W, n], positive in the head and 0 outside; values may exceed 1.
+      labels: integer [B, H, W, 1], with the spatial transforms of the images.
     """
     ranges = ranges or StrongAugmentation()
     draw = _Draws(tf.shape(images)[0], images.shape[-1], seed)
@@ -88,7 +88,7 @@ def augment(
     images = _coarser(images, draw, ranges) * head
     for inverted, share in ((True, ranges.inverted_gamma_share), (False, ranges.gamma_share)):
         images = _powered(images, head, draw.factor(ranges.gamma, share), inverted)
-    # What is in the head stays apart from what is not.
+    # Values in the head stay positive, because 0 marks the background.
     return tf.maximum(images, 1e-3) * head, labels
 
 
@@ -111,7 +111,7 @@ class _Draws:
         return self.uniform(0.0, 1.0, each_modality) < share
 
     def factor(self, bounds: tuple[float, float], share: float) -> tf.Tensor:
-        """float32 [B, 1, 1, n]: 1 in slices that stay; else between 1 and either bound, each bound equally often."""
+        """float32 [B, 1, 1, n]: 1 for unchanged slices; else between 1 and either bound, with equal probability."""
         low, high = bounds
         drawn = tf.where(
             self.happens(0.5, each_modality=True),
@@ -152,7 +152,7 @@ def _noisy(images: tf.Tensor, head: tf.Tensor, draw: _Draws, ranges: StrongAugme
 def _blurred(images: tf.Tensor, draw: _Draws, ranges: StrongAugmentation) -> tf.Tensor:
     chosen = draw.happens(ranges.blur_share) & draw.happens(0.5, each_modality=True)
     sigma = draw.uniform(*ranges.blur, each_modality=True)
-    # Every row of weights adds up to 1, so the border reflects nothing and darkens nothing.
+    # The softmax normalises the weights of each pixel, so there is no reflection or darkening at the border.
     kernels = [
         tf.nn.softmax(-0.5 * tf.square(_distances(extent) / _of_images(sigma)), axis=-1) for extent in images.shape[1:3]
     ]
@@ -168,7 +168,7 @@ def _contrasted(images: tf.Tensor, head: tf.Tensor, draw: _Draws, ranges: Strong
 
 
 def _coarser(images: tf.Tensor, draw: _Draws, ranges: StrongAugmentation) -> tf.Tensor:
-    """Every pixel from the two nearest samples on each axis of a coarser grid, which hold single pixels."""
+    """Downsamples to a coarser grid (nearest neighbour) and upsamples (linear), for random modalities."""
     chosen = draw.happens(ranges.resolution_share) & draw.happens(0.5, each_modality=True)
     share = _of_images(draw.uniform(*ranges.resolution, each_modality=True))[..., 0]
     kernels = [_resampling(extent, share) for extent in images.shape[1:3]]
@@ -176,7 +176,7 @@ def _coarser(images: tf.Tensor, draw: _Draws, ranges: StrongAugmentation) -> tf.
 
 
 def _resampling(extent: int, share: tf.Tensor) -> tf.Tensor:
-    """Weights of pixels for each pixel, float32 [N, extent, extent]; `share` float32 [N, 1]."""
+    """Weights of the input pixels for each output pixel, float32 [N, extent, extent]; `share` float32 [N, 1]."""
     position = (tf.range(float(extent)) + 0.5) * share - 0.5
     below = tf.floor(position)
 
@@ -189,7 +189,7 @@ def _resampling(extent: int, share: tf.Tensor) -> tf.Tensor:
 
 
 def _powered(images: tf.Tensor, head: tf.Tensor, power: tf.Tensor, inverted: bool) -> tf.Tensor:
-    """Raises the head's values, scaled to [0, 1], to `power` [B, 1, 1, n]; their mean and deviation stay."""
+    """Raises the head's values, scaled to [0, 1], to `power` [B, 1, 1, n]; keeps their mean and deviation."""
     low, high = _range(images, head)
     unit = tf.math.divide_no_nan(images - low, high - low)
     unit = tf.clip_by_value(1.0 - unit if inverted else unit, 0.0, 1.0)
@@ -216,7 +216,7 @@ def _range(images: tf.Tensor, head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _distances(extent: int) -> tf.Tensor:
-    """float32 [extent, extent]."""
+    """Signed distances between all positions on an axis, float32 [extent, extent]."""
     places = tf.range(float(extent))
     return places[:, None] - places[None, :]
 

@@ -1,7 +1,7 @@
 """Algorithms 1 and 2: structure maps and background masks (paper §2.2, §2.3; method §1, §2).
 
-All functions treat every image of a batch by itself: a batch gives what its
-images give alone. Background masks are 1 OUTSIDE the head, 0 inside.
+All functions process every image of a batch independently. Background masks are
+1 OUTSIDE the head, 0 inside.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from mmsynth_tf.configs import StructureMapConfig
 
-# Pixels on a side of the paper's slices, for which p is given.
+# Side of the paper's slices, pixels; p refers to this size.
 _PAPER_SIZE = 240
-# Width of the soft threshold. At the default beta of 0.1 a pixel of flat tissue then counts as 1 % of an edge.
+# Width of the soft threshold. At the default beta of 0.1 homogeneous tissue has a value of about 0.01.
 _TEMPERATURE = 0.02
 
 
@@ -37,7 +37,7 @@ def structure_map(
       blur_after: sigma of a Gaussian blur of the binary map, pixels; 0 is none.
       blur_after_threshold: makes the blurred map binary again.
       median: window of a median filter of the binary map, pixels (odd); 0 is none.
-      background: float32 [B, H, W, 1], 1 outside the head, where edges are erased; None erases none.
+      background: float32 [B, H, W, 1], 1 outside the head, where edges are erased; None keeps all edges.
 
     Returns:
       float32 [B, H, W, 1], binary {0, 1}: 1 on edges.
@@ -58,7 +58,7 @@ def soft_structure_map(image: tf.Tensor, config: StructureMapConfig, temperature
 
     The hard map has no gradient, so a loss on it trains nothing.
 
-    Args and Returns: as `structure_map`, but values lie in (0, 1), and there are no filters.
+    Args and Returns: as for `structure_map`, but values lie in (0, 1), and there are no filters.
     """
     falling, rising = _edge_strengths(image)
     no_falling, no_rising = (tf.sigmoid((config.beta - s) / temperature) for s in (falling, rising))
@@ -66,10 +66,10 @@ def soft_structure_map(image: tf.Tensor, config: StructureMapConfig, temperature
 
 
 def expansion(image_size: Sequence[int], config: StructureMapConfig) -> tuple[int, int]:
-    """By how many pixels Algorithm 2 enlarges slices of (H, W) pixels before it crops them: (p_H, p_W).
+    """Number of pixels by which Algorithm 2 enlarges slices of (H, W) pixels before it crops them: (p_H, p_W).
 
-    The head grows by the same share at every size. It grows by one pixel where the share is less, for that is the
-    narrowest rim a grid can have, and a p above 0 asks for a rim.
+    The head grows by the same fraction at every size. If p is above 0, it grows by at least one pixel, the narrowest
+    possible rim.
     """
     if not config.background_expand:
         return 0, 0
@@ -78,7 +78,7 @@ def expansion(image_size: Sequence[int], config: StructureMapConfig) -> tuple[in
 
 
 def background_of(image: tf.Tensor, config: StructureMapConfig) -> tf.Tensor:
-    """The background mask of each image [B, H, W, 1] as the settings have it: float32, 1 outside the head, 0 inside."""
+    """The background mask of each image [B, H, W, 1] under the settings: float32, 1 outside the head, 0 inside."""
     expand = expansion(image.shape[1:3], config)
     return background_mask(image, expand=expand, fill_holes=config.fill_holes)
 
@@ -133,7 +133,7 @@ def gaussian_blur(image: tf.Tensor, sigma: float) -> tf.Tensor:
 
 
 def _edge_strengths(image: tf.Tensor, blur: float = 0.0) -> tuple[tf.Tensor, tf.Tensor]:
-    """How far falling and rising edges stand out from the image's mean: two float32 [B, H, W, 1]."""
+    """Strength of falling and rising edges relative to the image's mean: two float32 [B, H, W, 1]."""
     gradients = tf.image.sobel_edges(tf.convert_to_tensor(image))  # [B, H, W, 1, 2], signed dy and dx.
     lowest = _scale_to_unit(tf.reduce_min(gradients, axis=-1))
     highest = _scale_to_unit(tf.reduce_max(gradients, axis=-1))
@@ -153,7 +153,7 @@ def _scale_to_unit(image: tf.Tensor) -> tf.Tensor:
 
 
 def _binary_median(image: tf.Tensor, window: int) -> tf.Tensor:
-    """Median of a binary map: the majority in each window, reflecting at the borders."""
+    """Median of a binary map: the majority in each window, with reflection at the borders."""
     radius = window // 2
     padded = tf.pad(image, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="REFLECT")
     return tf.cast(tf.nn.avg_pool2d(padded, window, strides=1, padding="VALID") > 0.5, tf.float32)

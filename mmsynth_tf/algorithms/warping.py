@@ -39,13 +39,13 @@ def random_transforms(
 def transform(
     images: tf.Tensor, transforms: tf.Tensor, interpolation: str, output_size: tuple[int, int] | None = None
 ) -> tf.Tensor:
-    """Applies `transforms` float32 [N, 8] to [N, H, W, C]; what comes from outside is 0.
+    """Applies `transforms` float32 [N, 8] to [N, H, W, C]; pixels from outside the image are 0.
 
     Args:
       images: [N, H, W, C].
       transforms: as `random_transforms` draws them.
       interpolation: "NEAREST" (labels) or "BILINEAR" (images).
-      output_size: height and width of the result, pixels; those of the images if not given.
+      output_size: height and width of the result, pixels; by default those of the images.
     """
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,

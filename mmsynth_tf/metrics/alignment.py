@@ -1,6 +1,6 @@
 """Aligns slices by mirroring, rotation, scale and shift before they are compared, whatever their contrast (§8).
 
-The comparison uses the detail of a slice, not its intensities: each modality is high-pass filtered and divided by its
+The comparison uses the detail of a slice, not its intensities: each modality is band-passed and divided by its
 local contrast. The detail hardly changes with the contrast, and an inversion only changes its sign.
 """
 
