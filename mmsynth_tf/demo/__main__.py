@@ -2,7 +2,7 @@
 
 Phantom cases -> prepared data -> three stages -> synthetic data set ->
 segmenters trained on real, synthetic and both -> scores on phantom test
-patients -> one HTML page. Each step is a command of the documents, and is
+patients -> one HTML page. Each step is a documented command, and is
 printed before it runs. Finished steps are not repeated.
 """
 
@@ -19,7 +19,7 @@ _PRESET = flags.DEFINE_string("preset", "demo", "Preset of all steps.")
 _NUM_CASES = flags.DEFINE_integer("num_cases", 14, "Number of phantom patients.")
 _COUNT = flags.DEFINE_integer("count", 250, "Number of synthetic slices.")
 
-# What the segmenters are trained on: name to data sets.
+# Training sets of the segmenters: name to data sets.
 MIXTURES = {"real": ("real",), "synthetic": ("synthetic",), "both": ("real", "synthetic")}
 
 

@@ -1,9 +1,9 @@
-"""All experiments, small, on simulated patients, ending with a report (``make experiments``).
+"""All experiments at a small scale on simulated patients, ending with a report (``make experiments``).
 
 Phantom cases -> prepared data -> three stages -> synthetic data sets with and
 without the lesion filter -> every experiment -> one HTML page. Each step is a
-command of the documents, and is printed before it runs. Finished steps are not
-repeated, also those of `mmsynth_tf.demo` in the same folder.
+documented command, and is printed before it runs. Finished steps are not
+repeated, including those of `mmsynth_tf.demo` in the same folder.
 """
 
 import os
@@ -73,7 +73,7 @@ def main(argv: list[str]) -> None:
 
 
 def _training_slices(real: pathlib.Path) -> int:
-    """Slices of the training patients: as many synthetic ones are what the usability experiment calls 1."""
+    """Number of slices of the training patients: fraction 1 of synthetic slices in the usability experiment."""
     from mmsynth_tf import prepared
 
     data = prepared.open_prepared(real)
@@ -82,7 +82,7 @@ def _training_slices(real: pathlib.Path) -> int:
 
 
 def _models_of(design: str, steps: Steps, real: pathlib.Path, models: pathlib.Path) -> pathlib.Path:
-    """A work directory whose synthesis stage has lesion processors of this design."""
+    """Makes a work directory whose synthesis stage has lesion processors of this design."""
     if design == constants.SEGMENTER_PER_MODALITY:
         return models
     workdir = models.with_name(f"{models.name}_{design}")

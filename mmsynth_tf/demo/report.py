@@ -1,4 +1,4 @@
-"""The page that ends the demonstration."""
+"""The report page of the demonstration."""
 
 import pathlib
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from mmsynth_tf.training import run_folder
 from mmsynth_tf.training.callbacks import LOSSES_FILE
 
 _MAPS, _SAMPLES = 24, 8
-# Loss terms worth a look, by stage and panel.
+# Loss terms to plot, by stage and panel.
 _CURVES = {
     constants.STRUCTURE: {
         "reconstruction": ("reconstruction",),
@@ -103,7 +103,7 @@ def _curves_section(models: pathlib.Path) -> report.Section:
     pictures = []
     for stage, panels in _CURVES.items():
         curves = records.read_columns(models / stage / LOSSES_FILE)
-        # Which terms there are depends on the settings.
+        # The terms in the log depend on the settings.
         drawn = {title: names for title, names in panels.items() if set(names) <= set(curves)}
         pictures.append(report.Figure(plots.training_curves(curves, panels=drawn), f"Losses of the {stage} stage."))
     return report.Section("Training", figures=pictures)

@@ -1,4 +1,4 @@
-"""What the demonstrations are made of: the commands of the README, each printed before it runs."""
+"""Steps of the demonstrations: the commands of the README, each printed before it runs."""
 
 import pathlib
 import shlex
@@ -14,7 +14,7 @@ REAL, SYNTHETIC, MODELS = "real", "synthetic", "models"
 
 
 class Steps:
-    """Runs commands with one preset. A step that is done is not done again.
+    """Runs commands with one preset. Finished steps are not repeated.
 
     Args:
       preset: settings of all steps.
@@ -24,22 +24,22 @@ class Steps:
         self._preset = preset
 
     def phantom(self, output: pathlib.Path, num_cases: int) -> None:
-        """Prepared data of made-up patients."""
+        """Builds prepared data of simulated patients."""
         if not output.exists():
             self._build(source="phantom", num_cases=num_cases, output=output)
 
     def synthetic(self, output: pathlib.Path, workdir: pathlib.Path, labels_from: pathlib.Path, **settings) -> None:
-        """A synthetic data set."""
+        """Builds a synthetic data set."""
         if not output.exists():
             self._build(source="synthetic", output=output, workdir=workdir, labels_from=labels_from, **settings)
 
     def train(self, stage: str, workdir: pathlib.Path, *data: pathlib.Path, **settings: Any) -> None:
-        """Trains a stage, or goes on with it, on some prepared data sets."""
+        """Trains a stage on prepared data sets, or resumes its training."""
         data_dir = ",".join(map(str, data))
         run("train.py", preset=self._preset, stage=stage, data_dir=data_dir, workdir=workdir, **settings)
 
     def real_and_models(self, folder: pathlib.Path, num_cases: int) -> tuple[pathlib.Path, pathlib.Path]:
-        """Where every demonstration begins: prepared data of made-up patients, and the three stages trained on it."""
+        """The common first steps: prepared data of simulated patients, and the three stages trained on it."""
         real, models = folder / REAL, folder / MODELS
         self.phantom(real, num_cases)
         for stage in (constants.STRUCTURE, constants.SEGMENTATION, constants.SYNTHESIS):
@@ -51,10 +51,10 @@ class Steps:
 
 
 def run(script: str, **arguments: Any) -> None:
-    """Runs one of the command-line programs, which lie in the current directory.
+    """Runs one of the command-line programs in the current directory.
 
     Raises:
-      UserError: it failed.
+      UserError: the program failed.
     """
     command = [sys.executable, script, *(f"--{name}={value}" for name, value in arguments.items())]
     print(f"$ python {shlex.join(command[1:])}", flush=True)

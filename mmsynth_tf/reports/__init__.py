@@ -1,1 +1,1 @@
-"""Pictures, tables and HTML pages."""
+"""Figures, tables and HTML pages."""

@@ -1,4 +1,4 @@
-"""Parts that reports have in common: slices chosen from prepared data sets, and what is shown of synthetic ones."""
+"""Common parts of reports: selections of slices from prepared data sets, and sections on synthetic sets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from mmsynth_tf.reports import figures, lesion_requirement, report
 
 Example = Mapping[str, np.ndarray]
 Key = tuple[bytes, int]  # Case id and slice index.
-SEED = 0  # Of the choice of samples.
+SEED = 0  # For the choice of samples.
 
 
 def first_examples(data: prepared.PreparedData, split: str, count: int) -> list[Example]:
@@ -18,7 +18,7 @@ def first_examples(data: prepared.PreparedData, split: str, count: int) -> list[
 
 
 def examples_with(data: prepared.PreparedData, split: str, keys: Sequence[Key]) -> list[Example]:
-    """The slices of a split with these keys, in their order."""
+    """The slices of a split with these keys, in the order of the keys."""
     wanted = set(keys)
     found = {key_of(x): x for x in data.slices(split).as_numpy_iterator() if key_of(x) in wanted}
     return [found[key] for key in keys]
@@ -29,14 +29,14 @@ def key_of(example: Example) -> Key:
 
 
 def drawn_keys(data: prepared.PreparedData, count: int) -> list[Key]:
-    """Keys of synthetic slices drawn at random, the same ones every time."""
+    """Keys of randomly drawn synthetic slices, the same in every call."""
     cases = data.cases["train"]
     drawn = np.random.default_rng(SEED).permutation(len(cases))[:count]
     return [(cases[i].encode(), 0) for i in drawn]
 
 
 def lesion_slices(data: prepared.PreparedData, split: str, count: int) -> list[Example]:
-    """Slices that show a lesion, spread evenly over a split."""
+    """Slices with a lesion, evenly spaced over a split."""
     keys = [key_of(x) for x in data.slices(split).as_numpy_iterator() if x["label"].any()]
     chosen = np.unique(np.linspace(0, len(keys) - 1, count).astype(int)) if keys else ()
     return examples_with(data, split, [keys[i] for i in chosen])
@@ -51,7 +51,7 @@ def structure_maps(examples: Sequence[Example]) -> bytes:
 def quadruples(
     examples: Sequence[Example], data: prepared.PreparedData, row_names: Sequence[str] | None = None
 ) -> bytes:
-    """Slices in all modalities with their labels and, where they are synthetic, their maps and masks, PNG."""
+    """Slices in all modalities with their labels and, if they are synthetic, their maps and masks, PNG."""
     maps = {
         f"{name}s": np.stack([e[name][..., 0] for e in examples])
         for name in ("structure", "background")
@@ -68,7 +68,7 @@ def modality_images(examples: Sequence[Example]) -> np.ndarray:
 
 
 def filter_section(records: Mapping[str, Mapping]) -> report.Section:
-    """What the filters let through, and whether what passed is as the paper requires it.
+    """Acceptance of the filters, and whether the accepted slices meet the paper's requirement.
 
     Args:
       records: the content of data_set.json by the name of the synthetic data set.
@@ -84,10 +84,10 @@ def filter_section(records: Mapping[str, Mapping]) -> report.Section:
 
 
 def filter_table(sets: Mapping[str, Mapping]) -> report.Table:
-    """What the filters let through.
+    """Table of the samples that each filter accepts.
 
     Args:
-      sets: name of each synthetic data set to the account of how it was made ("generation" in its record).
+      sets: name of each synthetic data set to "generation" in its record.
     """
     rows = []
     for name, made in sets.items():

@@ -1,7 +1,7 @@
-"""Pictures of slices, with Matplotlib's Agg renderer. NumPy arrays and names in, PNG bytes out.
+"""Figures of slices, drawn by Matplotlib's Agg renderer from NumPy arrays and names; all return PNG bytes.
 
 Images are float [0, 1], row 0 anterior and column 0 the patient's right. Label
-colours tell apart under colour blindness (Okabe and Ito, 2008).
+colours can be distinguished with colour blindness (Okabe and Ito, 2008).
 """
 
 import io
@@ -12,14 +12,14 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-# Labels 1, 2, 3, ...; label 0 is never drawn. Later labels start over.
+# Of labels 1, 2, 3, ...; label 0 is never drawn. Further labels reuse the colours from the start.
 LABEL_COLOURS = ("#0072b2", "#f0e442", "#cc79a7", "#d55e00", "#009e73", "#56b4e9", "#e69f00")
 OUTSIDE_COLOUR = "#33475b"
 FONT_POINTS = 8
 
 _CELL_INCHES = 1.25
-_GAP = 0.02  # Between pictures, share of their width.
-_NAME_INCHES = 1.6  # Of a name in the legend.
+_GAP = 0.02  # Between panels, as a fraction of their width.
+_NAME_INCHES = 1.6  # Width of a name in the legend.
 _DPI = 144
 _SHADE = 0.25
 _LINE_POINTS = 0.9
@@ -31,7 +31,7 @@ def label_colour(label: int) -> str:
 
 
 def structure_grid(structures: np.ndarray, backgrounds: np.ndarray, columns: int = 8) -> bytes:
-    """Structure maps, white on black, each with its background mask tinted.
+    """Structure maps, white on black, with tinted background masks.
 
     Args:
       structures: [N, H, W] in [0, 1].
@@ -55,7 +55,7 @@ def quadruples(
     backgrounds: np.ndarray | None = None,
     row_names: Sequence[str] | None = None,
 ) -> bytes:
-    """Registered samples, one a row: structure map and background where given, label, then every modality.
+    """Registered samples, one per row: structure map and background if given, label, then every modality.
 
     Args:
       images: [N, H, W, M] in [0, 1].
@@ -87,7 +87,7 @@ def label_overlays(
     label_names: Sequence[str],
     row_names: Sequence[str] | None = None,
 ) -> bytes:
-    """Slices with shaded and outlined labels, one slice a row: the bare slice, then a column for each segmentation.
+    """Slices with shaded and outlined labels, one per row: the slice alone, then a column for each segmentation.
 
     Args:
       images: [N, H, W] in [0, 1].
@@ -112,7 +112,7 @@ def label_overlays(
 def segmented_slices(
     images: np.ndarray, modalities: Sequence[str], labels: np.ndarray, found: np.ndarray, label_names: Sequence[str]
 ) -> bytes:
-    """Registered slices, one a row: the label, then each modality bare and with what was found in it.
+    """Registered slices, one per row: the label, then each modality alone and with its segmentation.
 
     Args:
       images: [N, H, W, M] in [0, 1].
@@ -152,16 +152,16 @@ def slice_grid(columns: Mapping[str, np.ndarray], row_names: Sequence[str]) -> b
 
 
 class _Grid:
-    """Pictures of one size in rows and columns, drawn as one: axes for each would take Matplotlib seconds.
+    """Panels of equal size in rows and columns, drawn as one image: separate axes would take Matplotlib seconds.
 
     Args:
-      rows: RGB pictures [H, W, 3] in [0, 1]; the last rows may be shorter.
-      titles: above the columns.
-      row_names: at the left.
-      label_names: name of every class, background first, for a legend; none without.
+      rows: RGB panels [H, W, 3] in [0, 1]; the last rows may be shorter.
+      titles: titles of the columns.
+      row_names: names at the left of the rows.
+      label_names: name of every class, background first, for a legend; no legend if not given.
 
     Attributes:
-      figure: what is drawn so far.
+      figure: the Matplotlib figure.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class _Grid:
             _add_label_legend(self.figure, label_names)
 
     def outline(self, row: int, column: int, label: np.ndarray) -> None:
-        """Draws the outlines of an integer label [H, W] into one of the pictures."""
+        """Draws the outlines of an integer label [H, W] into one panel."""
         top, left = self._corner(row, column)
         y, x = (start + np.arange(size) for start, size in zip((top, left), label.shape, strict=True))
         for value in np.unique(label[label > 0]):
@@ -206,12 +206,12 @@ class _Grid:
             )
 
     def _corner(self, row: int, column: int) -> tuple[int, int]:
-        """Where a picture starts in all of it."""
+        """Position of a panel's first pixel in the whole image."""
         return row * self._step[0], column * self._step[1]
 
 
 def _rows(panels: Mapping[str, Sequence[np.ndarray]]) -> list[Sequence[np.ndarray]]:
-    """Columns of pictures as rows."""
+    """Transposes columns of panels to rows."""
     return list(zip(*panels.values(), strict=True))
 
 
@@ -225,7 +225,7 @@ def _blend(picture: np.ndarray, colour: str, weight: np.ndarray) -> np.ndarray:
 
 
 def _tint_outside(structure: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Edges stay visible outside the head, where there should be none."""
+    """Tints the background; edges outside the head, which are errors, stay visible."""
     tint = _blend(np.zeros((*structure.shape, 3), np.float32), OUTSIDE_COLOUR, np.clip(background, 0, 1))
     return _blend(tint, "white", np.clip(structure, 0, 1))
 
@@ -238,14 +238,14 @@ def _paint_label(head: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def _shade_labels(picture: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Neighbouring contours hide each other where they meet; a light shade tells the labels apart there."""
+    """Shades the labels lightly, because neighbouring outlines hide each other where they meet."""
     for value in np.unique(label[label > 0]):
         picture = _blend(picture, label_colour(int(value)), _SHADE * (label == value))
     return picture
 
 
 def _add_label_legend(figure: Figure, label_names: Sequence[str]) -> None:
-    # Narrow figures have no room for all names side by side.
+    # Narrow figures have no room for all names in one row.
     columns = min(len(label_names) - 1, max(1, int(figure.get_figwidth() / _NAME_INCHES)))
     patches = [Patch(color=label_colour(i), label=name) for i, name in enumerate(label_names) if i > 0]
     figure.legend(

@@ -1,4 +1,4 @@
-"""Where experiments leave their records, and the tables of those that are finished."""
+"""Location of the experiments' records, and tables of finished experiments."""
 
 import json
 import pathlib
@@ -11,7 +11,7 @@ TABLES_FILE = "tables.json"
 
 
 def finished_tables(workdir: pathlib.Path, experiment: str) -> dict[str, report.Table]:
-    """The tables that an experiment left in a work directory; none where it was not run to its end."""
+    """The tables of an experiment in a work directory; empty if it is not finished."""
     path = pathlib.Path(workdir) / EVALUATION / experiment / TABLES_FILE
     if not path.is_file():
         return {}
@@ -20,6 +20,6 @@ def finished_tables(workdir: pathlib.Path, experiment: str) -> dict[str, report.
 
 
 def kept_picture(workdir: pathlib.Path, experiment: str, name: str, caption: str) -> list[report.Figure]:
-    """A picture that an experiment left in a work directory, if it did."""
+    """A figure that an experiment saved in a work directory; empty if there is none."""
     path = pathlib.Path(workdir) / EVALUATION / experiment / name
     return [report.Figure(path.read_bytes(), caption)] if path.is_file() else []

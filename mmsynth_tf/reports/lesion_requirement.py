@@ -1,4 +1,4 @@
-"""The paper's requirement for the lesions of a synthetic set (§2.8), and the Dice that a set reaches."""
+"""The paper's requirement for the lesion Dice of a synthetic set (§2.8), and the Dice that a set reaches."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from mmsynth_tf.reports.report import Cell, Table
 
 KEPT_FROM = 0.95  # Mean Dice from which the paper keeps a sample.
-REQUIRED = 0.99  # Mean Dice that it requires of the samples that were kept.
+REQUIRED = 0.99  # Mean Dice that the paper requires of the kept samples.
 
 _WITHOUT_LESION = "no lesion: share in which none is found"
 _CAPTION = (
@@ -18,10 +18,10 @@ _CAPTION = (
 
 
 def text(record: Mapping[str, Any]) -> str:
-    """Sentences on one set: what is required, what it reaches, and a lower threshold than the paper's.
+    """Text on one set: the requirement, the Dice that it reaches, and whether its threshold is below the paper's.
 
     Args:
-      record: the content of its data_set.json.
+      record: the content of the set's data_set.json.
     """
     threshold = record["generation"]["settings"]["dice_threshold"]
     found = _agreement(record)
@@ -42,7 +42,7 @@ def text(record: Mapping[str, Any]) -> str:
 
 
 def table(records: Mapping[str, Mapping[str, Any]]) -> Table:
-    """What several sets reach, by modality.
+    """Table of the Dice that several sets reach, by modality.
 
     Args:
       records: the content of data_set.json by the name of the set; all have the same modalities.
@@ -63,7 +63,7 @@ def table(records: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _agreement(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """None where no segmenter judged the slices."""
+    """The set's agreement with the segmenters; None if no segmenter was applied to its slices."""
     return record.get("statistics", {}).get("lesion_agreement")
 
 

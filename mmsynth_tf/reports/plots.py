@@ -1,4 +1,4 @@
-"""Plots of numbers for reports, with Matplotlib's Agg renderer. NumPy arrays and names in, PNG bytes out."""
+"""Plots for reports, drawn by Matplotlib's Agg renderer from NumPy arrays and names; all return PNG bytes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,14 +22,14 @@ def training_curves(
     Args:
       curves: column name to float [rows]; NaN where a row has no value.
       x: name of the column on the horizontal axis.
-      panels: title of each panel to the columns in it; every column on its own when not given.
+      panels: title of each panel to its columns; by default one panel for each column.
       columns: panels in a row.
 
     Returns:
       PNG.
 
     Raises:
-      ValueError: a column that is asked for is not in the log.
+      ValueError: a requested column is not in the log.
     """
     panels = panels or {name: (name,) for name in curves if name != x}
     missing = sorted(({x} | {name for names in panels.values() for name in names}) - set(curves))
@@ -54,14 +54,14 @@ def points_with_errors(
     baseline: int | None = None,
     repetitions: Mapping[str, Sequence[np.ndarray]] | None = None,
 ) -> bytes:
-    """A table as a plot: rows down the side, a point with its error bar for each series.
+    """A table as a plot: rows on the vertical axis, a point with an error bar for each series.
 
     Args:
       names: R row names, top to bottom.
       series: name (such as a region) to (value [R], error [R]); NaN where a row has none.
-      axis_name: what is measured.
+      axis_name: label of the horizontal axis.
       baseline: index of the row whose values are drawn as vertical lines.
-      repetitions: name to the values behind each row's mean, R arrays of any length, drawn as small hollow points.
+      repetitions: name to the single values of each row, R arrays of any length, drawn as small hollow points.
 
     Returns:
       PNG.
@@ -91,11 +91,11 @@ def points_with_errors(
 def histograms(
     series: Mapping[str, np.ndarray], axis_name: str, marks: Mapping[str, float] | None = None, bins: int = 40
 ) -> bytes:
-    """Distributions over one another, as shares, so that sets of different size can be compared.
+    """Overlaid histograms of relative frequencies, so that sets of different size can be compared.
 
     Args:
-      series: name to values [N]; only finite ones are drawn.
-      axis_name: what is measured.
+      series: name to values [N]; only finite values are drawn.
+      axis_name: label of the horizontal axis.
       marks: name to a value that is drawn as a vertical line.
       bins: number of bins, the same for all.
 

@@ -11,7 +11,7 @@ from mmsynth_tf.storage import atomic
 
 Cell = str | int | float
 
-# Tables of more columns are set smaller, so that the page holds them.
+# Tables with more columns get a smaller font, so that they fit on the page.
 _COLUMNS = 7
 
 _STYLE = """
@@ -46,11 +46,11 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid #d8dde3; fo
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A picture with its caption.
+    """A figure with its caption.
 
     Attributes:
       png: the PNG file's bytes.
-      caption: what is to be seen, plain text.
+      caption: plain text.
     """
 
     png: bytes
@@ -63,7 +63,7 @@ class Table:
 
     Attributes:
       header: column names.
-      rows: one sequence of cells a row; floats are shown with `digits` decimals.
+      rows: one sequence of cells per row; floats are shown with `digits` decimals.
       caption: plain text.
       digits: decimals of floats.
 
@@ -82,7 +82,7 @@ class Table:
                 raise ValueError(f"Table {self.caption!r}: row {list(row)} does not fit columns {list(self.header)}.")
 
     def texts(self) -> list[list[str]]:
-        """The cells as they are shown."""
+        """The cells as displayed text."""
         return [[self._show(cell) for cell in row] for row in self.rows]
 
     def markdown(self) -> str:
@@ -90,7 +90,7 @@ class Table:
         return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
     def latex(self) -> str:
-        """A booktabs `tabular`."""
+        """The table as a LaTeX `tabular` with booktabs."""
         header, *body = (
             " & ".join(_escape_latex(cell) for cell in line) + r" \\" for line in [self.header, *self.texts()]
         )
@@ -114,7 +114,7 @@ class Section:
       text: plain text; an empty line starts a new paragraph.
       tables: tables.
       figures: figures.
-      folded: preformatted text that opens on a click, such as a configuration, by its heading.
+      folded: heading to preformatted text that opens on a click, such as a configuration.
     """
 
     title: str
@@ -183,7 +183,7 @@ def _render_table(table: Table) -> str:
 
 def _render_cell(cell: Cell, text: str) -> str:
     kind = "" if isinstance(cell, str) else ' class="number"'
-    # A line may end before a deviation or a number of values, not within.
+    # Lines may break before a deviation or a number of values, but not within.
     return f"<td{kind}>{html.escape(text).replace(' ± ', ' ±&nbsp;')}</td>"
 
 

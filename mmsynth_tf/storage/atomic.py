@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or absent, also when a program is killed."""
+"""Atomic writes: files and folders are either complete or absent, even if the process is killed."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ from mmsynth_tf.storage import locks
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and is removed otherwise."""
+    """A temporary path beside `path`; it replaces `path` if the block succeeds and is removed otherwise."""
     path = Path(path)
     _remove_abandoned(path.parent, f".{path.name}.", ".tmp")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -25,7 +25,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
             _flush(temporary)
             os.replace(temporary, path)
     except OSError as error:
-        # Where writing fails, other than opening, the error does not say what was written.
+        # Unlike errors of opening, errors of writing do not name the file.
         error.filename = error.filename or str(path)
         raise
     finally:
@@ -34,23 +34,23 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(output: Path, marker: str, overwrite: bool = False) -> Iterator[Path]:
-    """A scratch folder that takes the name `output` when the block ends well and is deleted when it does not.
+    """A temporary folder that is renamed to `output` if the block succeeds and deleted otherwise.
 
-    What a process left that was killed is cleared away by the next that makes the same folder.
+    Remains of a killed process are removed when the same folder is made again.
 
     Args:
       output: the folder.
-      marker: file that such a folder holds; only a folder that holds it is ever replaced.
+      marker: name of a file in such a folder; only folders that contain it are replaced.
       overwrite: replace the folder if it exists.
 
     Raises:
-      UserError: `output` exists and may not be overwritten, or nothing can be written there.
+      UserError: `output` exists and may not be overwritten, or its location is not writable.
     """
     _put_back_replaced(output)
     if output.exists() and not overwrite:
         raise UserError(f"{output} exists. Choose another --output, or replace it with --overwrite.")
     if output.exists() and not (output / marker).is_file():
-        # A slip of the hand must not delete a folder of patients.
+        # A mistyped path must not delete a folder of patients.
         raise UserError(
             f"{output} is not overwritten, for it was not made by this command ({marker} is missing). "
             "Choose another --output or delete it yourself."
@@ -58,7 +58,7 @@ def new_folder(output: Path, marker: str, overwrite: bool = False) -> Iterator[P
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(output.parent, f".{output.name}.incomplete-")
-        # Python's mkdtemp would give it to its owner alone; permissions of results follow the umask.
+        # Not mkdtemp, which restricts access to the owner: permissions of results follow the umask.
         scratch = output.with_name(f".{output.name}.incomplete-{secrets.token_hex(8)}")
         scratch.mkdir()
     except OSError as error:
@@ -85,7 +85,7 @@ def _replace_folder(scratch: Path, output: Path) -> None:
 
 
 def _put_back_replaced(output: Path) -> None:
-    """Where a process was killed between the two renames of a replacement, the old folder gets its name back."""
+    """Restores the old folder if a process was killed between the two renames of a replacement."""
     for replaced in _abandoned(output.parent, f".{output.name}.replaced-"):
         if not output.exists() and (replaced / output.name).exists():
             (replaced / output.name).rename(output)
@@ -101,7 +101,7 @@ def _remove_abandoned(parent: Path, prefix: str, suffix: str = "") -> None:
 
 
 def _abandoned(parent: Path, prefix: str, suffix: str = "") -> Iterator[Path]:
-    """Temporary files and folders of processes that are no more; each is locked while it is looked at."""
+    """Temporary files and folders of processes that have ended; each is locked while it is handled."""
     names = os.listdir(parent) if parent.is_dir() else []
     for name in names:
         if name.startswith(prefix) and name.endswith(suffix):
@@ -111,7 +111,7 @@ def _abandoned(parent: Path, prefix: str, suffix: str = "") -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Waits until a file is on the disk: after a power failure a name must not stand for an empty file."""
+    """Flushes a file to disk, so that a power failure does not leave an empty file under the final name."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 

@@ -1,4 +1,4 @@
-"""Locks on files and folders. A lock ends with the process that holds it, however that ends."""
+"""Locks on files and folders. A lock is released when its process ends, even if it is killed."""
 
 import contextlib
 import fcntl
@@ -14,10 +14,10 @@ class LockedError(UserError):
 
 @contextlib.contextmanager
 def holding(path: str | os.PathLike) -> Iterator[bool]:
-    """Within it no other process gets the lock of a file or folder.
+    """Holds the lock of a file or folder within the block.
 
     Yields:
-      Whether there is a lock: some network file systems have none.
+      Whether locks are supported; some network file systems have none.
 
     Raises:
       LockedError: another process holds it.

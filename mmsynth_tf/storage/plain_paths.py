@@ -1,7 +1,7 @@
-"""Paths that TensorFlow takes literally.
+"""Paths without glob characters, which TensorFlow takes literally.
 
-TensorFlow reads the path of a checkpoint as a pattern: `[1]` in it hides files, and `*` lets old checkpoints of other
-folders be deleted.
+TensorFlow reads the path of a checkpoint as a glob pattern. With `[1]` it does not find files, and with `*` it may
+delete old checkpoints in other folders.
 """
 
 import atexit
@@ -15,7 +15,7 @@ _SPECIAL = re.compile(r"[][*?\\]")
 
 
 def plain(folder: Path) -> Path:
-    """The folder, or a link to it whose path holds no character of patterns; links last as long as the process."""
+    """The folder, or a symbolic link to it without glob characters; links exist until the process ends."""
     absolute = folder.absolute()
     return _link(absolute) if _SPECIAL.search(str(absolute)) else folder
 

@@ -1,8 +1,8 @@
-"""Flat records on disk: what experiments measured, one value per row. Files and folders appear whole or not at all.
+"""Flat records on disk: results of experiments, one value per row. All writes are atomic.
 
-JSON is the form to read back: types survive, and NaN and infinities are written
-as the strings "NaN", "Infinity" and "-Infinity", which strict JSON allows. CSV
-is for spreadsheets and for logs.
+JSON is for reading back: it keeps types. NaN and infinities are written as the
+strings "NaN", "Infinity" and "-Infinity", which strict JSON allows. CSV is for
+spreadsheets and logs.
 """
 
 import csv
@@ -55,10 +55,10 @@ def write_csv(path: str | os.PathLike, records: Sequence[Record]) -> None:
 
 
 def read_columns(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The numeric columns of a CSV log.
+    """Reads the numeric columns of a CSV log.
 
     Returns:
-      Column name to float64 [rows]; NaN where a cell is empty. Columns with any other text are left out.
+      Column name to float64 [rows]; NaN where a cell is empty. Columns with any other text are omitted.
     """
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""What happens between training steps: check of the losses, moving average, logs, previews, checkpoints."""
+"""Callbacks between training steps: loss check, moving average, logs, previews and checkpoints."""
 
 import logging
 import time
@@ -27,10 +27,10 @@ class NonFiniteLossError(UserError):
 
 
 class AfterStep(tf.keras.callbacks.Callback):
-    """Counts steps, whatever Keras takes for an epoch. Subclasses define `after_step`.
+    """Counts steps independently of Keras' epochs. Subclasses define `after_step`.
 
     Args:
-      start: number of steps done before.
+      start: number of earlier steps.
     """
 
     def __init__(self, start: int):
@@ -42,17 +42,17 @@ class AfterStep(tf.keras.callbacks.Callback):
         self.after_step(self._done, {name: float(value) for name, value in logs.items()})
 
     def after_step(self, step: int, values: Terms) -> None:
-        """Called when `step` steps are done, with what the last one reported."""
+        """Called after `step` steps, with the values that the last step reported."""
         raise NotImplementedError
 
 
 class FiniteGuard(AfterStep):
-    """Stops at the first step with a loss term or gradient that is not finite, and keeps what is needed to repeat it.
+    """Stops at the first step with a non-finite loss term or gradient, and saves the data to reproduce it.
 
     Args:
-      start: number of steps done before.
-      folder: the run's folder; gets non_finite/step_<number>.npz.
-      batch_of: gives the batch of a step, counted from 0.
+      start: number of earlier steps.
+      folder: the run's folder; receives non_finite/step_<number>.npz.
+      batch_of: returns the batch of a step, counted from 0.
     """
 
     def __init__(self, start: int, folder: Path, batch_of: Callable[[int], stage.Batch]):
@@ -66,7 +66,7 @@ class FiniteGuard(AfterStep):
         path = self._folder / "non_finite" / f"step_{step:07d}.npz"
         path.parent.mkdir(exist_ok=True)
         arrays = {f"value_{name}": np.float32(value) for name, value in values.items()}
-        # Batches depend on the step alone, so this one can be drawn again.
+        # Batches depend only on the step, so this one can be drawn again.
         arrays |= {f"batch_{name}": np.asarray(value) for name, value in self._batch_of(step - 1).items()}
         with atomic.atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, **arrays)
@@ -78,10 +78,10 @@ class FiniteGuard(AfterStep):
 
 
 class MovingAverage(AfterStep):
-    """Moves the averaged weights after each step.
+    """Updates the moving average of the weights after each step.
 
     Args:
-      start: number of steps done before.
+      start: number of earlier steps.
       update: called with the number of the step, counted from 0.
     """
 
@@ -94,20 +94,20 @@ class MovingAverage(AfterStep):
 
 
 class Journal(AfterStep):
-    """At the end of each interval and of the run logs the mean losses and draws a preview.
+    """Logs the mean losses and draws a preview at the end of each interval and of the run.
 
-    All of it is on disk before the checkpoint is saved, and what a run that was killed logged beyond its last
-    checkpoint is dropped by the next, so that each row and picture is there once.
+    All output is on disk before the checkpoint is saved. A resumed run drops the rows and previews that a killed run
+    logged after its last checkpoint, so each exists only once.
 
     Args:
-      start: number of steps done before.
-      folder: the run's folder; gets losses.csv, tensorboard/ and previews/.
+      start: number of earlier steps.
+      folder: the run's folder; receives losses.csv, tensorboard/ and previews/.
       steps: the last step.
       interval: steps between rows.
-      slices_per_step: for the rate that is reported.
+      slices_per_step: number of slices, for the reported rate.
       draw: returns a preview, PNG.
-      names: the loss terms.
-      sums: their sums since the last row, float64 [T]; part of the checkpoint.
+      names: names of the loss terms.
+      sums: sums of the terms since the last row, float64 [T]; part of the checkpoint.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Journal(AfterStep):
         return [{**row, "step": int(row["step"])} for row in rows if row["step"] <= self._start]
 
     def _new_writer(self) -> tf.summary.SummaryWriter:
-        """Deletes the events of earlier processes: TensorBoard cannot drop single ones."""
+        """Opens a new event file and deletes those of earlier processes: TensorBoard cannot drop single events."""
         for stale in (self._folder / _TENSORBOARD).glob("events.out.tfevents.*"):
             stale.unlink()
         return tf.summary.create_file_writer(str(self._folder / _TENSORBOARD))
@@ -190,17 +190,17 @@ class Journal(AfterStep):
 
 
 class Saver(AfterStep):
-    """Saves a checkpoint at the end of each interval and of the run, and when the process is told to stop. Comes last.
+    """Saves a checkpoint after each interval, at the end of the run and on a stop signal. It must be the last callback.
 
     Args:
-      start: number of steps done before.
+      start: number of earlier steps.
       steps: the last step.
       interval: steps between checkpoints.
       save: called with the number of steps done.
-      deferral: keeps signals that arrive within a step.
+      deferral: holds signals that arrive within a step.
 
     Raises:
-      Interrupted: the process was told to stop; the checkpoint is saved.
+      Interrupted: the process received a stop signal; the checkpoint is saved.
     """
 
     def __init__(self, start: int, steps: int, interval: int, save: Callable[[int], None], deferral: Deferral):
