@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-if not __package__:  # Run as a file: what is imported lies beside this folder, not in it.
+if not __package__:  # Run as a script: the imported packages are in the parent folder.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from datasets import source_flags
@@ -88,7 +88,7 @@ def main(argv: list[str]) -> None:
         from mmsynth_tf import prepared
         from mmsynth_tf.reports import lesion_requirement
 
-        # Only now that the data set is in its place.
+        # Only after the data set is in its final place.
         shutil.rmtree(synthetic.blocks_folder(output))
         print(lesion_requirement.text(prepared.open_prepared(output).record))
     print(f"Prepared data set: {output}")

@@ -1,4 +1,4 @@
-"""Reads all cases and reports what is wrong with them, without writing anything."""
+"""Reads all cases and reports their problems, without writing anything."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from mmsynth_tf.reading.splits import split_by_patient
 
 
 def check_cases(found: Found, data: DataConfig, allow_incomplete: bool) -> list[Problem]:
-    """All problems of the cases in their order, then those of the split and of the folder."""
+    """All problems of the cases, in the order of the cases, then those of the split and of the folder."""
     cases = found.cases
     inspections = map_in_order(lambda files: inspect_case(files, data, allow_incomplete)[1], cases)
     problems = [p for case in tqdm(inspections, "Checking cases", len(cases), unit="case") for p in case]
@@ -27,13 +27,13 @@ def check_cases(found: Found, data: DataConfig, allow_incomplete: bool) -> list[
 
 
 def _slice_problems(data: DataConfig) -> list[Problem]:
-    """What is odd about the configured slices, whatever the cases."""
+    """Problems of the configured slices that do not depend on the cases."""
     finding = geometry.pixel_finding(data)
     return [Problem("all", "-", finding.text, finding.remedy, is_warning=True)] if finding else []
 
 
 def problem_table(problems: Sequence[Problem]) -> str:
-    """One row a problem, aligned in columns."""
+    """One row for each problem, with aligned columns."""
     rows = [("", "case", "file", "problem", "remedy")]
     rows += [("warning" if p.is_warning else "ERROR", p.case_id, p.file, p.text, p.remedy) for p in problems]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

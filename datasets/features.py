@@ -1,4 +1,4 @@
-"""The features that every prepared data set has, those that synthetic ones add, and their bytes on disk."""
+"""The features of prepared data sets, the additional features of synthetic ones, and their serialisation."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -25,9 +25,9 @@ def slice_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector
 
 
 def synthetic_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector]:
-    """Features of one synthetic slice: those of a real one, the map and mask it was made from, and its provenance.
+    """Features of one synthetic slice: those of a real one, its input map and mask, and its provenance.
 
-    `label_transform` is as `warping.random_transforms` gives it.
+    `label_transform` has the format of `warping.random_transforms`.
     """
     size = (*data.image_size, 1)
     return slice_features(data) | {
@@ -44,22 +44,22 @@ def synthetic_features(data: DataConfig) -> dict[str, tfds.features.FeatureConne
 
 
 def _raw(shape: tuple[int, ...], dtype: type) -> tfds.features.Tensor:
-    """Stored as raw bytes; lists of numbers are several times larger and slower to parse."""
+    """A tensor feature stored as raw bytes; lists of numbers are several times larger and slower to parse."""
     return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
 
 
 def serialize(features: tfds.features.FeaturesDict, example: Mapping[str, Any]) -> bytes:
-    """The record of an example; equal examples have equal bytes."""
+    """Serialises an example; equal examples have equal bytes."""
     return _sorted(features.serialize_example(example))
 
 
 class SortedWriter(tfds.core.ExampleWriter):
-    """Writes records whose bytes follow from their content."""
+    """Writes records deterministically: equal content gives equal bytes."""
 
     def write(self, path: Any, examples: Iterable[tuple[Any, bytes]]) -> Any:
         return super().write(path, ((key, _sorted(record)) for key, record in examples))
 
 
 def _sorted(record: bytes) -> bytes:
-    """Protocol buffers do not fix the order of a map's entries, and TFDS leaves it to chance."""
+    """Sorts the features, because neither protocol buffers nor TFDS fix the order of map entries."""
     return tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def pipeline_options(text: str) -> "PipelineOptions":
-    """Options from one text, such as "--runner=FlinkRunner --flink_master=host:8081".
+    """Parses options from a string such as "--runner=FlinkRunner --flink_master=host:8081".
 
     Raises:
       UserError: Beam is not installed.

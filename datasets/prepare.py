@@ -1,4 +1,4 @@
-"""Writes a prepared data set so that it is either whole or absent."""
+"""Writes a prepared data set atomically."""
 
 import contextlib
 import dataclasses
@@ -50,12 +50,12 @@ def write_data_set(
     record: Callable[[], Mapping[str, Any]],
     beam_options: "PipelineOptions | None" = None,
 ) -> None:
-    """Runs a builder and puts its data set and the record directly into a folder that exists.
+    """Runs a builder and puts its data set and the record directly into an existing folder.
 
     Args:
-      make_builder: makes the builder that writes below the data directory it is given.
+      make_builder: makes a builder for the given data directory.
       folder: receives the files of the data set; use `atomic.new_folder`.
-      record: gives the content of data_set.json; called after the data has been written.
+      record: returns the content of data_set.json; called after the data has been written.
       beam_options: for builders that run on Apache Beam.
 
     Raises:
@@ -76,8 +76,8 @@ def write_data_set(
 
 @contextlib.contextmanager
 def _quiet_tfds() -> Iterator[None]:
-    """TFDS reports on the scratch folder, which means nothing to the user; the builders have their own progress bar."""
-    logger = logging.get_absl_logger()  # A level would also silence the warnings about cases.
+    """Silences TFDS messages about the temporary folder; the builders have their own progress bar."""
+    logger = logging.get_absl_logger()  # Not by its level, which would also silence the warnings about cases.
     logger.addFilter(_is_error)
     tfds.disable_progress_bar()
     try:
@@ -94,7 +94,7 @@ def _is_error(record: std_logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def _full_disk_as_os_error(folder: Path) -> Iterator[None]:
-    """TFDS reports a full disk as an error of TensorFlow within a RuntimeError."""
+    """Raises OSError for a full disk, which TFDS reports as a TensorFlow error within a RuntimeError."""
     try:
         yield
     except RuntimeError as error:
@@ -104,10 +104,10 @@ def _full_disk_as_os_error(folder: Path) -> Iterator[None]:
 
 
 def require_space(folder: Path, num_bytes: int) -> None:
-    """Refuses a data set that will not fit.
+    """Refuses a data set that does not fit on the disk.
 
     Raises:
-      OSError: the file system of the folder cannot take so many bytes more.
+      OSError: the file system of the folder has less than `num_bytes` free.
     """
     free = shutil.disk_usage(folder).free
     if num_bytes > free:

@@ -34,7 +34,7 @@ BY_SOURCE = {
 
 
 def help_text() -> str:
-    """The flags of each source under its name, as absl writes help."""
+    """Help on the flags of each source, in the format of absl."""
     for source, holders in BY_SOURCE.items():
         for holder in holders:
             flags.FLAGS.register_key_flag_for_module(_heading(source), flags.FLAGS[holder.name])
@@ -46,10 +46,10 @@ def _heading(source: str) -> str:
 
 
 def refuse_others(source: str) -> None:
-    """Refuses flags on the command line that belong to another source, also where they are given their defaults.
+    """Refuses command-line flags that belong to another source, even if they have their default values.
 
     Raises:
-      UserError: there are such flags.
+      UserError: a flag belongs to another source.
     """
     given = {
         f"--{holder.name}": f"--source={other}"

@@ -41,14 +41,14 @@ KeyedExample = tuple[str, dict[str, Any]]
 
 @dataclasses.dataclass
 class CasesConfig(tfds.core.BuilderConfig):
-    """What to read and how to cut it.
+    """The cases to read, and the settings of the slices.
 
     Attributes:
       data: slice geometry, modalities, classes and split.
       cases: the files of the cases, from `mmsynth_tf.reading.releases.find_cases`.
-      allow_incomplete: accept cases that lack modalities or the label.
+      allow_incomplete: accept cases without a modality or the label.
       on_beam: read the cases on Apache Beam.
-      release: what the cases are.
+      release: name of the release.
     """
 
     name: str = "slices"
@@ -74,7 +74,7 @@ class Cases(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = tfds.features.FeaturesDict(slice_features(self.builder_config.data))
-        # The Decathlon's brain tumours are cases of BraTS.
+        # The brain tumour cases of the Decathlon are BraTS cases.
         is_brats = any(name in self.builder_config.release for name in ("brats", "decathlon"))
         citation = _BRATS_CITATION if is_brats else ""
         return self.dataset_info_from_configs(features=features, description=_DESCRIPTION, citation=citation)
@@ -90,7 +90,7 @@ class Cases(tfds.core.GeneratorBasedBuilder):
         read = functools.partial(_keyed_slices, data=config.data, allow_incomplete=config.allow_incomplete)
         if config.on_beam:
             return {name: _on_beam(read, cases) for name, cases in split.items()}
-        # One reader for all: while one split is written, the next one's cases are read.
+        # All splits share one reader, which reads the cases of the next split while one is written.
         ordered = [case for cases in split.values() for case in cases]
         reading = zip(ordered, map_in_order(read, ordered), strict=True)
         return {name: self._generate_examples(name, reading, cases) for name, cases in split.items()}
@@ -127,18 +127,18 @@ def build(
     """Writes the prepared data set of some cases into an existing folder.
 
     Args:
-      cases: their files.
+      cases: files of the cases.
       data: slice geometry, modalities, classes and split.
       folder: receives the data set; use `atomic.new_folder`.
-      allow_incomplete: accept cases that lack modalities or the label.
-      release: what the cases are, for the record.
-      beam_options: read the cases on Apache Beam, whose workers need to see them and the folder. The slices and their
-        order are the same; large sets may be cut into shards elsewhere.
+      allow_incomplete: accept cases without a modality or the label.
+      release: name of the release, for the record.
+      beam_options: read the cases on Apache Beam; its workers need access to the cases and the folder. Slices and order
+        are the same; shard boundaries of large sets may differ.
 
     Raises:
       CaseError: a case cannot be used.
       UserError: too few patients for the split.
-      OSError: the disk is too small or cannot be written.
+      OSError: the disk is too small or not writable.
     """
     geometry.warn_of_pixels(data)
     num_slices = len(cases) * len(range(*data.slices))

@@ -1,4 +1,4 @@
-"""Made-up patients in the layout of BraTS 2018, for trying everything without a download."""
+"""Simulated patients in the layout of BraTS 2018, for tests of the pipeline without a download."""
 
 from datasets.phantom.patients import make_patient, write_cases
 

@@ -16,9 +16,9 @@ from mmsynth_tf.errors import UserError
 FIELD_OF_VIEW = (240.0, 240.0, 155.0)  # Of BraTS.
 _BRAIN_CENTRE = np.array([119.0, 128.0, 70.0])  # Where the brain lies in that field of view.
 _ATLAS_CENTRE = np.array([98.0, 116.0, 76.0])  # The same point in the atlas.
-# Half the sides of the box round the brain centre within which everything is computed.
+# Half the sides of the box around the brain centre; computations are limited to this box.
 _HALF_BOX = np.array([84.0, 100.0, 85.0])
-_SIZE = 0.94  # BraTS heads, skull-stripped, against the atlas.
+_SIZE = 0.94  # Size of skull-stripped BraTS heads relative to the atlas.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Tissues:
 
 @dataclasses.dataclass(frozen=True)
 class MassEffect:
-    """How a tumour pushes the tissue around it away."""
+    """Displacement of the tissue around a tumour."""
 
     centre: np.ndarray  # mm
     radius: float  # mm
     strength: float  # Displacement at the tumour's edge, as a share of the radius.
 
     def displacement(self, points: np.ndarray) -> np.ndarray:
-        """Where the tissue at the points [3, ...] came from, relative to them."""
+        """Original position of the tissue at the points [3, ...], relative to the points, mm."""
         offset = points - self.centre.reshape(3, *[1] * (points.ndim - 1)).astype(np.float32)
         distance = np.sqrt((offset**2).sum(axis=0)) / np.float32(self.radius)
         return -offset * (self.strength / (1 + distance**3)).astype(np.float32)
@@ -60,7 +60,7 @@ def atlas() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise UserError("The phantom needs nilearn. Run pip install 'mmsynth_tf[phantom]'.") from error
     loaders = (datasets.load_mni152_brain_mask, datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
     maps = [np.asarray(load(resolution=1).dataobj, np.float32)[::-1, ::-1] for load in loaders]
-    maps[0] = ndimage.gaussian_filter(maps[0], 1.0)  # A smooth edge deforms without steps.
+    maps[0] = ndimage.gaussian_filter(maps[0], 1.0)  # Smoothed, so that the deformed edge has no steps.
     return tuple(np.ascontiguousarray(m) for m in maps)
 
 
@@ -69,7 +69,7 @@ def grid_shape(spacing: float) -> tuple[int, ...]:
 
 
 def brain_box(spacing: float) -> tuple[slice, slice, slice]:
-    """The voxels that may hold brain."""
+    """The box of voxels that may contain brain."""
     starts = np.maximum((_BRAIN_CENTRE - _HALF_BOX) / spacing, 0).astype(int)
     stops = np.minimum((_BRAIN_CENTRE + _HALF_BOX) / spacing, grid_shape(spacing)).astype(int)
     return tuple(slice(start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True))
@@ -82,7 +82,7 @@ def box_points(box: tuple[slice, slice, slice], spacing: float) -> np.ndarray:
 
 
 def to_head(atlas_point: np.ndarray) -> np.ndarray:
-    """The place in the head of a point of the atlas, before random deformation; mm."""
+    """Position in the head of an atlas point, before random deformation; mm."""
     return (np.asarray(atlas_point) - _ATLAS_CENTRE) * _SIZE + _BRAIN_CENTRE
 
 
@@ -112,7 +112,7 @@ def _sample_tissues(box: tuple[slice, slice, slice], points: np.ndarray) -> Tiss
     inside = ndimage.map_coordinates(brain, points, order=1) > 0.5
     inside_points = points[:, inside]
     grey, white = (ndimage.map_coordinates(m, inside_points, order=1) for m in (grey_map, white_map))
-    # The maps are averages of many people; squares make them as crisp as one person's.
+    # The maps are averages over many people; squaring makes them as sharp as those of one person.
     squares = [np.square(f) for f in (np.clip(1 - grey - white, 0, 1), grey, white)]
     total = np.maximum(sum(squares), np.float32(1e-6))
     volumes = []

@@ -1,4 +1,4 @@
-"""What tissues look like in each modality."""
+"""Appearance of the tissues in each modality."""
 
 import numpy as np
 from scipy import ndimage
@@ -22,13 +22,13 @@ _JITTER = 0.06  # Relative standard deviation of a tissue's signal between cases
 def tissue_fractions(
     rng: np.random.Generator, tissues: Tissues, label: np.ndarray, is_low_grade: bool, spacing: float
 ) -> dict[str, np.ndarray]:
-    """How much of each voxel of the brain is which tissue; float32 [voxels inside], adding up to 1."""
+    """Tissue fractions of each brain voxel; float32 [voxels inside], with sum 1."""
     core = "non_enhancing" if is_low_grade else "necrosis"
     classes = {"oedema": tumour.OEDEMA, core: tumour.NECROSIS, "enhancing": tumour.ENHANCING}
     lesion = {name: _soft(label == value, spacing)[tissues.inside] for name, value in classes.items()}
     healthy = np.clip(1 - sum(lesion.values()), 0, 1)
     csf, grey, white = (f[tissues.inside] * healthy for f in (tissues.csf, tissues.grey, tissues.white))
-    # Vessels run in the narrow sulci and fissures, where fluid never fills a voxel, and not in the ventricles.
+    # Vessels run in narrow sulci and fissures, where CSF never fills a voxel, but not in the ventricles.
     is_vessel = smooth_field(rng, label.shape, 4 / spacing)[tissues.inside] > 1.2
     vessel = csf * np.clip(3 * (1 - csf), 0, 1) * is_vessel
     return {"csf": csf - vessel, "grey": grey, "white": white, "vessel": vessel} | lesion

@@ -1,4 +1,4 @@
-"""Makes patients and writes them as NIfTI files in the layout of BraTS 2018."""
+"""Simulates patients and writes them as NIfTI files in the layout of BraTS 2018."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from mmsynth_tf.parallel import map_in_order
 
 
 def write_cases(folder: Path, num_cases: int, seed: int = 0, spacing: float = 1.0) -> None:
-    """Writes `<case>/<case>_{t1,t1ce,t2,flair,seg}.nii.gz` for each of some patients.
+    """Writes `<case>/<case>_{t1,t1ce,t2,flair,seg}.nii.gz` for `num_cases` patients.
 
     Args:
-      folder: is made; may exist if it is empty.
+      folder: output folder; created if needed, must be empty.
       num_cases: number of patients.
-      seed: with the patient's number, decides everything about the patient.
+      seed: a patient depends only on this seed and the patient's number.
       spacing: voxel size, mm; 1 gives the 240x240x155 voxels of BraTS.
 
     Raises:
@@ -26,14 +26,14 @@ def write_cases(folder: Path, num_cases: int, seed: int = 0, spacing: float = 1.
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise UserError(f"{folder} is not empty. Choose another folder for the cases.")
-    anatomy.atlas()  # Loaded before the threads start, which would each load it.
+    anatomy.atlas()  # Loaded before the threads start; otherwise each thread would load it.
     written = map_in_order(lambda index: _write_case(folder, index, seed, spacing), range(num_cases))
     for _ in tqdm(written, "Making patients", num_cases, unit="case"):
         pass
 
 
 def make_patient(seed: int, index: int, spacing: float = 1.0) -> dict[str, np.ndarray]:
-    """One patient's volumes.
+    """Simulates one patient's volumes.
 
     Returns:
       {"t1", "t1ce", "t2", "flair": int16, 0 outside the brain; "seg": uint8, labels of BraTS 2018}, all
@@ -59,5 +59,5 @@ def _write_case(folder: Path, index: int, seed: int, spacing: float) -> None:
     (folder / case_id).mkdir()
     for name, volume in make_patient(seed, index, spacing).items():
         affine = np.diag([-spacing, -spacing, spacing, 1.0])
-        affine[1, 3] = spacing * (volume.shape[1] - 1)  # The origin that BraTS files have.
+        affine[1, 3] = spacing * (volume.shape[1] - 1)  # The origin of BraTS files.
         nibabel.save(nibabel.Nifti1Image(volume, affine), folder / case_id / f"{case_id}_{name}.nii.gz")

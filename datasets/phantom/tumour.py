@@ -12,7 +12,7 @@ NECROSIS, OEDEMA, ENHANCING = 1, 2, 4  # Label values of BraTS 2018; 1 includes 
 
 @dataclasses.dataclass(frozen=True)
 class Glioma:
-    """Size, place and kind of a tumour."""
+    """Size, position and type of a tumour."""
 
     centre: np.ndarray  # mm
     volume: float  # Whole tumour, ml.
@@ -26,7 +26,7 @@ class Glioma:
 
 
 def draw_glioma(rng: np.random.Generator) -> Glioma:
-    """Sizes as in BraTS; places in the white matter of the cerebral hemispheres; three in four are high-grade."""
+    """Draws a tumour with a size as in BraTS, in the white matter of the hemispheres; three in four are high-grade."""
     is_high_grade = rng.random() < 0.75
     return Glioma(
         centre=to_head(_white_matter_point(rng)),
@@ -37,7 +37,7 @@ def draw_glioma(rng: np.random.Generator) -> Glioma:
 
 
 def _white_matter_point(rng: np.random.Generator) -> np.ndarray:
-    """A point of the atlas, mm, off the midline, above the cerebellum and below the vertex."""
+    """Draws an atlas point, mm, off the midline, above the cerebellum and below the vertex."""
     white = atlas()[2]
     while True:
         point = rng.uniform((40, 60, 60), (157, 190, 115))
@@ -56,7 +56,7 @@ def grow(rng: np.random.Generator, glioma: Glioma, tissues: Tissues, spacing: fl
     shape = distance.shape
     core_distance = distance * (1 + 0.25 * np.tanh(smooth_field(rng, shape, 12 / spacing)))
     core_distance += smooth_field(rng, shape, 5 / spacing)
-    # Oedema spreads along white matter, and not into the ventricles. Bounded noise keeps it in one piece.
+    # Oedema spreads along white matter, but not into the ventricles. Bounded noise keeps it connected.
     wander = 0.3 * np.tanh(smooth_field(rng, shape, 14 / spacing))
     reach = distance * (1 + wander) + 9 * tissues.grey + 60 * tissues.csf
     voxels = glioma.volume * 1e3 / spacing**3
@@ -79,7 +79,7 @@ def _distance(rng: np.random.Generator, points: np.ndarray, centre: np.ndarray) 
 
 
 def _smallest(values: np.ndarray, where: np.ndarray, count: float) -> np.ndarray:
-    """The `count` places with the smallest values, among those of `where`; bool of their shape."""
+    """Mask of the `count` voxels with the smallest values inside `where`; bool, same shape."""
     candidates = values[where]
     count = int(np.clip(count, 1, candidates.size - 1))
     return where & (values < np.partition(candidates, count)[count])

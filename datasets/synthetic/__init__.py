@@ -1,4 +1,4 @@
-"""Generated slices as a data set that TFDS reads."""
+"""Synthetic slices as a TFDS data set."""
 
 from datasets.synthetic.blocks import Generation
 from datasets.synthetic.synthetic import blocks_folder, build, make_blocks, make_blocks_on_beam

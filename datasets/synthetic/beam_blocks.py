@@ -1,4 +1,4 @@
-"""Blocks of synthetic samples made by the workers of Apache Beam."""
+"""Generates blocks of synthetic samples on Apache Beam."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def make(blocks: Blocks, make_generation: Callable[[], Generation], count: int, options: "PipelineOptions") -> None:
-    """Makes the blocks that hold the first `count` samples, as far as they are missing.
+    """Makes the missing blocks of the first `count` samples.
 
-    How many these are is known only when they are made. So there are rounds, each of as many blocks as the finished
-    ones let expect.
+    The number of samples in a block is known only after it is made. The function therefore works in rounds, and
+    estimates the number of blocks of each round from the finished ones.
 
     Args:
-      blocks: in a folder that all workers see.
-      make_generation: makes the generators of `blocks` again, once in each process of the workers; pickled.
+      blocks: blocks in a folder that all workers can access.
+      make_generation: makes the generators of `blocks`, once in each worker process; pickled.
       count: number of samples.
-      options: of the pipelines.
+      options: options of the pipelines.
 
     Raises:
       GenerationError: the filters accept too few samples.

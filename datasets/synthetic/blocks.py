@@ -1,4 +1,4 @@
-"""Blocks of samples on disk: a build can be stopped and goes on, and several workers can share it."""
+"""Blocks of samples on disk, so that a build can be resumed and shared by several workers."""
 
 import collections
 import dataclasses
@@ -40,7 +40,7 @@ class Block:
 
     Attributes:
       path: TFRecord file.
-      counts: what the filters saw and let through.
+      counts: number of samples that the filters tested and accepted.
       samples: for each sample `case_id`, `bytes` of its record, `pixels` of each label class, and `dice` of each
         modality.
     """
@@ -51,14 +51,14 @@ class Block:
 
 
 class Blocks:
-    """A folder with the finished blocks of a generation: a TFRecord file each, and a JSON file that says it is whole.
+    """A folder with the finished blocks of a generation: for each a TFRecord file, and a JSON file once it is complete.
 
     Args:
-      folder: made if needed.
+      folder: created if needed.
       generation: makes the blocks.
 
     Attributes:
-      folder: as given.
+      folder: the given folder.
 
     Raises:
       UserError: the folder holds blocks of another generation.
@@ -71,7 +71,7 @@ class Blocks:
         self._claim()
 
     def make(self, count: int, worker: int = 0, num_workers: int = 1) -> None:
-        """Makes the blocks `worker`, `worker` + `num_workers`, … that are missing.
+        """Makes the missing ones of the blocks `worker`, `worker` + `num_workers`, ….
 
         Stops when the finished blocks before the next one hold `count` samples.
 
@@ -89,7 +89,7 @@ class Blocks:
                     self.make_block(number)
 
     def expected(self, count: int) -> list[int]:
-        """The blocks that are missing, as far as one can tell, for `count` samples; none if nothing is missing.
+        """Estimates the missing blocks for `count` samples; empty if none is missing.
 
         Raises:
           GenerationError: the filters accept too few samples.
@@ -105,7 +105,7 @@ class Blocks:
         return missing or [needed]
 
     def first(self, count: int) -> list[int]:
-        """How many samples of each block, from block 0 on, are the first `count` of all; sums to less if some miss."""
+        """Number of samples from each block, from block 0 on, in the first `count`; the sum is less until all exist."""
         finished, lengths = self._finished(), []
         while count and len(lengths) in finished:
             lengths.append(min(count, finished[len(lengths)]["kept"]))
@@ -113,12 +113,12 @@ class Blocks:
         return lengths
 
     def read(self, number: int) -> Block:
-        """What is known about a finished block."""
+        """Reads the metadata of a finished block."""
         content = json.loads(self._path(number, "json").read_text(encoding="utf-8"))
         return Block(self._path(number, "tfrecord"), content["counts"], content["samples"])
 
     def make_block(self, number: int) -> None:
-        """Makes one block, whether or not it is finished."""
+        """Makes one block, even if it is already finished."""
         counts, samples = collections.Counter(kept=0), []
         with atomic.atomic_path(self._path(number, "tfrecord")) as path, tf.io.TFRecordWriter(str(path)) as writer:
             for example in self._generation.block(number, counts):
@@ -126,7 +126,7 @@ class Blocks:
                 writer.write(record)
                 samples.append(self._describe(example, len(record)))
         text = json.dumps({"counts": counts, "samples": samples})
-        # Last: it says that the block is whole.
+        # Written last, because it marks the block as complete.
         atomic.write_text(self._path(number, "json"), text)
 
     def _describe(self, example: Mapping[str, Any], num_bytes: int) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Blocks:
         return {"case_id": example["case_id"], "bytes": num_bytes, "pixels": pixels, "dice": dice}
 
     def _finished(self) -> dict[int, dict[str, int]]:
-        """Counts of the finished blocks, by number; those of other workers among them."""
+        """Counts of the finished blocks by number, including those of other workers."""
         for path in self.folder.glob("block-*.json"):
             number = int(path.stem.removeprefix("block-"))
             if number not in self._counts:
@@ -146,7 +146,7 @@ class Blocks:
         return self.folder / f"block-{number:06d}.{suffix}"
 
     def _claim(self) -> None:
-        """Writes down whose blocks these are, or checks that those which lie here are of the same making."""
+        """Records the generation of the blocks, or checks that existing blocks belong to the same generation."""
         identity, path = json.loads(json.dumps(self._generation.identity)), self.folder / _IDENTITY_FILE
         if not path.is_file():
             atomic.write_text(path, json.dumps(identity, indent=1))

@@ -1,4 +1,4 @@
-"""Counts of labels over a data set, and how well segmenters agree with them, sample by sample."""
+"""Label statistics of a data set, and agreement of segmenters with the labels of each sample."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from mmsynth_tf.configs import DataConfig
 
 
 class LabelStatistics:
-    """Which classes the slices hold, and how large their lesions are."""
+    """Classes in the slices, and sizes of their lesions."""
 
     def __init__(self, data: DataConfig):
         self._names = data.labels
@@ -20,7 +20,7 @@ class LabelStatistics:
         self._area_squares, self._smallest, self._largest = 0, math.inf, 0
 
     def add(self, pixels: Sequence[int]) -> None:
-        """Adds a slice with so many pixels of each class."""
+        """Adds a slice with the given number of pixels of each class."""
         area = sum(pixels[1:])
         self._slices += 1
         self._slices_with += np.asarray(pixels) > 0
@@ -51,9 +51,9 @@ class LabelStatistics:
 
 
 class LesionAgreement:
-    """Dice of the segmenters that filter a data set; slices without a lesion are counted apart.
+    """Dice of the segmenters of the lesion filter; slices without a lesion are counted separately.
 
-    Without a lesion a Dice is 1 where nothing is found and 0 otherwise, so that such slices would raise any mean.
+    Without a lesion the Dice is 1 if the segmentation is empty and 0 otherwise, so such slices would distort the mean.
     """
 
     def __init__(self, data: DataConfig):
@@ -62,12 +62,12 @@ class LesionAgreement:
         self._sums = {group: np.zeros(data.num_modalities) for group in self._slices}
 
     def add(self, has_lesion: bool, dice: Sequence[float]) -> None:
-        """Adds a slice with the Dice of each modality, NaN where no segmenter judged it."""
+        """Adds a slice with the Dice of each modality, NaN if no segmenter was applied."""
         self._slices[has_lesion] += 1
         self._sums[has_lesion] += dice
 
     def summary(self) -> dict[str, Any] | None:
-        """JSON values: number of slices, and means by modality; None where no segmenter judged the slices."""
+        """JSON values: number of slices, and means by modality; None if no segmenter was applied to the slices."""
         if np.isnan(sum(self._sums.values())).any():
             return None
         groups = {"with_lesion": (True, "dice"), "without_lesion": (False, "nothing_found")}

@@ -1,4 +1,4 @@
-"""The data set of slices that trained generators make (method §7), in the form of TFDS."""
+"""Builds the data set of synthetic slices from trained generators (method §7), in TFDS format."""
 
 import collections
 import json
@@ -30,24 +30,24 @@ _DESCRIPTION = f"Synthetic registered slices with lesion labels. {constants.DISC
 
 
 def blocks_folder(output: Path) -> Path:
-    """Where the samples of a data set lie until it is whole."""
+    """Folder of the samples of a data set until the data set is complete."""
     return output.with_name(f"{output.name}.blocks")
 
 
 def make_blocks(generation: Generation, count: int, output: Path, worker: int = 0, num_workers: int = 1) -> Blocks:
-    """Makes a worker's share of the samples of a data set, those that are missing.
+    """Makes the missing samples of a worker's share of a data set.
 
     Args:
       generation: the generators.
       count: number of samples of the whole data set.
       output: folder of the data set, which need not exist.
-      worker: from 0.
-      num_workers: how many share the work; they need to see the same folder.
+      worker: index of the worker, from 0.
+      num_workers: number of workers; all need access to the same folder.
 
     Raises:
       GenerationError: the filters accept too few samples.
-      UserError: samples of another generation lie there.
-      OSError: the disk is too small or cannot be written.
+      UserError: the folder holds samples of another generation.
+      OSError: the disk is too small or not writable.
     """
     blocks = _blocks(generation, count, output)
     blocks.make(count, worker, num_workers)
@@ -55,7 +55,7 @@ def make_blocks(generation: Generation, count: int, output: Path, worker: int = 
 
 
 def _blocks(generation: Generation, count: int, output: Path) -> Blocks:
-    """The blocks of a data set, for whose missing samples there is space."""
+    """The blocks of a data set, after a check that the disk has space for the missing samples."""
     blocks = Blocks(blocks_folder(output), generation)
     missing = count - sum(blocks.first(count))
     require_space(output.parent, missing * _bytes_per_sample(generation))
@@ -65,25 +65,25 @@ def _blocks(generation: Generation, count: int, output: Path) -> Blocks:
 def make_blocks_on_beam(
     make_generation: Callable[[], Generation], count: int, output: Path, options: "PipelineOptions"
 ) -> None:
-    """Makes all samples of a data set that are missing on Apache Beam; `build` then packs them.
+    """Makes all missing samples of a data set on Apache Beam; `build` then packs them.
 
     Args:
       make_generation: makes the generators; pickled, and called once in each process.
       count: number of samples of the data set.
-      output: folder of the data set, which need not exist; all workers need to see it.
-      options: of the pipelines.
+      output: folder of the data set, which need not exist; all workers need access to it.
+      options: options of the pipelines.
 
     Raises:
-      as `make_blocks`.
+      as for `make_blocks`.
     """
     blocks = _blocks(make_generation(), count, output)
     beam_blocks.make(blocks, make_generation, count, options)
 
 
 def build(generation: Generation, count: int, output: Path, folder: Path) -> None:
-    """Makes what is missing of the first `count` samples and packs them into an existing folder.
+    """Makes the missing ones of the first `count` samples and packs all into an existing folder.
 
-    The order is that of the draws, whoever made them. `blocks_folder(output)` stays until the caller deletes it.
+    The order is that of the draws, whichever worker made them. The caller deletes `blocks_folder(output)`.
 
     Args:
       generation: the generators.
@@ -92,7 +92,7 @@ def build(generation: Generation, count: int, output: Path, folder: Path) -> Non
       folder: receives the data set; use `atomic.new_folder`.
 
     Raises:
-      as `make_blocks`.
+      as for `make_blocks`.
     """
     blocks = make_blocks(generation, count, output)
     lengths = blocks.first(count)
@@ -103,7 +103,7 @@ def build(generation: Generation, count: int, output: Path, folder: Path) -> Non
 
 
 def _write_shards(blocks: Blocks, lengths: Sequence[int], data: DataConfig, folder: Path) -> None:
-    """Makes a shard of the first samples of each block, and what TFDS needs to read them."""
+    """Makes a shard of the first samples of each block, and the metadata that TFDS needs to read them."""
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder, dataset_name=_NAME, split=TRAIN, filetype_suffix="tfrecord"
     )
@@ -147,7 +147,7 @@ def _record(blocks: Blocks, lengths: Sequence[int], generation: Generation) -> d
 
 
 def _place(block: Block, length: int, path: os.PathLike) -> None:
-    """Puts the first `length` samples of a block into a shard, without a copy where the file system can."""
+    """Puts the first `length` samples of a block into a shard; a whole block is linked if the file system has links."""
     if length < len(block.samples):
         with tf.io.TFRecordWriter(str(path)) as writer:
             for record in tf.data.TFRecordDataset(str(block.path)).take(length):
@@ -160,6 +160,6 @@ def _place(block: Block, length: int, path: os.PathLike) -> None:
 
 
 def _bytes_per_sample(generation: Generation) -> int:
-    """Half-precision images, label, structure map and background; the rest is small."""
+    """Size of a sample on disk: half-precision images, label, structure map and background; the rest is small."""
     data = generation.data
     return data.height * data.width * (2 * data.num_modalities + 3)

@@ -147,8 +147,8 @@ def agreement(moved: np.ndarray, norms: np.ndarray, other: Details) -> tuple[np.
       other: details of P slices.
 
     Returns:
-      Mean over the modalities of the largest correlation with any modality of the other slice, float [P] in [0, 1];
-      these modalities, int [P, c]; and the correlations with their signs, float [P, c] in [-1, 1].
+      The mean over modalities of the largest absolute correlation with any modality of the other slice, float [P] in
+      [0, 1]. Then the matched modalities, int [P, c], and their signed correlations, float [P, c] in [-1, 1].
     """
     count, channels = moved.shape[:2]
     flat, other_flat = moved.reshape(count, channels, -1), other.detail.reshape(count, channels, -1)

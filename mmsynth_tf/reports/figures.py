@@ -1,4 +1,4 @@
-"""Figures of slices, drawn by Matplotlib's Agg renderer from NumPy arrays and names; all return PNG bytes.
+"""Figures of slices as PNG bytes, drawn by Matplotlib's Agg renderer from NumPy arrays and names.
 
 Images are float [0, 1], row 0 anterior and column 0 the patient's right. Label
 colours can be distinguished with colour blindness (Okabe and Ito, 2008).

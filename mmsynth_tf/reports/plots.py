@@ -1,4 +1,4 @@
-"""Plots for reports, drawn by Matplotlib's Agg renderer from NumPy arrays and names; all return PNG bytes."""
+"""Plots for reports as PNG bytes, drawn by Matplotlib's Agg renderer from NumPy arrays and names."""
 
 from collections.abc import Mapping, Sequence
 

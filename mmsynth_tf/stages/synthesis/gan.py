@@ -36,8 +36,8 @@ class ModalityGAN(StageModel):
       `pair_source` and `pair_target`: int32 [B, P], the ordered modality pairs of the step; runs of
         `pairs.run_length` share their source.
       `noise`: float32 [B, H, W, 1] uniform in [0, 1), where noise is fused.
-      `judged_contrast`: float32 [B, 3 n + P, 2] uniform in [0, 1), if the contrast of D_M's inputs is varied: one
-        draw for each slice of a row that D_M sees; see `contrast.vary`.
+      `judged_contrast`: float32 [B, 3 n + P, 2] uniform in [0, 1), if the contrast of D_M's inputs is varied (see
+        `contrast.vary`). There is one draw for each slice of a row that is an input of D_M.
       `contrast`: float32 [B, n, S] standard normal, the contrasts of the synthetic slices in standard deviations from
         the mean of real slices; S is 0 if contrast is not a condition.
     """
