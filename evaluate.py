@@ -24,8 +24,8 @@ How close synthetic slices are to real ones, whether they copy training slices, 
     python evaluate.py --experiment=memorisation --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
     python evaluate.py --experiment=translation --workdir=runs/a --test_data=data/brats
 
-All experiments take --train_data if the test patients are in a data set of their own, which was built with
---config.data.test_fraction=1 --config.data.validation_fraction=0:
+All experiments but segmentation_gain take --train_data if the test patients are in a data set of their own, which
+was built with --config.data.test_fraction=1 --config.data.validation_fraction=0:
 
     python evaluate.py --experiment=usability --workdir=runs/a --train_data=data/brats --test_data=data/others \\
         --synthetic_data=data/synthetic
