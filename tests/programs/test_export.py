@@ -16,6 +16,7 @@ from mmsynth_tf.configs import tree
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.export import saved_models, signatures
 from mmsynth_tf.stages import catalogue
+from mmsynth_tf.stages.structure.gan import code_dim
 from mmsynth_tf.stages.synthesis.translation import Translator
 from mmsynth_tf.training import run_folder
 from tests.fakes import fakes
@@ -27,6 +28,7 @@ CONFIG = fakes.tiny_config(
     num_classes=3,
     synthesis__choices__fusion_noise=True,
 )
+CODE_DIM = code_dim(CONFIG.data.image_size, CONFIG.structure)
 RECORD = {"source": "cases", "release": "made up", "split": {"train": ["case_1"]}}
 
 # Runs every signature on inputs named <signature>/<input>; writes <signature>/<output>.
@@ -85,7 +87,7 @@ def draw_inputs():
     shape = (BATCH, *CONFIG.data.image_size, 1)
     image = rng.uniform(size=shape).astype(np.float32) * (rng.uniform(size=shape) < 0.7)
     values = {
-        "code": rng.standard_normal((BATCH, CONFIG.structure.latent_dim)).astype(np.float32),
+        "code": rng.standard_normal((BATCH, CODE_DIM)).astype(np.float32),
         "label": rng.integers(0, 3, shape).astype(np.uint8),
         "noise": rng.uniform(size=shape).astype(np.float32),
         "structure": rng.integers(0, 2, shape).astype(np.float32),
@@ -167,6 +169,7 @@ def test_weights_of_generators_are_stored_once_and_no_others(trained, exported):
     structure_gan, modality_gan = trained.models[constants.STRUCTURE], trained.models[constants.SYNTHESIS]
     used = [
         structure_gan.decoder,
+        structure_gan.code_flow,
         structure_gan.mask_generator,
         modality_gan.fusion_encoder,
         modality_gan.image_encoder,
@@ -175,7 +178,10 @@ def test_weights_of_generators_are_stored_once_and_no_others(trained, exported):
     ]
     stored = tf.train.list_variables(str(exported / "variables" / "variables"))
     stored_shapes = [shape for name, shape in stored if name.endswith("VARIABLE_VALUE")]
-    variables = [structure_gan.edge_offset, *(v for network in used for v in network.weights)]
+    statistics = structure_gan.edge_offset, structure_gan.code_mean, structure_gan.code_covariance
+    # Those of the contrasts are empty here: the configuration has none.
+    statistics += tuple(modality_gan.contrast_scale.averages)
+    variables = [*statistics, *(v for network in used for v in network.weights)]
     assert sorted(stored_shapes) == sorted(list(v.shape) for v in variables)
 
 
@@ -186,7 +192,7 @@ def test_metadata_describes_every_value_and_where_the_models_come_from(exported)
     assert metadata["modalities"] == ["modality_0", "modality_1"]
     assert metadata["label_classes"] == ["class_0", "class_1", "class_2"]
     assert metadata["regions"] == {"all": [1, 2]}
-    assert metadata["latent_dim"] == 4
+    assert metadata["latent_dim"] == CODE_DIM
     assert metadata["thresholds"] == {"structure": 0.5, "background": 0.5}
     assert set(metadata["stages"]) == set(constants.STAGES)
     assert metadata["stages"]["synthesis"]["trained_on"] == [RECORD]
@@ -194,7 +200,7 @@ def test_metadata_describes_every_value_and_where_the_models_come_from(exported)
     generate = metadata["signatures"]["generate"]
     assert list(generate["inputs"]) == ["code", "label", "noise"]
     assert generate["inputs"]["label"]["dtype"] == "uint8"
-    assert generate["inputs"]["code"]["shape"] == [None, 4]
+    assert generate["inputs"]["code"]["shape"] == [None, CODE_DIM]
     assert "OUTSIDE" in generate["outputs"]["background"]["meaning"]
     assert generate["outputs"]["modality_1"]["shape"] == [None, 16, 16, 1]
     assert metadata["signatures"]["segment_modality_0"]["outputs"]["probabilities"]["shape"] == [None, 16, 16, 3]

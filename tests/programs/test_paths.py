@@ -28,7 +28,9 @@ PROGRAMS = [
 NO_PATHS = {
     "beam_options",
     "label_release",
+    "leave_out",
     "modality",
+    "pages",
     "preset",
     "release",
     "rows",
