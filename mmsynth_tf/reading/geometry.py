@@ -73,7 +73,7 @@ def crop_finding(part: np.ndarray, name: str, affine: np.ndarray, data: DataConf
     if not same_sizes(affine, data):
         sizes = f"{_joined(_sizes(affine), ' x ')} to {_joined(data.voxel_mm, ' x ')} mm"
         remedy = f"Resample the case from voxels of {sizes} (data.voxel_mm), or set crop and voxel size for all cases"
-    return Finding(text, remedy, is_warning=share <= _MOST)
+    return Finding(text, remedy, is_warning=bool(share <= _MOST))
 
 
 def edge_findings(head: np.ndarray, data: DataConfig) -> Iterator[Finding]:
