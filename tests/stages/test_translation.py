@@ -34,13 +34,14 @@ def translate(model, images, target, label=None, map_share=0.5, guide_share=0.0)
     return Translator(model, config).translate(images, tf.constant(target), label).numpy()
 
 
-def test_each_slice_is_translated_to_its_own_target(model, batch):
+def test_each_slice_is_translated_to_its_own_target(model, batch, monkeypatch):
+    # The emphasis divides by small deviations, which enlarges rounding.
+    monkeypatch.setattr(translation, "_LESION_EMPHASIS", 0.0)
     images, label = batch["image"][:, 0], batch["label"][:, 0]
     together = translate(model, images, [1, 2], label)
     for row, target in enumerate((1, 2)):
         alone = translate(model, images[row : row + 1], [target], label[row : row + 1])
-        # Convolutions of other batches round in another order, and the emphasis divides by small deviations.
-        np.testing.assert_allclose(alone[0], together[row], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
     assert np.all(together[images.numpy() == 0] == 0)
     assert not np.allclose(translate(model, images, [2, 1], label), together, atol=1e-3)
 
