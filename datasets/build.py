@@ -124,7 +124,7 @@ def _build_cases(folder: Path) -> None:
     unlabelled = sum(case.label is None for case in found)
     if unlabelled:
         print(f"{unlabelled} cases have no label: their slices are kept, but all stages train on labelled slices only")
-    cases.build(found, data, folder, _FLAGS.allow_incomplete, releases, _beam_options())
+    cases.build(found, data, folder, _FLAGS.allow_incomplete, releases, _FLAGS.fold, _beam_options())
 
 
 def _build_phantom(folder: Path) -> None:

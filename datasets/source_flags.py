@@ -5,6 +5,7 @@ from absl import flags
 from mmsynth_tf.configs import path_flags
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading.release_table import RELEASES
+from mmsynth_tf.reading.splits import FOLDS
 
 flags.disclaim_key_flags()  # --help lists them by source: see `help_text`.
 
@@ -15,6 +16,13 @@ RELEASE = flags.DEFINE_string(
     "release", None, f"One of {', '.join(RELEASES)}; found from the names of files and cases if not given."
 )
 ALLOW_INCOMPLETE = flags.DEFINE_bool("allow_incomplete", False, "Use cases that lack modalities or the label.")
+FOLD = flags.DEFINE_integer(
+    "fold",
+    None,
+    f"Test on the patients of this one of the {FOLDS} folds of segmentation_gain, from 0, and not on drawn ones.",
+    lower_bound=0,
+    upper_bound=FOLDS - 1,
+)
 CHECK = flags.DEFINE_bool("check", False, "Only read all cases, and print a table of all problems.")
 
 NUM_CASES = flags.DEFINE_integer("num_cases", 20, "Number of patients.", lower_bound=1)
@@ -27,7 +35,7 @@ NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Number of workers that sha
 WORKER = flags.DEFINE_integer("worker", None, "Make only the share of this worker, from 0.", lower_bound=0)
 
 BY_SOURCE = {
-    CASES: (INPUT, RELEASE, ALLOW_INCOMPLETE, CHECK),
+    CASES: (INPUT, RELEASE, ALLOW_INCOMPLETE, FOLD, CHECK),
     PHANTOM: (NUM_CASES, CASES_DIR),
     SYNTHETIC: (WORKDIR, LABELS_FROM, COUNT, NUM_WORKERS, WORKER),
 }

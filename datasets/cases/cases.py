@@ -17,7 +17,7 @@ from mmsynth_tf.reading import geometry
 from mmsynth_tf.reading.cases import read_case
 from mmsynth_tf.reading.releases import CaseFiles
 from mmsynth_tf.reading.slicing import slice_examples
-from mmsynth_tf.reading.splits import split_by_patient
+from mmsynth_tf.reading.splits import split_by_fold, split_by_patient
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -49,6 +49,7 @@ class CasesConfig(tfds.core.BuilderConfig):
       allow_incomplete: accept cases without a modality or the label.
       on_beam: read the cases on Apache Beam.
       release: name of the release.
+      fold: number of the cross-validation fold whose patients are the test set, from 0; None for a drawn split.
     """
 
     name: str = "slices"
@@ -57,6 +58,7 @@ class CasesConfig(tfds.core.BuilderConfig):
     allow_incomplete: bool = False
     on_beam: bool = False
     release: str = ""
+    fold: int | None = None
 
     @property
     def patients(self) -> dict[str, str]:
@@ -64,7 +66,9 @@ class CasesConfig(tfds.core.BuilderConfig):
 
     @property
     def split(self) -> dict[str, list[str]]:
-        return split_by_patient(self.patients, self.data)
+        if self.fold is None:
+            return split_by_patient(self.patients, self.data)
+        return split_by_fold(self.patients, self.data, self.fold)
 
 
 class Cases(tfds.core.GeneratorBasedBuilder):
@@ -122,6 +126,7 @@ def build(
     folder: Path,
     allow_incomplete: bool,
     release: str,
+    fold: int | None = None,
     beam_options: "PipelineOptions | None" = None,
 ) -> None:
     """Writes the prepared data set of some cases into an existing folder.
@@ -132,6 +137,7 @@ def build(
       folder: receives the data set; use `atomic.new_folder`.
       allow_incomplete: accept cases without a modality or the label.
       release: name of the release, for the record.
+      fold: as for `CasesConfig`.
       beam_options: read the cases on Apache Beam; its workers need access to the cases and the folder. Slices and order
         are the same; shard boundaries of large sets may differ.
 
@@ -150,6 +156,7 @@ def build(
         allow_incomplete=allow_incomplete,
         on_beam=beam_options is not None,
         release=release,
+        fold=fold,
     )
     write_data_set(
         lambda data_dir: Cases(data_dir=data_dir, config=config),

@@ -15,12 +15,10 @@ from mmsynth_tf.experiments.study import data_name
 from mmsynth_tf.patients import files
 from mmsynth_tf.patients.files import FileGrid
 from mmsynth_tf.prepared import PreparedData
-from mmsynth_tf.reading.splits import TEST, TRAIN, VALIDATION
+from mmsynth_tf.reading.splits import TEST, TRAIN, VALIDATION, patient_folds
 from mmsynth_tf.storage import atomic
 
 DESCRIPTION_FILE, SPLITS_FILE = "dataset.json", "splits_final.json"
-# nnU-Net's default number of folds.
-_FOLDS = 5
 _NAME = re.compile(r"Dataset\d{3}_\w+")
 
 
@@ -113,16 +111,12 @@ def _folds(patients: Mapping[str, Mapping[str, str]], made: Sequence[str]) -> li
     training = patients[TRAIN]
     if VALIDATION in patients:
         return [{"train": sorted([*training, *made]), "val": sorted(patients[VALIDATION])}]
-    names = sorted(set(training.values()))
-    if len(names) < _FOLDS:
-        raise UserError(f"{len(names)} training patients are too few for the {_FOLDS} folds of nnU-Net. Add patients.")
-    fold_of = {name: number % _FOLDS for number, name in enumerate(np.random.default_rng(0).permutation(names))}
     return [
         {
-            "train": sorted(case for case, patient in training.items() if fold_of[patient] != fold),
-            "val": sorted(case for case, patient in training.items() if fold_of[patient] == fold),
+            "train": sorted(case for case, patient in training.items() if patient not in fold),
+            "val": sorted(case for case, patient in training.items() if patient in fold),
         }
-        for fold in range(_FOLDS)
+        for fold in patient_folds(training.values())
     ]
 
 

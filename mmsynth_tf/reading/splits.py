@@ -1,6 +1,6 @@
 """Splits cases into training, validation and test sets, by patient."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -8,6 +8,54 @@ from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.errors import UserError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+FOLDS = 5
+
+
+def patient_folds(patients: Iterable[str]) -> list[list[str]]:
+    """Assigns patients to the folds of a cross-validation; the assignment follows from the patient ids alone.
+
+    Args:
+      patients: patient ids, repeated or not.
+
+    Returns:
+      `FOLDS` lists of patient ids.
+
+    Raises:
+      UserError: there are fewer patients than folds.
+    """
+    names = sorted(set(patients))
+    if len(names) < FOLDS:
+        raise UserError(f"{len(names)} patients are too few for {FOLDS} folds; give at least {FOLDS}.")
+    order = np.random.default_rng(0).permutation(names).tolist()
+    return [order[number::FOLDS] for number in range(FOLDS)]
+
+
+def split_by_fold(patients: Mapping[str, str], data: DataConfig, fold: int) -> dict[str, list[str]]:
+    """Split of one fold of the cross-validation: the patients of the fold are the test set.
+
+    Validation patients are those of the next fold first, so that `data.validation_fraction` of 0.25 covers that fold.
+
+    Args:
+      patients: case id to patient id.
+      data: share of the validation patients.
+      fold: number of the fold, from 0.
+
+    Returns:
+      {"train": case ids, "validation": case ids, "test": case ids}, each sorted; validation may be empty.
+
+    Raises:
+      UserError: there are too few patients, or no training patient is left.
+    """
+    parts = patient_folds(patients.values())
+    rest = [name for part in parts[fold + 1 :] + parts[:fold] for name in part]
+    share = data.validation_fraction
+    count = max(round(share * len(set(patients.values()))), 1) if share else 0
+    if not 0 <= count < len(rest):
+        raise UserError(
+            f"data.validation_fraction is {share}: of {len(rest)} patients outside the fold, {count} would validate. "
+            "Set --config.data.validation_fraction to a share that leaves patients for training."
+        )
+    return _cases_by_split(patients, {TEST: parts[fold], VALIDATION: rest[:count], TRAIN: rest[count:]})
 
 
 def split_by_patient(patients: Mapping[str, str], data: DataConfig) -> dict[str, list[str]]:
@@ -40,6 +88,10 @@ def split_by_patient(patients: Mapping[str, str], data: DataConfig) -> dict[str,
     order = np.random.default_rng(data.split_seed).permutation(names).tolist()
     bounds = counts[TEST], counts[TEST] + counts[VALIDATION]
     members = {TEST: order[: bounds[0]], VALIDATION: order[bounds[0] : bounds[1]], TRAIN: order[bounds[1] :]}
+    return _cases_by_split(patients, members)
+
+
+def _cases_by_split(patients: Mapping[str, str], members: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     return {
         split: sorted(case for case, patient in patients.items() if patient in set(members[split]))
         for split in (TRAIN, VALIDATION, TEST)

@@ -27,7 +27,7 @@ SIZE = [
 
 # The flags of each source, with a value: the default where there is one.
 FLAGS_OF = {
-    "cases": {"input": "cases", "release": "custom", "allow_incomplete": "false", "check": "false"},
+    "cases": {"input": "cases", "release": "custom", "allow_incomplete": "false", "fold": "0", "check": "false"},
     "phantom": {"num_cases": "20", "cases_dir": "cases"},
     "synthetic": {"workdir": "runs", "labels_from": "data", "count": "1000", "num_workers": "1", "worker": "0"},
 }

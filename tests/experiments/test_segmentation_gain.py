@@ -12,6 +12,7 @@ from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import leaks
 from mmsynth_tf.experiments.segmentation_gain import gain_tables, segmentation_gain, slices, training
 from mmsynth_tf.experiments.study import Request
+from mmsynth_tf.reading import splits
 from mmsynth_tf.storage import records
 
 PATIENTS = [f"patient {number}" for number in range(17)]
@@ -30,7 +31,7 @@ def synthetic(real, seen: dict, real_anatomy: bool = False):
 
 @pytest.mark.parametrize("split", ["test", "validation"])
 def test_every_patient_is_tested_once_and_never_learned_from_in_that_fold(split):
-    parts = slices.folds(PATIENTS * 3, 5, split)
+    parts = slices.folds(PATIENTS * 3, split)
     assert sorted(name for fold in parts for name in fold.tested) == sorted(PATIENTS)
     for fold in parts:
         assert not fold.training & fold.kept_apart
@@ -39,13 +40,13 @@ def test_every_patient_is_tested_once_and_never_learned_from_in_that_fold(split)
 
 
 def test_what_decides_on_the_design_never_saw_the_patients_of_the_outer_fold():
-    for outer, inner in zip(slices.folds(PATIENTS, 5, "test"), slices.folds(PATIENTS, 5, "validation"), strict=True):
+    for outer, inner in zip(slices.folds(PATIENTS, "test"), slices.folds(PATIENTS, "validation"), strict=True):
         assert not outer.tested & (inner.training | inner.tested)
 
 
 def test_too_few_patients_are_refused():
     with pytest.raises(UserError, match="4 patients are too few for 5 folds"):
-        slices.folds(PATIENTS[:4], 5, "test")
+        slices.folds(PATIENTS[:4], "test")
 
 
 def test_all_slices_of_all_splits_are_read_in_order(prepared_data):
@@ -71,7 +72,7 @@ def test_batches_follow_from_seed_and_step_and_hold_each_part_equally(rng, augme
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(segmentation_gain, "FOLDS", 2)
+    monkeypatch.setattr(splits, "FOLDS", 2)
     monkeypatch.setattr(segmentation_gain, "_used", lambda settings: {"steps": settings.steps})
     network = segmentation_gain.training.JointSegmenter
 

@@ -4,7 +4,7 @@ import pytest
 
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.reading.splits import split_by_patient
+from mmsynth_tf.reading.splits import FOLDS, patient_folds, split_by_fold, split_by_patient
 
 PATIENTS = {f"p{patient}_{time}": f"p{patient}" for patient in range(10) for time in range(2)}
 
@@ -41,3 +41,22 @@ def test_refuses_too_few_patients_and_impossible_shares():
     for changes in ({"test_fraction": -0.1}, {"test_fraction": 0.7, "validation_fraction": 0.7}):
         with pytest.raises(UserError, match=r"must lie in \[0, 1\]"):
             split_by_patient(PATIENTS, dataclasses.replace(DataConfig(), **changes))
+
+
+def test_each_patient_is_tested_in_one_fold_and_the_next_fold_validates():
+    tested = []
+    for fold in range(FOLDS):
+        split = split_by_fold(PATIENTS, shares(0.9, 0.2), fold)
+        patients = {name: {PATIENTS[case] for case in cases} for name, cases in split.items()}
+        assert [len(patients[name]) for name in ("train", "validation", "test")] == [6, 2, 2]
+        assert len(set.union(*patients.values())) == 10
+        assert patients["validation"] == set(patient_folds(PATIENTS.values())[(fold + 1) % FOLDS])
+        tested += sorted(patients["test"])
+    assert sorted(tested) == sorted(set(PATIENTS.values()))
+
+
+def test_folds_need_patients():
+    with pytest.raises(UserError, match="4 patients are too few for 5 folds"):
+        patient_folds(["a", "b", "c", "d", "d"])
+    with pytest.raises(UserError, match="validation_fraction"):
+        split_by_fold(PATIENTS, shares(0.1, 0.8), 0)

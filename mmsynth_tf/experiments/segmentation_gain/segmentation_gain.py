@@ -29,7 +29,6 @@ from mmsynth_tf.training import run_folder
 
 _LOG = logging.getLogger(__name__)
 
-FOLDS = 5
 STEPS = 3_000
 # Number of pasted slices as a multiple of the real ones, so that few are drawn twice.
 _PASTED = 3
@@ -86,7 +85,7 @@ def run(request: Request) -> dict[str, report.Table]:
     settings = _settings(request)
     study = Study("segmentation_gain", dataclasses.replace(request, synthetic=()), (), settings=_used(settings))
     everyone = slices.read_slices(request.real)
-    parts = slices.folds(everyone.patient.tolist(), FOLDS, request.split)
+    parts = slices.folds(everyone.patient.tolist(), request.split)
     # Check for errors before hours of training.
     chosen = {(row.name, fold.number): _synthetic(row, fold, request) for row in rows for fold in parts}
     scores, tables = [], {}

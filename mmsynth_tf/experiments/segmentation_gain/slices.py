@@ -7,6 +7,7 @@ import numpy as np
 
 from mmsynth_tf import prepared
 from mmsynth_tf.errors import UserError
+from mmsynth_tf.reading.splits import patient_folds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Fold:
     kept_apart: frozenset[str]
 
 
-def folds(patients: Iterable[str], count: int, split: str) -> list[Fold]:
+def folds(patients: Iterable[str], split: str) -> list[Fold]:
     """Assigns patients to folds; every patient is tested once.
 
     For `split` "validation" the patients of the next fold are tested. Those of the fold itself are not used, so design
@@ -84,24 +85,19 @@ def folds(patients: Iterable[str], count: int, split: str) -> list[Fold]:
 
     Args:
       patients: patient ids, repeated or not.
-      count: number of folds.
       split: "test" or "validation".
 
     Raises:
       UserError: there are too few patients, or the split is neither "test" nor "validation".
     """
-    names = sorted(set(patients))
-    needed = count + (split == "validation")
-    if len(names) < needed:
-        raise UserError(f"{len(names)} patients are too few for {count} folds; give at least {needed}.")
     if split not in ("test", "validation"):
         raise UserError(f"Folds have no {split!r} split; choose test or validation.")
-    order = np.random.default_rng(0).permutation(names).tolist()
-    parts = [frozenset(order[number::count]) for number in range(count)]
+    names = frozenset(patients)
+    parts = [frozenset(part) for part in patient_folds(names)]
     result = []
     for number, outer in enumerate(parts):
-        tested = outer if split == "test" else parts[(number + 1) % count]
-        result.append(Fold(number, frozenset(names) - outer - tested, tested, outer | tested))
+        tested = outer if split == "test" else parts[(number + 1) % len(parts)]
+        result.append(Fold(number, names - outer - tested, tested, outer | tested))
     return result
 
 
