@@ -99,6 +99,11 @@ _GEOMETRY = (
 )
 
 
+def geometry(config: configs.DataConfig) -> dict[str, Any]:
+    """The settings that slices of data sets must share to fit together."""
+    return {name: getattr(config, name) for name in _GEOMETRY}
+
+
 def require_same_geometry(data: PreparedData, expected: configs.DataConfig, owner: str) -> None:
     """Refuses a data set that was built with other settings than a model's.
 

@@ -1,6 +1,8 @@
 """The segmenter of all modalities, cross-fitted: folds, rows, refusals, units that are kept, and tables."""
 
 import dataclasses
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import tensorflow as tf
 from mmsynth_tf import constants
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import leaks
-from mmsynth_tf.experiments.segmentation_gain import gain_tables, segmentation_gain, slices, training
+from mmsynth_tf.experiments.segmentation_gain import gain_tables, measuring, segmentation_gain, slices, training, units
 from mmsynth_tf.experiments.study import Request
 from mmsynth_tf.reading import splits
 from mmsynth_tf.storage import records
@@ -73,30 +75,69 @@ def test_batches_follow_from_seed_and_step_and_hold_each_part_equally(rng, augme
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(splits, "FOLDS", 2)
-    monkeypatch.setattr(segmentation_gain, "_used", lambda settings: {"steps": settings.steps})
-    network = segmentation_gain.training.JointSegmenter
+    network = training.JointSegmenter
 
     def narrow(*args, **kwargs):
         return network(*args, base_filters=2, levels=2)
 
-    monkeypatch.setattr(segmentation_gain.training, "JointSegmenter", narrow)
+    monkeypatch.setattr(training, "JointSegmenter", narrow)
 
 
 def test_rows_are_measured_once_and_every_patient_is_scored(small, prepared_data, tmp_path, monkeypatch):
     request = Request(tmp_path, prepared_data, steps=2, rows=("pasted",))
     tables = segmentation_gain.run(request)
-    kept = records.read_json(tmp_path / "evaluation" / "segmentation_gain" / "records.json")
-    scored = [(r["row"], r["patient"]) for r in kept if r["metric"] == "dice"]
-    assert len(scored) == len(set(scored)) == 6
+    folder = tmp_path / "evaluation" / "segmentation_gain"
+    kept = records.read_json(folder / "records.json")
+    scored = [(r["patient"], r["given"]) for r in kept if r["metric"] == "dice"]
+    # Six patients, from all modalities, each alone and all but each.
+    assert len(scored) == len(set(scored)) == 6 * 9
+    assert {r["given"] for r in kept if r["metric"] == "precision"} == {"all"}
     assert {r["fold"] for r in kept} == {0, 1}
-    [line] = tables["table"].rows
-    assert line[:3] == ["pasted", 6, 1]
+    assert [table.rows[0][:2] for name, table in tables.items() if name in ("table", "given")] == [["pasted", 6]] * 2
 
-    def refuse(*_args):
-        raise AssertionError("a unit is measured again")
+    # Another machine that has the same data and the units.
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(folder / "units", elsewhere / "evaluation" / "segmentation_gain" / "units")
+    monkeypatch.setattr(measuring, "measure", refuse_to_measure)
+    again = segmentation_gain.run(dataclasses.replace(request, workdir=elsewhere))
+    assert [table.texts() for table in again.values()] == [table.texts() for table in tables.values()]
 
-    monkeypatch.setattr(segmentation_gain, "_measure", refuse)
-    assert segmentation_gain.run(request)["table"].texts() == tables["table"].texts()
+
+def refuse_to_measure(*_args):
+    raise AssertionError("a unit is measured again")
+
+
+def test_units_of_other_settings_are_not_taken_over(small, prepared_data, tmp_path, monkeypatch, caplog):
+    request = Request(tmp_path, prepared_data, steps=2, rows=("pasted",))
+    folder = units.Units(tmp_path / "evaluation" / "segmentation_gain", {"steps": 1, "split": "test"}).folder
+    (folder / "seed0_pasted_fold0.csv").write_text("not read")
+    monkeypatch.setattr(measuring, "measure", refuse_to_measure)
+    with pytest.raises(AssertionError, match="measured again"):
+        segmentation_gain.run(request)
+    assert f"Units in {folder} are not used: base_filters None instead of" in caplog.text
+    assert "steps 1 instead of 2" in caplog.text and "split" not in caplog.text
+
+
+def test_a_unit_that_is_no_unit_is_refused(tmp_path):
+    path = tmp_path / "seed0_pasted_fold0.csv"
+    path.write_text("nonsense")
+    with pytest.raises(UserError, match="holds no measured unit"):
+        units.read_unit(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "subsets"),
+    [
+        (["t1"], ["all"]),
+        (["t1", "t2"], ["all", "t1", "t2"]),
+        (["a", "b", "c"], ["all", "a", "b", "c", "without a", "without b", "without c"]),
+    ],
+)
+def test_each_subset_of_the_modalities_is_scored_once(names, subsets):
+    given = measuring.given_modalities(names)
+    assert list(given) == subsets
+    assert all(kept == [name == other for other in names] for name, kept in given.items() if name in names)
+    assert len({tuple(kept) for kept in given.values()}) == len(given)
 
 
 def test_unknown_rows_are_refused(prepared_data, tmp_path):
@@ -134,6 +175,26 @@ def test_seeds_are_averaged_before_patients_and_pairs_are_compared():
     assert line[:3] == ["pasted", "WT", "5"] and line[3].startswith("+0.300 [") and line[-2:] == ["0.062", "0.062"]
 
 
+def test_main_tables_are_of_all_modalities_and_subsets_have_a_table_of_their_own():
+    rows = [score(gain_tables.BASE, name, 0.6) for name in "ab"]  # As earlier versions recorded them.
+    rows += [
+        {**score("pasted", name, value, seed), "given": given}
+        for name, seed, given, value in [
+            ("a", 0, "all", 0.8),
+            ("a", 1, "all", 0.6),
+            ("a", 0, "t1", 0.3),
+            ("a", 1, "t1", 0.1),
+            ("b", 0, "all", 0.1),
+        ]
+    ]
+    rows += [{**r, "metric": metric} for r in rows for metric in ("sensitivity", "precision")]
+    tables = gain_tables.tables(rows)
+    assert [line[:2] for line in tables["table"].texts()] == [[gain_tables.BASE, "2"], ["pasted", "2"]]
+    assert tables["table"].texts()[1][3].startswith("0.400 [")
+    # Patient b was not scored from t1.
+    assert tables["given"].texts() == [["pasted", "1", "0.700", "0.200"]]
+
+
 def test_patients_that_one_row_lacks_are_not_compared():
     rows = [score(gain_tables.BASE, "a", 0.5), score("pasted", "a", 0.6), score("pasted", "b", 0.1)]
     rows += [{**r, "metric": metric} for r in rows for metric in ("sensitivity", "precision")]
@@ -142,10 +203,8 @@ def test_patients_that_one_row_lacks_are_not_compared():
 
 
 def test_the_page_of_real_cases_is_as_its_records_have_it(capsys):
-    experiments = Path(__file__).resolve().parents[2] / "docs" / "experiments"
-    gain_tables.main(str(experiments / "records" / "joint_17_cases" / "records.csv"))
-    assert (
-        (experiments / "joint_17_cases.md")
-        .read_text(encoding="utf-8")
-        .endswith(capsys.readouterr().out.rstrip() + "\n")
-    )
+    repository = Path(__file__).resolve().parents[2]
+    page = (repository / "docs" / "experiments" / "joint_17_cases.md").read_text(encoding="utf-8")
+    [folder] = re.findall(r"gain_tables (docs/experiments/records/\S+)", page)
+    gain_tables.main(str(repository / folder))
+    assert page.endswith(capsys.readouterr().out.rstrip() + "\n")

@@ -3,15 +3,17 @@
 #
 #   tools/studies/joint_17_cases.sh <folder with BraTS cases> <work folder>
 #
-# STEPS, SEEDS and ROWS are flags of the experiment. Units that are done are not done again, so the script can be stopped
-# and started; the records go to docs/experiments/records/joint_17_cases/ each time it ends.
+# STEPS, SEEDS, ROWS and SPLIT are flags of the experiment. Measured units lie in docs/experiments/records/joint_17_cases/,
+# a folder for each choice of settings. They are not measured again, so the study can be stopped and continued, also on
+# another machine from the repository alone.
 set -euo pipefail
 cases=$1 work=$2
 root=$(dirname "$0")/../..
 python=${PYTHON:-python}
+records=$root/docs/experiments/records/joint_17_cases units=$work/evaluation/segmentation_gain/units
+mkdir -p "$records" "$units"
+cp -r "$records/." "$units/"
+trap 'cp -r "$units/." "$records/"' EXIT
 [ -e "$work/real" ] || "$python" "$root/datasets/build.py" --source=cases --preset=cpu --input="$cases" --output="$work/real"
 "$python" "$root/evaluate.py" --experiment=segmentation_gain --workdir="$work" --test_data="$work/real" \
-  --steps="${STEPS:-3000}" --seeds="${SEEDS:-0,1,2}" --rows="${ROWS:-}"
-mkdir -p "$root/docs/experiments/records/joint_17_cases"
-cp "$work/evaluation/segmentation_gain/records.csv" "$work/evaluation/segmentation_gain/records.json" \
-  "$root/docs/experiments/records/joint_17_cases/"
+  --steps="${STEPS:-3000}" --seeds="${SEEDS:-0,1,2}" --rows="${ROWS:-}" --split="${SPLIT:-test}"

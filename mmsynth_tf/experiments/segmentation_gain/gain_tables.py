@@ -1,28 +1,38 @@
-"""Tables of `segmentation_gain`, from its records.
+"""Tables of `segmentation_gain`, from its units.
 
-python -m mmsynth_tf.experiments.segmentation_gain.gain_tables records.csv
+python -m mmsynth_tf.experiments.segmentation_gain.gain_tables <folder of units>
 """
 
-import csv
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from mmsynth_tf.experiments.segmentation_gain import rows as training_sets
+from mmsynth_tf.experiments.segmentation_gain import units
+from mmsynth_tf.experiments.segmentation_gain.measuring import ALL, TRAINING_SET
 from mmsynth_tf.metrics import statistics
 from mmsynth_tf.metrics.segmentation import DICE, PRECISION, SENSITIVITY
 from mmsynth_tf.metrics.statistics import Estimate
 from mmsynth_tf.reports.report import Table
 from mmsynth_tf.storage.records import Record
 
-BASE = "real_strong"
-TRAINING_SET = "training set"  # Patient field of records that describe a training set.
+BASE = training_sets.BASE.name
 
 
 def tables(records: Sequence[Record]) -> dict[str, Table]:
-    """Tables of the scores of each row, comparisons with `BASE`, and the content of the training sets."""
+    """Tables of the scores of each row, comparisons with `BASE`, given modalities, and content of the training sets."""
     scores = [r for r in records if r["patient"] != TRAINING_SET]
-    return {"table": _scores(scores), "comparison": _comparison(scores), "training_sets": _training_sets(records)}
+    # Records of earlier versions are of all modalities.
+    whole = [r for r in scores if r.get("given", ALL) == ALL]
+    given = _given(scores)
+    return {
+        "table": _scores(whole),
+        "comparison": _comparison(whole),
+        **({"given": given} if given.rows else {}),
+        "training_sets": _training_sets(records),
+    }
 
 
 def patient_values(records: Iterable[Record], row: str, region: str, metric: str) -> dict[str, float]:
@@ -81,6 +91,31 @@ def _comparison(records: Sequence[Record]) -> Table:
     )
 
 
+def _given(records: Sequence[Record]) -> Table:
+    """Dice from subsets of the modalities, over patients who were scored from all of these subsets."""
+    dice = [{"given": ALL, **r} for r in records if r["metric"] == DICE]
+    subsets, regions = _in_order(dice, "given"), _in_order(dice, "region")
+    body = []
+    for row in _in_order(dice, "row"):
+        own = {given: [r for r in dice if (r["row"], r["given"]) == (row, given)] for given in subsets}
+        everyone = set.intersection(*({r["patient"] for r in scored} for scored in own.values()))
+        if len(subsets) == 1 or not everyone:
+            continue
+        cells = []
+        for scored in own.values():
+            each = (
+                [value for p, value in patient_values(scored, row, region, DICE).items() if p in everyone]
+                for region in regions
+            )
+            cells.append(" / ".join(f"{np.nanmean(values):.3f}" for values in each))
+        body.append([row, len(everyone), *cells])
+    return Table(
+        ["row", "patients", *subsets],
+        body,
+        f"Modalities given: {' / '.join(regions)} Dice per patient, mean over seeds first: mean over patients.",
+    )
+
+
 def _training_sets(records: Sequence[Record]) -> Table:
     own = [r for r in records if r["patient"] == TRAINING_SET]
     rows, regions = _in_order(own, "row"), _in_order(own, "region")
@@ -103,12 +138,11 @@ def _interval(value: Estimate, sign: str = "") -> str:
     return f"{value.mean:{sign}.3f} [{value.low:{sign}.3f}, {value.high:{sign}.3f}]"
 
 
-def main(path: str) -> None:
-    """Prints the tables of a CSV file of records."""
-    with open(path, encoding="utf-8", newline="") as file:
-        records = [{**row, "value": row["value"] or "nan"} for row in csv.DictReader(file)]
-    for table in tables(records).values():
-        print(f"{table.caption}\n\n{table.markdown()}")
+def main(folder: str) -> None:
+    """Prints the tables of a folder of units."""
+    for table in tables(units.read_folder(Path(folder), training_sets.NAMES)).values():
+        if table.rows:  # Nothing is compared if there is one row.
+            print(f"{table.caption}\n\n{table.markdown()}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+"""Measures one unit: trains a joint segmenter on one row's slices and scores it on patients kept apart."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mmsynth_tf import configs, constants, prepared
+from mmsynth_tf.configs import presets
+from mmsynth_tf.errors import WorkDirError
+from mmsynth_tf.experiments.segmentation_gain import rows, slices, training
+from mmsynth_tf.experiments.segmentation_gain.rows import Row
+from mmsynth_tf.experiments.segmentation_gain.slices import Fold, Slices
+from mmsynth_tf.experiments.study import Request
+from mmsynth_tf.generation import pasting
+from mmsynth_tf.metrics.segmentation import DICE, OVERLAP_METRICS, region_metrics
+from mmsynth_tf.storage.records import Record
+from mmsynth_tf.training import run_folder
+
+# Raise it when the network, its training or its augmentation changes, so that scores change.
+SEGMENTER_VERSION = 1
+STEPS = 3_000
+TRAINING_SET = "training set"  # Patient field of records that describe a training set.
+ALL = "all"  # The field `given` of records of all modalities.
+# Number of pasted slices as a multiple of the real ones, so that few are drawn twice.
+_PASTED = 3
+
+
+def settings_of(request: Request) -> configs.SegmentationConfig:
+    """Settings of the work directory's segmenters, or of the preset cpu if there are none."""
+    try:
+        config = run_folder.read_config(request.workdir / constants.SEGMENTATION)
+    except WorkDirError:
+        config = presets.preset("cpu")
+    return dataclasses.replace(config.segmentation, steps=request.steps or STEPS)
+
+
+def used(settings: configs.SegmentationConfig) -> dict[str, int]:
+    """The settings that scores depend on."""
+    return {name: getattr(settings, name) for name in ("steps", "base_filters", "levels")}
+
+
+def identity(settings: configs.SegmentationConfig, everyone: Slices, data: configs.DataConfig) -> dict[str, str | int]:
+    """What units must share to belong to one study, on whatever machine they were measured.
+
+    Slices are compared by cases, patients, indices and labels. Their images follow from the cases and the settings of
+    the data.
+    """
+    everyone = everyone.of(np.unique(everyone.patient))
+    content = hashlib.sha256(json.dumps([prepared.geometry(data), data.regions]).encode())
+    for name in ("case", "patient"):
+        content.update(json.dumps(getattr(everyone, name).tolist()).encode())
+    for array in (everyone.number, everyone.label):
+        content.update(array.tobytes())
+    return {"segmenter": SEGMENTER_VERSION, "slices": content.hexdigest()[:16], **used(settings)}
+
+
+def name_of_sets(synthetic: Sequence[prepared.PreparedData]) -> list[str]:
+    """A short name for each synthetic set, by its record."""
+    return [hashlib.sha256(json.dumps(data.record, sort_keys=True).encode()).hexdigest()[:8] for data in synthetic]
+
+
+def measure(
+    row: Row,
+    fold: Fold,
+    seed: int,
+    everyone: Slices,
+    synthetic: Sequence[prepared.PreparedData],
+    data: configs.DataConfig,
+    settings: configs.SegmentationConfig,
+) -> Iterator[Record]:
+    """Trains and scores one unit: records of each region's prevalence, then of each case, region and metric.
+
+    The tested patients are also segmented from one modality alone and without one, for each modality (`given`).
+    """
+    own, tested = everyone.of(fold.training), everyone.of(fold.tested)
+    parts = _training_sets(row, own, synthetic, seed)
+    model = training.train(parts, row.augmentation, data.num_classes, settings, seed)
+    common = {"row": row.name, "fold": fold.number, "seed": seed, **used(settings)}
+    for region, share in _prevalence(parts, data).items():
+        nobody = {"patient": TRAINING_SET, "case": "", "given": ""}
+        yield {**common, **nobody, "region": region, "metric": "prevalence", "value": share}
+    patients = dict(zip(tested.case.tolist(), tested.patient.tolist(), strict=True))
+    for given, kept in given_modalities(data.modalities).items():
+        images = tested.image * np.array(kept, tested.image.dtype)
+        for case, reference, found in training.segmented(model, dataclasses.replace(tested, image=images)):
+            if not images[tested.case == case].any():
+                continue  # The case has none of these modalities.
+            key = {**common, "patient": patients[case], "case": case, "given": given}
+            for region, values in region_metrics(reference, found, data.regions).items():
+                for name in OVERLAP_METRICS if given == ALL else (DICE,):
+                    yield {**key, "region": region, "metric": name, "value": values[name]}
+
+
+def given_modalities(names: Sequence[str]) -> dict[str, list[bool]]:
+    """The subsets of modalities that are scored: name to which modalities are given.
+
+    All of them, each alone, and all but each; equal subsets once.
+    """
+    subsets = {
+        ALL: [True] * len(names),
+        **{name: [other == name for other in names] for name in names},
+        **{f"without {name}": [other != name for other in names] for name in names},
+    }
+    first = {tuple(kept): name for name, kept in reversed(subsets.items())}
+    return {name: kept for name, kept in subsets.items() if any(kept) and first[tuple(kept)] == name}
+
+
+def _training_sets(
+    row: Row, own: Slices, synthetic: Sequence[prepared.PreparedData], seed: int
+) -> list[training.Examples]:
+    """The training sets that each fill an equal part of every batch."""
+    parts = [(own.image, own.label)] if row.real else []
+    if row.further == rows.PASTED_LESIONS:
+        pasted = pasting.paste_lesions(own.image, own.label, _PASTED * len(own.label), seed)
+        parts.append((pasted.image, pasted.label))
+    elif row.further:
+        read = [slices.read_slices(data, ["train"]) for data in synthetic]
+        parts.append(tuple(np.concatenate([getattr(x, name) for x in read]) for name in ("image", "label")))
+    return parts
+
+
+def _prevalence(parts: Sequence[training.Examples], data: configs.DataConfig) -> Mapping[str, float]:
+    """Prevalence of each region in a batch: the mean over its parts, which have equal size."""
+    each = [slices.prevalence(label, data.regions) for _, label in parts]
+    return {region: float(np.mean([shares[region] for shares in each])) for region in data.regions}

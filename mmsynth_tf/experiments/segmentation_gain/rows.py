@@ -1,0 +1,40 @@
+"""The training sets that are compared."""
+
+import dataclasses
+
+from mmsynth_tf.experiments.segmentation_gain import training
+
+PASTED_LESIONS, NOISE, MADE = "pasted lesions", "slices from noise", "made lesions"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One training set.
+
+    Attributes:
+      name: for command lines and records.
+      real: whether it contains the patients' real slices.
+      further: the kind of the other slices in each batch, if any.
+      augmentation: as for `training.train`.
+    """
+
+    name: str
+    real: bool = True
+    further: str | None = None
+    augmentation: str = training.STRONG
+
+
+BASE = Row("real_strong")
+# In the order of measurement, the most important rows first.
+ROWS = (
+    BASE,
+    Row("pasted", further=PASTED_LESIONS),
+    Row("real_weak", augmentation=training.WEAK),
+    Row("real", augmentation=training.NONE),
+)
+SYNTHETIC_ROWS = (
+    Row("noise", real=False, further=NOISE),
+    Row("real_noise", further=NOISE),
+    Row("real_made", further=MADE),
+)
+NAMES = tuple(row.name for row in ROWS + SYNTHETIC_ROWS)
