@@ -21,9 +21,13 @@ From trained generators:
 
     python datasets/build.py --source=synthetic --workdir=runs/a --labels_from=data/brats --output=data/synthetic
 
-A build from generators that was stopped continues when the same command is given again. To share one, give each of n
-workers the command with --num_workers=n --worker=0, 1, …, n-1. At the end, give it once without both flags: it makes
-what is missing and packs the data set, which is the same as one made by a single worker.
+From a prepared set of real patients: lesions of its training slices, pasted into other training slices.
+
+    python datasets/build.py --source=pasted --labels_from=data/brats --output=data/pasted
+
+A build of synthetic or pasted slices that was stopped continues when the same command is given again. To share one,
+give each of n workers the command with --num_workers=n --worker=0, 1, …, n-1. At the end, give it once without both
+flags: it makes what is missing and packs the data set, which is the same as one made by a single worker.
 
 All builds also run on Apache Beam: --beam_options='--runner=FlinkRunner --flink_master=host:8081'.
 """
@@ -40,7 +44,7 @@ if not __package__:  # Run as a script: the imported packages are in the parent 
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from datasets import source_flags
-from datasets.source_flags import CASES, PHANTOM, SYNTHETIC
+from datasets.source_flags import CASES, PASTED, PHANTOM, SYNTHETIC
 from mmsynth_tf import constants, program
 from mmsynth_tf.configs import flags as configs_flags
 from mmsynth_tf.configs import path_flags
@@ -51,7 +55,7 @@ if TYPE_CHECKING:
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from mmsynth_tf.generation import sampling
+    from datasets.synthetic.blocks import Generation
     from mmsynth_tf.reading.releases import CaseFiles
 
 _FLAGS = flags.FLAGS
@@ -76,21 +80,22 @@ def main(argv: list[str]) -> None:
         sys.exit(_check())
     from mmsynth_tf.storage.atomic import new_folder
 
-    builds = {CASES: _build_cases, PHANTOM: _build_phantom, SYNTHETIC: _build_synthetic}
+    builds = {CASES: _build_cases, PHANTOM: _build_phantom, SYNTHETIC: _build_synthetic, PASTED: _build_synthetic}
     output = Path(_required("output"))
     if _FLAGS.worker is not None:
         _make_share(output)
         return
     with new_folder(output, constants.DATA_SET_RECORD, _OVERWRITE.value) as folder:
         builds[_SOURCE.value](folder)
-    if _SOURCE.value == SYNTHETIC:
+    if builds[_SOURCE.value] is _build_synthetic:
         from datasets import synthetic
         from mmsynth_tf import prepared
         from mmsynth_tf.reports import lesion_requirement
 
         # Only after the data set is in its final place.
         shutil.rmtree(synthetic.blocks_folder(output))
-        print(lesion_requirement.text(prepared.open_prepared(output).record))
+        if _SOURCE.value == SYNTHETIC:
+            print(lesion_requirement.text(prepared.open_prepared(output).record))
     print(f"Prepared data set: {output}")
 
 
@@ -161,10 +166,12 @@ def _make_share(output: Path) -> None:
     print(f"Worker {_FLAGS.worker} of {_FLAGS.num_workers} is done. Finish with the same command without --worker.")
 
 
-def _make_generation() -> "Callable[[], sampling.Generation]":
-    from mmsynth_tf.generation import sampling
+def _make_generation() -> "Callable[[], Generation]":
+    from mmsynth_tf.generation import pasted_samples, sampling
 
     config = configs_flags.config_from_flags()
+    if _SOURCE.value == PASTED:
+        return functools.partial(pasted_samples.PastedGeneration, _required("labels_from"), config)
     return functools.partial(sampling.repeatable_generation, _required("workdir"), _required("labels_from"), config)
 
 

@@ -9,7 +9,7 @@ from mmsynth_tf.reading.splits import FOLDS
 
 flags.disclaim_key_flags()  # --help lists them by source: see `help_text`.
 
-CASES, PHANTOM, SYNTHETIC = "cases", "phantom", "synthetic"
+CASES, PHANTOM, SYNTHETIC, PASTED = "cases", "phantom", "synthetic", "pasted"
 
 INPUT = path_flags.define_path("input", None, "Folder that holds the cases, at any depth.")
 RELEASE = flags.DEFINE_string(
@@ -29,7 +29,9 @@ NUM_CASES = flags.DEFINE_integer("num_cases", 20, "Number of patients.", lower_b
 CASES_DIR = path_flags.define_path("cases_dir", None, "Folder for the NIfTI files; <output>/cases if not given.")
 
 WORKDIR = path_flags.define_path("workdir", None, "Work directory of the trained stages.")
-LABELS_FROM = path_flags.define_path("labels_from", None, "Prepared data set whose labels are used.")
+LABELS_FROM = path_flags.define_path(
+    "labels_from", None, "Prepared data set whose training labels are used; pasted: slices and lesions, too."
+)
 COUNT = flags.DEFINE_integer("count", 1000, "Number of slices to generate.", lower_bound=1)
 NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Number of workers that share the build.", lower_bound=1)
 WORKER = flags.DEFINE_integer("worker", None, "Make only the share of this worker, from 0.", lower_bound=0)
@@ -38,6 +40,7 @@ BY_SOURCE = {
     CASES: (INPUT, RELEASE, ALLOW_INCOMPLETE, FOLD, CHECK),
     PHANTOM: (NUM_CASES, CASES_DIR),
     SYNTHETIC: (WORKDIR, LABELS_FROM, COUNT, NUM_WORKERS, WORKER),
+    PASTED: (LABELS_FROM, COUNT, NUM_WORKERS, WORKER),
 }
 
 
@@ -59,12 +62,12 @@ def refuse_others(source: str) -> None:
     Raises:
       UserError: a flag belongs to another source.
     """
-    given = {
-        f"--{holder.name}": f"--source={other}"
-        for other, holders in BY_SOURCE.items()
-        for holder in holders
-        if other != source and flags.FLAGS[holder.name].present
-    }
-    if given:
-        listed = ", ".join(f"{name} (a flag of {other})" for name, other in given.items())
+    own = {holder.name for holder in BY_SOURCE[source]}
+    sources: dict[str, list[str]] = {}
+    for other, holders in BY_SOURCE.items():
+        for holder in holders:
+            if holder.name not in own and flags.FLAGS[holder.name].present:
+                sources.setdefault(holder.name, []).append(other)
+    if sources:
+        listed = ", ".join(f"--{name} (a flag of --source={' or '.join(of)})" for name, of in sources.items())
         raise UserError(f"--source={source} does not take {listed}. Leave it out, or give the source it belongs to.")

@@ -67,6 +67,11 @@ def has_real_anatomy(generation: Mapping[str, Any]) -> bool:
     return generation.get("settings", {}).get("real_anatomy", False)
 
 
+def is_pasted(generation: Mapping[str, Any]) -> bool:
+    """Whether the lesions of synthetic slices are real ones, pasted; they have real anatomy, too."""
+    return generation.get("pasted", False)
+
+
 def open_prepared(path: str | pathlib.Path) -> PreparedData:
     """Opens a prepared data set.
 

@@ -299,7 +299,7 @@ def _define_nnunet() -> None:
 def _define_remake() -> None:
     path_flags.define_path("data", None, "Prepared synthetic data set.", required=True)
     flags.DEFINE_list("sample", None, "Case ids of the samples.", required=True)
-    path_flags.define_path("workdir", None, "Work directory of the stages that generated it.", required=True)
+    path_flags.define_path("workdir", None, "Work directory of the stages that generated it; none for pasted lesions.")
     path_flags.define_path("labels_from", None, "Prepared data set that its labels came from.", required=True)
     path_flags.define_path("output", None, "Folder for the samples: <case>.npz and <case>.png.")
 

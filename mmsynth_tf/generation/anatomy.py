@@ -90,8 +90,7 @@ class RealAnatomy:
     Synthetic lesions are blended into these images; the rest of each image is unchanged.
 
     Args:
-      data: the slices of its training split are copied, unpacked, to a temporary file (TMPDIR says where), so that
-        memory does not grow with their number; their labels are kept in memory.
+      data: its training slices are used, see `labelled_slices`.
       structure_map: how maps are extracted.
       config: its `augmentation` and `runtime.seed` are used.
 
@@ -100,22 +99,7 @@ class RealAnatomy:
     """
 
     def __init__(self, data: prepared.PreparedData, structure_map: configs.StructureMapConfig, config: configs.Config):
-        whole = data.slices("train").filter(lambda e: e["has_label"] & tf.reduce_all(e["available"]))
-        labels, sources = [], []
-        # A file without a name disappears with the process, even if it is killed.
-        with tempfile.TemporaryFile() as file:
-            for example in whole.as_numpy_iterator():
-                file.write(example["image"].tobytes())
-                labels.append(example["label"])
-                sources.append(f"{example['case_id'].decode()}:{example['slice_index']}")
-            if not sources:
-                raise prepared.PreparedDataError(
-                    f"{data.path} has no slice with a label and all modalities in its train split."
-                )
-            file.flush()
-            # The map keeps the file open.
-            self._images = np.memmap(file, example["image"].dtype, "r", shape=(len(sources), *example["image"].shape))
-        self._labels, self._sources = np.stack(labels), np.array(sources)
+        self._images, self._labels, self._sources = labelled_slices(data)
         self._structure_map, self._augmentation, self._seed = structure_map, config.augmentation, config.runtime.seed
 
     def draw(self, numbers: np.ndarray) -> Row:
@@ -167,6 +151,37 @@ class RealAnatomy:
             numbers,
             fn_output_signature=tf.int32,
         )
+
+
+def labelled_slices(data: prepared.PreparedData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Training slices that have a label and all modalities.
+
+    The images are unpacked to a temporary file (TMPDIR says where), so that memory does not grow with their number.
+
+    Returns:
+      image: float16 [N, n, H, W, 1] in [0, 1].
+      label: uint8 [N, H, W, 1].
+      source: N texts, case and slice index.
+
+    Raises:
+      PreparedDataError: there is no such slice.
+    """
+    whole = data.slices("train").filter(lambda e: e["has_label"] & tf.reduce_all(e["available"]))
+    labels, sources = [], []
+    # A file without a name disappears with the process, even if it is killed.
+    with tempfile.TemporaryFile() as file:
+        for example in whole.as_numpy_iterator():
+            file.write(example["image"].tobytes())
+            labels.append(example["label"])
+            sources.append(f"{example['case_id'].decode()}:{example['slice_index']}")
+        if not sources:
+            raise prepared.PreparedDataError(
+                f"{data.path} has no slice with a label and all modalities in its train split."
+            )
+        file.flush()
+        # The map keeps the file open.
+        images = np.memmap(file, example["image"].dtype, "r", shape=(len(sources), *example["image"].shape))
+    return images, np.stack(labels), np.array(sources)
 
 
 def put_in(made: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -36,6 +36,15 @@ _REAL_ANATOMY_USE = """- **Not for clinical use**: lesions that were made lie be
 - **The images are training patients', but for the lesions that were made.** Treat the set as those images, and test on
   other patients alone."""
 
+_PASTED_USE = """For research on methods, as the control beside synthetic lesions: do these add anything to real ones
+that are only moved? What it is worth for a task has to be measured on real patients who took part in no training.
+
+- Lesions keep their shapes and textures, and lie where no lesion of that shape has grown.
+- Slices are made one by one; neighbours do not make up a volume.
+- **Not for clinical use**: pasted lesions lie beside a patient's own, and none may be read as that patient's.
+- **The images and the lesions are training patients'.** Treat the set as those images, and test on other patients
+  alone."""
+
 _TERMS = {
     "brats": "given to registered users only. Data derived from it, this set included, may be used and shared only as "
     "the terms agreed to for that release allow; cite Menze et al. 2015 and Bakas et al. 2017, 2018.",
@@ -81,15 +90,19 @@ def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
     """The card as Markdown, see `write`; `record` is the content of data_set.json."""
     generation = record["generation"]
     images = _REAL_ANATOMY_USE if prepared.has_real_anatomy(generation) else _MADE_ANATOMY_USE
+    pasted = prepared.is_pasted(generation)
+    requirement = {} if pasted else {"The paper's requirement": _requirement(name, record)}
     sections = {
         "What it is": _summary(record),
         "What it was made from": _sources_table(generation).markdown(),
-        "How it was made": f"{_filter_table(generation).markdown()}\n{_settings(generation)}",
+        "How it was made": _pasting(generation)
+        if pasted
+        else f"{_filter_table(generation).markdown()}\n{_settings(generation)}",
         "Labels": _label_section(record),
-        "The paper's requirement": _requirement(name, record),
+        **requirement,
         **{f"Measured: {experiment}": _measured(experiment, record, name, workdir) for experiment in _MEASURED},
         "Making a sample again": _remaking(name, record),
-        "Intended use and limits": _USE + images,
+        "Intended use and limits": _PASTED_USE if pasted else _USE + images,
         "Licence": _licence(generation),
     }
     body = "\n".join(f"## {title}\n\n{text.strip()}\n" for title, text in sections.items())
@@ -102,6 +115,8 @@ def _summary(record: Mapping[str, Any]) -> str:
     origin = "from random noise and moved real labels"
     if prepared.has_real_anatomy(record["generation"]):
         origin = "by putting lesions, made for moved real labels, into real slices"
+    if prepared.is_pasted(record["generation"]):
+        origin = "by cutting lesions out of real slices and pasting them into others, in all modalities at once,"
     return (
         f"{record['statistics']['slices']} axial slices of {rows} × {columns} pixels, each in "
         f"{', '.join(data['modalities'])}, registered, with a lesion label ({', '.join(data['labels'])}), and the "
@@ -120,7 +135,8 @@ def _sources_table(generation: Mapping[str, Any]) -> Table:
         for record in data_records
     ]
     header = ["for", "release", "patients (train / validation / test)", "built", "weights (SHA-256)"]
-    return Table(header, [*rows, ["labels", *_source_cells(generation["labels_from"]), ""]])
+    labels = "slices and lesions" if prepared.is_pasted(generation) else "labels"
+    return Table(header, [*rows, [labels, *_source_cells(generation["labels_from"]), ""]])
 
 
 def _source_cells(record: Mapping[str, Any]) -> list[str]:
@@ -150,17 +166,26 @@ def _filter_table(generation: Mapping[str, Any]) -> Table:
     return Table(["filter", "threshold", "tested", "passed", "accepted"], rows)
 
 
-def _settings(generation: Mapping[str, Any]) -> str:
-    def listed(values: Mapping[str, Any]) -> str:
-        return ", ".join(f"{key} {value}" for key, value in values.items())
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
 
+
+def _pasting(generation: Mapping[str, Any]) -> str:
+    return (
+        "Each lesion is scaled, turned, mirrored, changed in contrast, perhaps blurred, and blended into another slice "
+        "of the training patients, which may have a lesion of its own. No filter and no model took part.\n\n"
+        f"- seed {generation['seed']}\n- made with: {_listed(generation['made_with'])}\n"
+    )
+
+
+def _settings(generation: Mapping[str, Any]) -> str:
     return (
         f"Counts are of whole blocks of {generation['draws_per_block']} draws; the last block may hold samples that "
         "this set does not.\n\n"
         f"- seed {generation['seed']}\n"
-        f"- generation: {listed(generation['settings'])}\n"
-        f"- label transforms: {listed(generation['augmentation'])}\n"
-        f"- made with: {listed(generation['made_with'])}\n"
+        f"- generation: {_listed(generation['settings'])}\n"
+        f"- label transforms: {_listed(generation['augmentation'])}\n"
+        f"- made with: {_listed(generation['made_with'])}\n"
     )
 
 
@@ -211,10 +236,11 @@ def _is_of(path: Path, record: Mapping[str, Any], name: str) -> bool:
 
 def _remaking(name: str, record: Mapping[str, Any]) -> str:
     sample = next(iter(record["split"]["train"]), "synthetic_000000000")
+    pasted = prepared.is_pasted(record["generation"])
+    workdir = "" if pasted else " --workdir=<workdir>"
     return (
-        "Every sample follows from its number, the seed, the labels and the weights above:\n\n"
-        f"    mmsynth remake --data={name} --sample={sample} --workdir=<workdir> "
-        "--labels_from=<real data>"
+        f"Every sample follows from its number, the seed and the {'slices' if pasted else 'labels and the weights'} "
+        f"above:\n\n    mmsynth remake --data={name} --sample={sample}{workdir} --labels_from=<real data>"
     )
 
 

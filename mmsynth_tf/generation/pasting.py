@@ -41,6 +41,27 @@ class Pasted:
     donor: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class PastedSlice:
+    """One of `Pasted`, and how its lesion was moved.
+
+    Attributes:
+      image: float16 [H, W, n] in [0, 1].
+      label: uint8 [H, W].
+      placed: bool [H, W].
+      recipient: which slice it was put into.
+      donor: which slice it was cut out of.
+      transform: float32 [8], from the donor to the result, in the format of `warping.random_transforms`.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    placed: np.ndarray
+    recipient: int
+    donor: int
+    transform: np.ndarray
+
+
 def paste_lesions(image: np.ndarray, label: np.ndarray, count: int, seed: int) -> Pasted:
     """Draws slices with pasted lesions; draw i depends on the seed and i alone.
 
@@ -54,15 +75,26 @@ def paste_lesions(image: np.ndarray, label: np.ndarray, count: int, seed: int) -
     Raises:
       UserError: no slice has a lesion, or no lesion fits into any slice.
     """
-    donors = np.flatnonzero(np.sum(label > 0, axis=(1, 2)) >= _LEAST_PIXELS)
-    if not donors.size:
-        raise UserError("No training slice has a lesion to cut out; give labelled patients with lesions.")
-    drawn = [_draw(image, label, donors, np.random.default_rng([seed, number])) for number in range(count)]
-    images, labels, placed, recipients, from_slices = zip(*drawn, strict=True)
-    return Pasted(np.stack(images), np.stack(labels), np.stack(placed), np.array(recipients), np.array(from_slices))
+    pasting = Pasting(image, label, seed)
+    drawn = [pasting.draw(number) for number in range(count)]
+    return Pasted(*(np.array([getattr(one, field.name) for one in drawn]) for field in dataclasses.fields(Pasted)))
 
 
-def _draw(image: np.ndarray, label: np.ndarray, donors: np.ndarray, rng: np.random.Generator) -> tuple:
+class Pasting:
+    """Pastes lesions into slices; arguments and errors as for `paste_lesions`, but images may lie on disk."""
+
+    def __init__(self, image: np.ndarray, label: np.ndarray, seed: int):
+        self._image, self._label, self._seed = image, label, seed
+        self._donors = np.flatnonzero(np.sum(label > 0, axis=(1, 2)) >= _LEAST_PIXELS)
+        if not self._donors.size:
+            raise UserError("No training slice has a lesion to cut out; give labelled patients with lesions.")
+
+    def draw(self, number: int) -> PastedSlice:
+        """The slice of a draw."""
+        return _draw(self._image, self._label, self._donors, np.random.default_rng([self._seed, number]))
+
+
+def _draw(image: np.ndarray, label: np.ndarray, donors: np.ndarray, rng: np.random.Generator) -> PastedSlice:
     for _ in range(_LESIONS):
         recipient, donor = int(rng.integers(len(image))), int(rng.choice(donors))
         own = image[recipient].astype(np.float32)
@@ -70,7 +102,7 @@ def _draw(image: np.ndarray, label: np.ndarray, donors: np.ndarray, rng: np.rand
         shown = image[donor].any(axis=(0, 1)) | ~own.any(axis=(0, 1))
         if recipient == donor or not shown.all():
             continue
-        made, moved = _moved(image[donor].astype(np.float32), label[donor], own, rng)
+        made, moved, transform = _moved(image[donor].astype(np.float32), label[donor], own, rng)
         if moved is not None:
             placed = moved > 0
             made = _varied(made, rng)
@@ -78,7 +110,7 @@ def _draw(image: np.ndarray, label: np.ndarray, donors: np.ndarray, rng: np.rand
                 blending.blend(*pair, placed, (1.0, 1.0)) for pair in zip(*map(_layers, (own, made)), strict=True)
             ]
             result = np.stack(layers, axis=-1).astype(np.float16)
-            return result, np.where(placed, moved, label[recipient]), placed, recipient, donor
+            return PastedSlice(result, np.where(placed, moved, label[recipient]), placed, recipient, donor, transform)
     raise UserError(f"None of {_LESIONS} lesions fits into the head of another training slice; give larger heads.")
 
 
@@ -89,15 +121,15 @@ def _layers(image: np.ndarray) -> list[np.ndarray]:
 
 def _moved(
     image: np.ndarray, label: np.ndarray, own: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """A slice scaled, turned, mirrored and shifted such that its lesion lies within the head of `own`, with its label.
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """A slice scaled, turned, mirrored and shifted such that its lesion lies within the head of `own`.
 
-    The label is None where no place was found.
+    Also returns its label, None where no place was found, and its transform.
     """
     there = own.any(axis=(0, 1))
     head = np.all(own[..., there] > 0, axis=-1)
     if not head.any():
-        return image, None
+        return image, None, np.zeros(8, np.float32)
     scale = math.exp(rng.uniform(*np.log(_SCALE)))
     angle, mirror = rng.uniform(-math.pi, math.pi), rng.choice((-1.0, 1.0))
     cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
@@ -113,8 +145,15 @@ def _moved(
         complete = lesion.sum() >= 0.8 * scale**2 * (label > 0).sum()
         if complete and lesion.any() and not (lesion & ~head).any():
             layers = [scipy.ndimage.affine_transform(layer, matrix, offset, order=1) for layer in _layers(image)]
-            return np.stack(layers, axis=-1), moved
-    return image, None
+            return np.stack(layers, axis=-1), moved, _projective(matrix, offset)
+    return image, None, np.zeros(8, np.float32)
+
+
+def _projective(matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """A map of (row, column) as the transform of (x, y) that TensorFlow takes: float32 [8]."""
+    (row_row, row_column), (column_row, column_column) = matrix
+    values = (column_column, column_row, offset[1], row_column, row_row, offset[0], 0.0, 0.0)
+    return np.array(values, np.float32)
 
 
 def _varied(made: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from mmsynth_tf import configs, prepared
 from mmsynth_tf.configs import tree
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.generation import sampling
+from mmsynth_tf.generation import pasted_samples, sampling
 from mmsynth_tf.reports import figures
 from mmsynth_tf.storage import atomic
 from mmsynth_tf.training import checkpoints
@@ -46,22 +46,29 @@ class Remaker:
 
     Args:
       data: the synthetic data set.
-      workdir: work directory with the stages that made it.
+      workdir: work directory with the stages that made it; not needed for pasted lesions.
       labels_from: the prepared data set that its labels came from.
 
     Raises:
       RemakeError: the set is not synthetic, or was made with other weights or labels.
     """
 
-    def __init__(self, data: prepared.PreparedData, workdir: str | pathlib.Path, labels_from: str | pathlib.Path):
+    def __init__(
+        self, data: prepared.PreparedData, workdir: str | pathlib.Path | None, labels_from: str | pathlib.Path
+    ):
         if data.record["source"] != "synthetic":
             raise RemakeError(f"{data.path} is no synthetic data set.")
         recorded = data.record["generation"]
         if "label_pool" not in recorded:
             raise RemakeError(f"{data.path} was made by an earlier version, which recorded too little to remake it.")
         self._data = data
-        _refuse_other_weights(recorded, data.path, workdir)
-        self._generation = sampling.Generation(workdir, labels_from, _recorded_config(recorded))
+        if prepared.is_pasted(recorded):
+            self._generation = pasted_samples.PastedGeneration(labels_from, _recorded_config(recorded))
+        elif workdir is None:
+            raise RemakeError(f"{data.path} was made by trained stages; name their work directory with --workdir.")
+        else:
+            _refuse_other_weights(recorded, data.path, workdir)
+            self._generation = sampling.Generation(workdir, labels_from, _recorded_config(recorded))
         self._refuse_other("label_pool", f"The labels in {labels_from} are not those")
         self._refuse_other("draws_per_block", "This version of mmsynth_tf does not make blocks as the one")
         self.changes = _changes(recorded["made_with"], sampling.made_with())
@@ -127,7 +134,8 @@ def _refuse_other_weights(recorded: Mapping[str, Any], path: pathlib.Path, workd
 
 
 def _recorded_config(recorded: Mapping[str, Any]) -> configs.Config:
-    parts = {"generation": recorded["settings"], "augmentation": recorded["augmentation"]}
+    sections = {"generation": "settings", "augmentation": "augmentation", "structure_map": "structure_map"}
+    parts = {section: recorded.get(name, {}) for section, name in sections.items()}
     values = {f"{part}.{name}": value for part, settings in parts.items() for name, value in settings.items()}
     # Earlier versions had no such filter, and say nothing of it.
     earlier = {"generation.map_quantile": 0.0}

@@ -28,7 +28,7 @@ MOST_DRAWS_PER_SAMPLE = 50
 _LABEL_TRIES = 16
 # Streams of random numbers that a sample's number and the seed give; `anatomy` has the others.
 _LABEL, _LABEL_TRANSFORM, _NOISE, _CONTRAST = 1, 2, 3, 4
-_BATCHES_PER_BLOCK = 8
+BATCHES_PER_BLOCK = 8
 
 
 class GenerationError(UserError):
@@ -81,7 +81,7 @@ class Generation:
             )
         self.settings, self._seed = config.generation, config.runtime.seed
         self._augmentation = config.augmentation
-        self.draws_per_block = _BATCHES_PER_BLOCK * self.settings.batch_size
+        self.draws_per_block = BATCHES_PER_BLOCK * self.settings.batch_size
         self.identity = {
             "seed": self._seed,
             "draws_per_block": self.draws_per_block,

@@ -30,6 +30,7 @@ FLAGS_OF = {
     "cases": {"input": "cases", "release": "custom", "allow_incomplete": "false", "fold": "0", "check": "false"},
     "phantom": {"num_cases": "20", "cases_dir": "cases"},
     "synthetic": {"workdir": "runs", "labels_from": "data", "count": "1000", "num_workers": "1", "worker": "0"},
+    "pasted": {"labels_from": "data", "count": "1000", "num_workers": "1", "worker": "0"},
 }
 
 
@@ -61,7 +62,7 @@ def test_help_is_quick_and_lists_flags_by_source():
     result = run("datasets/build.py", "--help", command=("-X", "importtime"))
     assert not re.search(r"\| +tensorflow", result.stderr)
     headings = [f"flags of --source={source}:" for source in FLAGS_OF]
-    groups = re.split("|".join([*headings, "datasets/build.py:\n"]), result.stdout)[-4:]
+    groups = re.split("|".join([*headings, "datasets/build.py:\n"]), result.stdout)[-5:]
     listed = [re.findall(r"^  --(?:\[no\])?(\w+):", group, re.MULTILINE) for group in groups]
     assert listed[-1] == ["beam_options", "output", "overwrite", "preset", "source"]
     assert listed[:-1] == [sorted(values) for values in FLAGS_OF.values()]
@@ -75,6 +76,22 @@ def test_builds_as_module(cases_dir, tmp_path):
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out" / "data_set.json").exists()
     assert "Case b, b_seg.nii.gz: the label is empty" in result.stderr
+
+
+def test_builds_pasted_lesions_from_a_prepared_set(prepared_data, tmp_path):
+    result = run(
+        "--source=pasted", f"--labels_from={prepared_data.path}", f"--output={tmp_path / 'out'}", "--count=5",
+        "--config.generation.batch_size=1", "--config.runtime.seed=3",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "out" / "data_set.json").read_text())
+    assert (record["generation"]["seed"], len(record["split"]["train"])) == (3, 5)
+    assert not (tmp_path / "out.blocks").exists()
+    builder = tfds.builder_from_directory(str(tmp_path / "out"))
+    training = set(prepared_data.cases["train"])
+    for example in tfds.as_numpy(builder.as_dataset(split="train")):
+        for name in ("label_source", "anatomy_source"):
+            assert example[name].decode().rpartition(":")[0] in training
 
 
 def test_existing_output(cases_dir):
@@ -153,12 +170,13 @@ for source, argument in json.loads(sys.argv[1]):
 
 
 def test_a_flag_of_another_source_is_refused_also_with_its_default():
+    owners = {name: [other for other, of in FLAGS_OF.items() if name in of] for v in FLAGS_OF.values() for name in v}
     foreign = [
-        (source, f"--{name}={value}", other)
-        for source in FLAGS_OF
-        for other, values in FLAGS_OF.items()
+        (source, f"--{name}={value}", " or ".join(owners[name]))
+        for source, own in FLAGS_OF.items()
+        for values in FLAGS_OF.values()
         for name, value in values.items()
-        if other != source
+        if name not in own
     ]
     result = run(json.dumps([pair[:2] for pair in foreign]), command=("-c", COMBINATIONS))
     assert result.stdout.splitlines() == [
@@ -170,7 +188,7 @@ def test_a_flag_of_another_source_is_refused_also_with_its_default():
 
 def test_all_flags_of_other_sources_are_named_at_once(tmp_path):
     result = run("--source=phantom", f"--output={tmp_path / 'out'}", "--count=5", "--check")
-    foreign = "--check (a flag of --source=cases), --count (a flag of --source=synthetic)"
+    foreign = "--check (a flag of --source=cases), --count (a flag of --source=synthetic or pasted)"
     assert_one_clear_error(result, f"--source=phantom does not take {foreign}")
     assert not list(tmp_path.iterdir())
 

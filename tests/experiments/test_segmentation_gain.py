@@ -14,6 +14,7 @@ from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import leaks
 from mmsynth_tf.experiments.segmentation_gain import gain_tables, measuring, segmentation_gain, slices, training, units
 from mmsynth_tf.experiments.study import Request
+from mmsynth_tf.metrics.segmentation import OVERLAP_METRICS
 from mmsynth_tf.reading import splits
 from mmsynth_tf.storage import records
 
@@ -138,6 +139,23 @@ def test_each_subset_of_the_modalities_is_scored_once(names, subsets):
     assert list(given) == subsets
     assert all(kept == [name == other for other in names] for name, kept in given.items() if name in names)
     assert len({tuple(kept) for kept in given.values()}) == len(given)
+
+
+def test_a_set_of_pasted_lesions_is_used_if_it_is_given_and_fits(small, prepared_data, tmp_path, monkeypatch):
+    def unit(_row, _fold, _seed, _everyone, sets, *_args):
+        given.append([data.path for data in sets])
+        return [score("pasted", "a", 0.5) | {"case": "a", "given": "all"} | {"metric": m} for m in OVERLAP_METRICS]
+
+    given = []
+    monkeypatch.setattr(measuring, "measure", unit)
+    nobody = {**prepared_data.record, "split": {"train": []}}
+    pasted = synthetic(prepared_data, nobody, real_anatomy=True)
+    pasted.record["generation"]["pasted"] = True
+    request = Request(tmp_path, prepared_data, synthetic=(pasted,), steps=2)
+    segmentation_gain.run(dataclasses.replace(request, rows=("pasted",)))
+    assert given == [[pasted.path]] * 2
+    with pytest.raises(UserError, match="needs a set of made lesions"):
+        segmentation_gain.run(dataclasses.replace(request, rows=("real_made",)))
 
 
 def test_unknown_rows_are_refused(prepared_data, tmp_path):

@@ -113,7 +113,7 @@ def _training_sets(
 ) -> list[training.Examples]:
     """The training sets that each fill an equal part of every batch."""
     parts = [(own.image, own.label)] if row.real else []
-    if row.further == rows.PASTED_LESIONS:
+    if row.further == rows.PASTED_LESIONS and not synthetic:
         pasted = pasting.paste_lesions(own.image, own.label, _PASTED * len(own.label), seed)
         parts.append((pasted.image, pasted.label))
     elif row.further:

@@ -2,9 +2,18 @@
 
 import dataclasses
 
+from mmsynth_tf import prepared
 from mmsynth_tf.experiments.segmentation_gain import training
 
 PASTED_LESIONS, NOISE, MADE = "pasted lesions", "slices from noise", "made lesions"
+
+
+def kind_of(data: prepared.PreparedData) -> str:
+    """The kind of slices of a synthetic set."""
+    generation = data.record["generation"]
+    if prepared.is_pasted(generation):
+        return PASTED_LESIONS
+    return MADE if prepared.has_real_anatomy(generation) else NOISE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mmsynth_tf import prepared
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import leaks
 from mmsynth_tf.experiments.segmentation_gain import gain_tables, measuring, slices
-from mmsynth_tf.experiments.segmentation_gain.rows import MADE, NOISE, ROWS, SYNTHETIC_ROWS, Row
+from mmsynth_tf.experiments.segmentation_gain.rows import ROWS, SYNTHETIC_ROWS, Row, kind_of
 from mmsynth_tf.experiments.segmentation_gain.slices import Fold
 from mmsynth_tf.experiments.segmentation_gain.units import Units
 from mmsynth_tf.experiments.study import Request, Study
@@ -68,12 +68,8 @@ def _rows(request: Request) -> tuple[Row, ...]:
         raise UserError(f"No such row: {', '.join(unknown)}. The rows are {', '.join(known)}.")
     if request.rows:
         return tuple(row for name, row in known.items() if name in request.rows)
-    kinds = {MADE if _has_real_anatomy(data) else NOISE for data in request.synthetic}
+    kinds = {kind_of(data) for data in request.synthetic}
     return ROWS + tuple(row for row in SYNTHETIC_ROWS if row.further in kinds)
-
-
-def _has_real_anatomy(data: prepared.PreparedData) -> bool:
-    return prepared.has_real_anatomy(data.record["generation"])
 
 
 def _synthetic(row: Row, fold: Fold, request: Request) -> list[prepared.PreparedData]:
@@ -83,9 +79,9 @@ def _synthetic(row: Row, fold: Fold, request: Request) -> list[prepared.Prepared
       UserError: no set of the kind is given.
       LeakError: all given sets were trained on such a patient.
     """
-    if row.further not in (NOISE, MADE):
+    sets = [data for data in request.synthetic if kind_of(data) == row.further]
+    if not sets and row in ROWS:
         return []
-    sets = [data for data in request.synthetic if _has_real_anatomy(data) == (row.further == MADE)]
     if not sets:
         raise UserError(f"Row {row.name} needs a set of {row.further}; give it with --synthetic_data.")
     unseen = [data for data in sets if not leaks.seen_patients([data.record]) & fold.kept_apart]
