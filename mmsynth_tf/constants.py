@@ -18,6 +18,9 @@ BRATS_LABELS = (
 # Evaluation regions on the canonical scheme: whole tumour, tumour core, enhancing tumour.
 BRATS_REGIONS = {"WT": (1, 2, 3, 4), "TC": (1, 3, 4), "ET": (4,)}
 
+# Side of the paper's slices, pixels. Lengths of its algorithms refer to this size.
+PAPER_SIZE = 240
+
 # Stages, in the order in which they are trained.
 STRUCTURE = "structure"
 SEGMENTATION = "segmentation"

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from mmsynth_tf import constants
 from mmsynth_tf.configs import StructureMapConfig
 
-# Side of the paper's slices, pixels; p refers to this size.
-_PAPER_SIZE = 240
 # Width of the soft threshold. At the default beta of 0.1 homogeneous tissue has a value of about 0.01.
 _TEMPERATURE = 0.02
 
@@ -73,7 +72,7 @@ def expansion(image_size: Sequence[int], config: StructureMapConfig) -> tuple[in
     """
     if not config.background_expand:
         return 0, 0
-    height, width = (max(1, round(config.background_expand * pixels / _PAPER_SIZE)) for pixels in image_size)
+    height, width = (max(1, round(config.background_expand * pixels / constants.PAPER_SIZE)) for pixels in image_size)
     return height, width
 
 

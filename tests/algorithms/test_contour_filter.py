@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from mmsynth_tf import configs
+from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.algorithms.contour_filter import mask_errors, mask_from_contours
 
 
@@ -19,6 +21,29 @@ def test_a_closed_outline_is_filled():
     assert mask.dtype == np.float32
     assert np.all(mask[5:19, 5:19] == 0.0)
     assert mask[0, 0] == 1.0 and np.all(mask[:2] == 1.0) and np.all(mask[:, -2:] == 1.0)
+
+
+@pytest.mark.parametrize(("size", "wider"), [(64, 0), (119, 0), (120, 1), (240, 1)])
+def test_the_blur_widens_the_head_by_a_pixel_of_the_papers_slices_alone(size, wider):
+    head = mask_from_contours(outline(size, 10, 50)) == 0.0
+    assert np.flatnonzero(head.any(axis=1)).tolist() == list(range(10 - wider, 50 + wider))
+
+
+@pytest.mark.parametrize("size", [48, 64, 96, 120, 160, 240])
+def test_real_maps_pass_at_every_size_of_slices(size):
+    # A head of the size that heads have in BraTS slices, once whole and once with an open outline.
+    rows, columns = np.mgrid[:size, :size] / size - 0.5
+    radius = np.hypot(rows / 0.45, columns / 0.36)
+    image = np.where(radius < 1.0, 0.4 + 0.2 * (radius < 0.3), 0.0).astype(np.float32)[None, ..., None]
+    config = configs.StructureMapConfig()
+    structure = structure_maps.structure_map(image, config).numpy()
+    background = structure_maps.background_of(image, config).numpy()
+    opened = structure * (1.0 - ((rows < 0.0) & (np.abs(columns) < 0.15)).astype(np.float32)[..., None])
+    closed_error, open_error = mask_errors(
+        np.concatenate([structure, opened])[..., 0], np.tile(background[..., 0], (2, 1, 1))
+    )
+    assert closed_error < 0.045
+    assert open_error > 0.1
 
 
 def test_an_open_outline_stays_hollow():
