@@ -4,6 +4,10 @@ The value of training sets: one segmenter of all modalities, five folds over all
 
     python evaluate.py --experiment=segmentation_gain --workdir=runs/a --test_data=data/brats --seeds=0,1,2
 
+The same against the number of patients: how many further patients are pasted or synthetic slices worth?
+
+    python evaluate.py --experiment=curve --workdir=runs/a --test_data=data/brats --synthetic_data=data/two,data/four
+
 Dice of the segmenters on the test patients of a prepared data set:
 
     python evaluate.py --experiment=segmentation --workdir=runs/a --test_data=data/brats
@@ -24,8 +28,8 @@ How close synthetic slices are to real ones, whether they copy training slices, 
     python evaluate.py --experiment=memorisation --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
     python evaluate.py --experiment=translation --workdir=runs/a --test_data=data/brats
 
-All experiments but segmentation_gain take --train_data if the test patients are in a data set of their own, which
-was built with --config.data.test_fraction=1 --config.data.validation_fraction=0:
+All experiments but segmentation_gain and curve take --train_data if the test patients are in a data set of their own,
+which was built with --config.data.test_fraction=1 --config.data.validation_fraction=0:
 
     python evaluate.py --experiment=usability --workdir=runs/a --train_data=data/brats --test_data=data/others \\
         --synthetic_data=data/synthetic
@@ -67,8 +71,8 @@ _ROWS = flags.DEFINE_list("rows", [], "Rows to measure; all if not given. A wron
 _STEPS = flags.DEFINE_integer(
     "steps",
     None,
-    "Training steps of each network in experiments that train networks. If not given: 3000 in segmentation_gain, those "
-    "of the synthesis stage in translation, else those of the segmentation stage.",
+    "Training steps of each network in experiments that train networks. If not given: 3000 in segmentation_gain and "
+    "curve, those of the synthesis stage in translation, else those of the segmentation stage.",
     lower_bound=1,
 )
 

@@ -122,6 +122,8 @@ def _build_cases(folder: Path) -> None:
     from datasets import cases
     from mmsynth_tf.reading.releases import find_cases
 
+    if _FLAGS.train_patients and _FLAGS.fold is None:
+        raise UserError("--train_patients takes some of a fold's patients. Name the fold with --fold.")
     data = configs_flags.config_from_flags().data
     found = find_cases(_required("input"), data.modalities, _FLAGS.release)
     releases = "+".join(sorted({case.release.name for case in found}))
@@ -129,7 +131,8 @@ def _build_cases(folder: Path) -> None:
     unlabelled = sum(case.label is None for case in found)
     if unlabelled:
         print(f"{unlabelled} cases have no label: their slices are kept, but all stages train on labelled slices only")
-    cases.build(found, data, folder, _FLAGS.allow_incomplete, releases, _FLAGS.fold, _beam_options())
+    subset = _FLAGS.fold, _FLAGS.train_patients
+    cases.build(found, data, folder, _FLAGS.allow_incomplete, releases, *subset, beam_options=_beam_options())
 
 
 def _build_phantom(folder: Path) -> None:

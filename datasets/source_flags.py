@@ -23,6 +23,12 @@ FOLD = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=FOLDS - 1,
 )
+TRAIN_PATIENTS = flags.DEFINE_integer(
+    "train_patients",
+    None,
+    "With --fold: number of training patients, as --experiment=curve draws them; the others are left out.",
+    lower_bound=1,
+)
 CHECK = flags.DEFINE_bool("check", False, "Only read all cases, and print a table of all problems.")
 
 NUM_CASES = flags.DEFINE_integer("num_cases", 20, "Number of patients.", lower_bound=1)
@@ -37,7 +43,7 @@ NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Number of workers that sha
 WORKER = flags.DEFINE_integer("worker", None, "Make only the share of this worker, from 0.", lower_bound=0)
 
 BY_SOURCE = {
-    CASES: (INPUT, RELEASE, ALLOW_INCOMPLETE, FOLD, CHECK),
+    CASES: (INPUT, RELEASE, ALLOW_INCOMPLETE, FOLD, TRAIN_PATIENTS, CHECK),
     PHANTOM: (NUM_CASES, CASES_DIR),
     SYNTHETIC: (WORKDIR, LABELS_FROM, COUNT, NUM_WORKERS, WORKER),
     PASTED: (LABELS_FROM, COUNT, NUM_WORKERS, WORKER),

@@ -117,7 +117,7 @@ def shortened(text: str, short_flags: str) -> str:
     """The command with few steps and samples."""
     if "train.py" in text or "datasets/build.py" in text:
         text = re.sub(r"--preset=\w+", f"--flagfile={short_flags}", text)
-    if re.search(r"--experiment=(segmentation_gain|usability|fidelity|translation)", text):
+    if re.search(r"--experiment=(segmentation_gain|curve|usability|fidelity|translation)", text):
         text = text.replace("evaluate.py", "evaluate.py --steps=4")
     if "--experiment=usability" in text and "--rows=" not in text:
         text = text.replace("--experiment=usability", "--experiment=usability --rows=real_1")

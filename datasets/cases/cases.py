@@ -50,6 +50,7 @@ class CasesConfig(tfds.core.BuilderConfig):
       on_beam: read the cases on Apache Beam.
       release: name of the release.
       fold: number of the cross-validation fold whose patients are the test set, from 0; None for a drawn split.
+      train_patients: number of training patients of the fold; None for all.
     """
 
     name: str = "slices"
@@ -59,6 +60,7 @@ class CasesConfig(tfds.core.BuilderConfig):
     on_beam: bool = False
     release: str = ""
     fold: int | None = None
+    train_patients: int | None = None
 
     @property
     def patients(self) -> dict[str, str]:
@@ -68,7 +70,7 @@ class CasesConfig(tfds.core.BuilderConfig):
     def split(self) -> dict[str, list[str]]:
         if self.fold is None:
             return split_by_patient(self.patients, self.data)
-        return split_by_fold(self.patients, self.data, self.fold)
+        return split_by_fold(self.patients, self.data, self.fold, self.train_patients)
 
 
 class Cases(tfds.core.GeneratorBasedBuilder):
@@ -127,6 +129,7 @@ def build(
     allow_incomplete: bool,
     release: str,
     fold: int | None = None,
+    train_patients: int | None = None,
     beam_options: "PipelineOptions | None" = None,
 ) -> None:
     """Writes the prepared data set of some cases into an existing folder.
@@ -138,6 +141,7 @@ def build(
       allow_incomplete: accept cases without a modality or the label.
       release: name of the release, for the record.
       fold: as for `CasesConfig`.
+      train_patients: as for `CasesConfig`.
       beam_options: read the cases on Apache Beam; its workers need access to the cases and the folder. Slices and order
         are the same; shard boundaries of large sets may differ.
 
@@ -157,6 +161,7 @@ def build(
         on_beam=beam_options is not None,
         release=release,
         fold=fold,
+        train_patients=train_patients,
     )
     write_data_set(
         lambda data_dir: Cases(data_dir=data_dir, config=config),

@@ -33,7 +33,7 @@ _ROWS = flags.DEFINE_list(
 )
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1"], "Seeds of the usability experiment.")
 _STEPS = flags.DEFINE_integer(
-    "steps", 80, "Training steps of each segmenter in usability; segmentation_gain: half of them."
+    "steps", 80, "Training steps of each segmenter in usability; segmentation_gain and curve: half of them."
 )
 _DESIGNS = flags.DEFINE_multi_enum(
     "designs",
@@ -60,8 +60,11 @@ def main(argv: list[str]) -> None:
 
     every_set = ",".join(map(str, [filtered, *unfiltered]))
     rows, seeds = ",".join(_ROWS.value), ",".join(_SEEDS.value)
+    # Both share their units of all training patients.
+    shared = {"rows": "real_strong,pasted", "steps": max(1, _STEPS.value // 2)}
     special = {
-        "segmentation_gain": {"rows": "real_strong,pasted", "steps": max(1, _STEPS.value // 2)},
+        "segmentation_gain": shared,
+        "curve": shared,
         "lesion_check": {"synthetic_data": ",".join(map(str, unfiltered))},
         "usability": {"rows": rows, "seeds": seeds, "steps": _STEPS.value},
         "fidelity": {"synthetic_data": every_set},

@@ -40,6 +40,13 @@ EXPERIMENTS = {
         "that every patient is tested once by a segmenter that never saw it.",
         synthetic=None,
     ),
+    "curve": Experiment(
+        "segmentation_gain.curve",
+        "How many patients training sets are worth",
+        "The same segmenter, trained on 2, 4, 8 and all training patients and on slices that were made from these "
+        "patients alone. The curve of real slices says how many further patients such slices are worth.",
+        synthetic=None,
+    ),
     "segmentation": Experiment(
         "segmentation",
         "Segmentation of real patients",

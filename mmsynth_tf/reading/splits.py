@@ -30,15 +30,37 @@ def patient_folds(patients: Iterable[str]) -> list[list[str]]:
     return [order[number::FOLDS] for number in range(FOLDS)]
 
 
-def split_by_fold(patients: Mapping[str, str], data: DataConfig, fold: int) -> dict[str, list[str]]:
+def subset(patients: Iterable[str], fold: int, count: int) -> list[str]:
+    """Draws some of a fold's training patients; smaller subsets lie in larger ones.
+
+    Args:
+      patients: ids of all patients outside the fold.
+      fold: number of the fold, from 0; each has an order of its own.
+      count: number of patients.
+
+    Raises:
+      UserError: there are fewer patients.
+    """
+    names = sorted(set(patients))
+    if count > len(names):
+        raise UserError(f"Fold {fold} has {len(names)} training patients, fewer than {count}. Ask for fewer.")
+    return np.random.default_rng([fold, 1]).permutation(names).tolist()[:count]
+
+
+def split_by_fold(
+    patients: Mapping[str, str], data: DataConfig, fold: int, train_patients: int | None = None
+) -> dict[str, list[str]]:
     """Split of one fold of the cross-validation: the patients of the fold are the test set.
 
     Validation patients are those of the next fold first, so that `data.validation_fraction` of 0.25 covers that fold.
+    With `train_patients`, a `subset` of that size is trained on; there is no validation set, and all others are left
+    out.
 
     Args:
       patients: case id to patient id.
       data: share of the validation patients.
       fold: number of the fold, from 0.
+      train_patients: size of the subset; None for all.
 
     Returns:
       {"train": case ids, "validation": case ids, "test": case ids}, each sorted; validation may be empty.
@@ -48,6 +70,9 @@ def split_by_fold(patients: Mapping[str, str], data: DataConfig, fold: int) -> d
     """
     parts = patient_folds(patients.values())
     rest = [name for part in parts[fold + 1 :] + parts[:fold] for name in part]
+    if train_patients is not None:
+        members = {TEST: parts[fold], VALIDATION: [], TRAIN: subset(rest, fold, train_patients)}
+        return _cases_by_split(patients, members)
     share = data.validation_fraction
     count = max(round(share * len(set(patients.values()))), 1) if share else 0
     if not 0 <= count < len(rest):

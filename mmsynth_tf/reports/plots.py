@@ -88,6 +88,39 @@ def points_with_errors(
     return png(figure)
 
 
+def lines_with_errors(panels: Mapping[str, Mapping[str, np.ndarray]], x_name: str, y_name: str) -> bytes:
+    """Lines with error bars, a panel beside the other.
+
+    Args:
+      panels: title to the lines by name: float [4, P], x, y, and the lower and upper end of the error bar.
+      x_name: label of the horizontal axes.
+      y_name: label of the first vertical axis.
+
+    Returns:
+      PNG.
+    """
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    figure = Figure(figsize=(2.8 * len(panels), 3.0), layout="constrained")
+    handles = {}
+    for ax, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for name, (x, y, low, high) in lines.items():
+            index = names.index(name)
+            colour = LABEL_COLOURS[(0, 3, 4, 2, 5, 6, 1)[index % len(LABEL_COLOURS)]]
+            # Error bars at one place would hide each other.
+            x = x + 0.1 * (index - (len(names) - 1) / 2)
+            errors = np.maximum([y - low, high - y], 0.0)
+            line = ax.errorbar(x, y, yerr=errors, fmt=f"-{'osD^v'[index % 5]}", color=colour, ms=4, lw=1)
+            handles.setdefault(name, line)
+        ax.set_title(title, fontsize=FONT_POINTS)
+        ax.set_xlabel(x_name, fontsize=FONT_POINTS)
+        _tidy(ax)
+    figure.axes[0].set_ylabel(y_name, fontsize=FONT_POINTS)
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=len(handles), fontsize=FONT_POINTS, frameon=False
+    )
+    return png(figure)
+
+
 def histograms(
     series: Mapping[str, np.ndarray], axis_name: str, marks: Mapping[str, float] | None = None, bins: int = 40
 ) -> bytes:

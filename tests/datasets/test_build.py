@@ -27,7 +27,14 @@ SIZE = [
 
 # The flags of each source, with a value: the default where there is one.
 FLAGS_OF = {
-    "cases": {"input": "cases", "release": "custom", "allow_incomplete": "false", "fold": "0", "check": "false"},
+    "cases": {
+        "input": "cases",
+        "release": "custom",
+        "allow_incomplete": "false",
+        "fold": "0",
+        "check": "false",
+        "train_patients": "2",
+    },
     "phantom": {"num_cases": "20", "cases_dir": "cases"},
     "synthetic": {"workdir": "runs", "labels_from": "data", "count": "1000", "num_workers": "1", "worker": "0"},
     "pasted": {"labels_from": "data", "count": "1000", "num_workers": "1", "worker": "0"},
@@ -92,6 +99,11 @@ def test_builds_pasted_lesions_from_a_prepared_set(prepared_data, tmp_path):
     for example in tfds.as_numpy(builder.as_dataset(split="train")):
         for name in ("label_source", "anatomy_source"):
             assert example[name].decode().rpartition(":")[0] in training
+
+
+def test_a_number_of_training_patients_needs_a_fold(cases_dir, tmp_path):
+    result = run("--source=cases", f"--input={cases_dir}", f"--output={tmp_path / 'out'}", "--train_patients=2", *SIZE)
+    assert_one_clear_error(result, "--train_patients takes some of a fold's patients", "--fold")
 
 
 def test_existing_output(cases_dir):

@@ -142,7 +142,7 @@ def test_each_subset_of_the_modalities_is_scored_once(names, subsets):
 
 
 def test_a_set_of_pasted_lesions_is_used_if_it_is_given_and_fits(small, prepared_data, tmp_path, monkeypatch):
-    def unit(_row, _fold, _seed, _everyone, sets, *_args):
+    def unit(_row, _fold, _seed, sets, _inputs):
         given.append([data.path for data in sets])
         return [score("pasted", "a", 0.5) | {"case": "a", "given": "all"} | {"metric": m} for m in OVERLAP_METRICS]
 

@@ -4,7 +4,7 @@ import pytest
 
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.reading.splits import FOLDS, patient_folds, split_by_fold, split_by_patient
+from mmsynth_tf.reading.splits import FOLDS, patient_folds, split_by_fold, split_by_patient, subset
 
 PATIENTS = {f"p{patient}_{time}": f"p{patient}" for patient in range(10) for time in range(2)}
 
@@ -60,3 +60,17 @@ def test_folds_need_patients():
         patient_folds(["a", "b", "c", "d", "d"])
     with pytest.raises(UserError, match="validation_fraction"):
         split_by_fold(PATIENTS, shares(0.1, 0.8), 0)
+
+
+def test_subsets_of_a_folds_training_patients_are_nested_and_the_others_are_left_out():
+    whole = [split_by_fold(PATIENTS, shares(0.1, 0.2), 1, count) for count in (2, 4, 8)]
+    trained = [{PATIENTS[case] for case in split["train"]} for split in whole]
+    assert [len(names) for names in trained] == [2, 4, 8]
+    assert trained[0] < trained[1] < trained[2]
+    for split in whole:
+        assert split["test"] == split_by_fold(PATIENTS, shares(0.1), 1)["test"] and not split["validation"]
+        assert not set(split["test"]) & set(split["train"])
+    # Each fold has an order of its own.
+    assert subset(PATIENTS.values(), 0, 9) != subset(PATIENTS.values(), 1, 9)
+    with pytest.raises(UserError, match="Fold 1 has 8 training patients, fewer than 9"):
+        split_by_fold(PATIENTS, shares(0.1), 1, 9)

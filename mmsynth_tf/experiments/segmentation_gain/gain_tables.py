@@ -56,7 +56,7 @@ def _scores(records: Sequence[Record]) -> Table:
         for region in regions:
             dice = statistics.estimate([*patient_values(own, row, region, DICE).values()])
             others = [np.nanmean([*patient_values(own, row, region, m).values()]) for m in (SENSITIVITY, PRECISION)]
-            cells += [_interval(dice), f"{dice.median:.3f}", " / ".join(f"{value:.3f}" for value in others)]
+            cells += [interval(dice), f"{dice.median:.3f}", " / ".join(f"{value:.3f}" for value in others)]
         body.append(cells)
     columns = [column for region in regions for column in (f"{region} Dice", "median", "sensitivity / precision")]
     return Table(
@@ -78,7 +78,7 @@ def _comparison(records: Sequence[Record]) -> Table:
                 continue
             result = statistics.estimate(differences)
             p_values.append(statistics.wilcoxon_p(differences))
-            lines.append([row, region, result.count, _interval(result, "+"), f"{result.median:+.3f}"])
+            lines.append([row, region, result.count, interval(result, "+"), f"{result.median:+.3f}"])
     body = [
         [*line, f"{p:.3f}", f"{corrected:.3f}"]
         for line, p, corrected in zip(lines, p_values, statistics.holm(p_values), strict=True)
@@ -134,7 +134,8 @@ def _in_order(records: Iterable[Record], name: str) -> list[str]:
     return list(dict.fromkeys(r[name] for r in records))
 
 
-def _interval(value: Estimate, sign: str = "") -> str:
+def interval(value: Estimate, sign: str = "") -> str:
+    """A mean with its interval."""
     return f"{value.mean:{sign}.3f} [{value.low:{sign}.3f}, {value.high:{sign}.3f}]"
 
 

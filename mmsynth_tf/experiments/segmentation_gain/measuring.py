@@ -9,13 +9,15 @@ import numpy as np
 
 from mmsynth_tf import configs, constants, prepared
 from mmsynth_tf.configs import presets
-from mmsynth_tf.errors import WorkDirError
+from mmsynth_tf.errors import UserError, WorkDirError
 from mmsynth_tf.experiments.segmentation_gain import rows, slices, training
 from mmsynth_tf.experiments.segmentation_gain.rows import Row
 from mmsynth_tf.experiments.segmentation_gain.slices import Fold, Slices
+from mmsynth_tf.experiments.segmentation_gain.units import Units
 from mmsynth_tf.experiments.study import Request
 from mmsynth_tf.generation import pasting
 from mmsynth_tf.metrics.segmentation import DICE, OVERLAP_METRICS, region_metrics
+from mmsynth_tf.reading import splits
 from mmsynth_tf.storage.records import Record
 from mmsynth_tf.training import run_folder
 
@@ -28,62 +30,103 @@ ALL = "all"  # The field `given` of records of all modalities.
 _PASTED = 3
 
 
-def settings_of(request: Request) -> configs.SegmentationConfig:
-    """Settings of the work directory's segmenters, or of the preset cpu if there are none."""
-    try:
-        config = run_folder.read_config(request.workdir / constants.SEGMENTATION)
-    except WorkDirError:
-        config = presets.preset("cpu")
-    return dataclasses.replace(config.segmentation, steps=request.steps or STEPS)
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What all units of a study share.
 
-
-def used(settings: configs.SegmentationConfig) -> dict[str, int]:
-    """The settings that scores depend on."""
-    return {name: getattr(settings, name) for name in ("steps", "base_filters", "levels")}
-
-
-def identity(settings: configs.SegmentationConfig, everyone: Slices, data: configs.DataConfig) -> dict[str, str | int]:
-    """What units must share to belong to one study, on whatever machine they were measured.
-
-    Slices are compared by cases, patients, indices and labels. Their images follow from the cases and the settings of
-    the data.
+    Attributes:
+      everyone: all labelled slices of the patients.
+      data: settings of the slices.
+      settings: `steps`, `base_filters` and `levels` of the segmenters.
+      split: "test", or "validation" for design decisions, see `slices.folds`.
     """
-    everyone = everyone.of(np.unique(everyone.patient))
-    content = hashlib.sha256(json.dumps([prepared.geometry(data), data.regions]).encode())
-    for name in ("case", "patient"):
-        content.update(json.dumps(getattr(everyone, name).tolist()).encode())
-    for array in (everyone.number, everyone.label):
-        content.update(array.tobytes())
-    return {"segmenter": SEGMENTER_VERSION, "slices": content.hexdigest()[:16], **used(settings)}
+
+    everyone: Slices
+    data: configs.DataConfig
+    settings: configs.SegmentationConfig
+    split: str
+
+    @classmethod
+    def of(cls, request: Request) -> "Inputs":
+        """Reads the patients of `request.real`. The work directory's segmenters or the preset cpu give the sizes.
+
+        Raises:
+          UserError: there are no labelled slices, or --train_data is given.
+          PreparedDataError: the data sets do not fit together.
+        """
+        if request.trained_on:
+            raise UserError("The patients of --test_data are dealt into folds here; leave --train_data out.")
+        for data in request.synthetic:
+            prepared.require_same_geometry(data, request.real.config, str(request.real.path))
+        try:
+            config = run_folder.read_config(request.workdir / constants.SEGMENTATION)
+        except WorkDirError:
+            config = presets.preset("cpu")
+        settings = dataclasses.replace(config.segmentation, steps=request.steps or STEPS)
+        return cls(slices.read_slices(request.real), request.real.config, settings, request.split)
+
+    @property
+    def folds(self) -> list[Fold]:
+        return slices.folds(self.everyone.patient.tolist(), self.split)
+
+    @property
+    def used(self) -> dict[str, int]:
+        """The settings that scores depend on."""
+        return {name: getattr(self.settings, name) for name in ("steps", "base_filters", "levels")}
+
+    def identity(self) -> dict[str, str | int]:
+        """What units must share to belong to one study, on whatever machine they were measured.
+
+        Slices are compared by cases, patients, indices and labels. Their images follow from the cases and the settings
+        of the data.
+        """
+        everyone = self.everyone.of(np.unique(self.everyone.patient))
+        content = hashlib.sha256(json.dumps([prepared.geometry(self.data), self.data.regions]).encode())
+        for name in ("case", "patient"):
+            content.update(json.dumps(getattr(everyone, name).tolist()).encode())
+        for array in (everyone.number, everyone.label):
+            content.update(array.tobytes())
+        numbers = {"segmenter": SEGMENTER_VERSION, "folds": splits.FOLDS}
+        return {**numbers, "split": self.split, "slices": content.hexdigest()[:16], **self.used}
 
 
-def name_of_sets(synthetic: Sequence[prepared.PreparedData]) -> list[str]:
-    """A short name for each synthetic set, by its record."""
-    return [hashlib.sha256(json.dumps(data.record, sort_keys=True).encode()).hexdigest()[:8] for data in synthetic]
+def unit(
+    units: Units, row: Row, fold: Fold, seed: int, sets: Sequence[prepared.PreparedData], inputs: Inputs
+) -> list[Record]:
+    """The records of a row, a fold and a seed: measured if `units` does not have them."""
+    name = "_".join([f"seed{seed}", row.name, f"fold{fold.number}", *hashes(sets)])
+    return units.part(name, lambda: measure(row, fold, seed, sets, inputs))
+
+
+def hashes(sets: Sequence[prepared.PreparedData]) -> list[str]:
+    """A short text for each set, for file names."""
+    return [hashlib.sha256(json.dumps(data.record, sort_keys=True).encode()).hexdigest()[:8] for data in sets]
 
 
 def measure(
-    row: Row,
-    fold: Fold,
-    seed: int,
-    everyone: Slices,
-    synthetic: Sequence[prepared.PreparedData],
-    data: configs.DataConfig,
-    settings: configs.SegmentationConfig,
+    row: Row, fold: Fold, seed: int, sets: Sequence[prepared.PreparedData], inputs: Inputs, subsets: bool = True
 ) -> Iterator[Record]:
     """Trains and scores one unit: records of each region's prevalence, then of each case, region and metric.
 
-    The tested patients are also segmented from one modality alone and without one, for each modality (`given`).
+    Args:
+      row: the training set.
+      fold: its patients.
+      seed: of all random numbers.
+      sets: synthetic sets of the row's kind.
+      inputs: the patients' slices and the settings.
+      subsets: also segment from one modality alone and without one, for each modality (field `given`).
     """
-    own, tested = everyone.of(fold.training), everyone.of(fold.tested)
-    parts = _training_sets(row, own, synthetic, seed)
-    model = training.train(parts, row.augmentation, data.num_classes, settings, seed)
-    common = {"row": row.name, "fold": fold.number, "seed": seed, **used(settings)}
+    own, tested, data = inputs.everyone.of(fold.training), inputs.everyone.of(fold.tested), inputs.data
+    parts = _training_sets(row, own, sets, seed)
+    model = training.train(parts, row.augmentation, data.num_classes, inputs.settings, seed)
+    common = {"row": row.name, "fold": fold.number, "seed": seed, **inputs.used}
     for region, share in _prevalence(parts, data).items():
         nobody = {"patient": TRAINING_SET, "case": "", "given": ""}
         yield {**common, **nobody, "region": region, "metric": "prevalence", "value": share}
     patients = dict(zip(tested.case.tolist(), tested.patient.tolist(), strict=True))
     for given, kept in given_modalities(data.modalities).items():
+        if given != ALL and not subsets:
+            continue
         images = tested.image * np.array(kept, tested.image.dtype)
         for case, reference, found in training.segmented(model, dataclasses.replace(tested, image=images)):
             if not images[tested.case == case].any():

@@ -46,4 +46,5 @@ SYNTHETIC_ROWS = (
     Row("real_noise", further=NOISE),
     Row("real_made", further=MADE),
 )
+CURVE_ROWS = (*ROWS[:2], SYNTHETIC_ROWS[2], SYNTHETIC_ROWS[1], SYNTHETIC_ROWS[0])
 NAMES = tuple(row.name for row in ROWS + SYNTHETIC_ROWS)

@@ -6,19 +6,19 @@ Finished units are stored, and the tables are rewritten after each unit.
 """
 
 import dataclasses
-import functools
 import logging
 
 from mmsynth_tf import prepared
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import leaks
-from mmsynth_tf.experiments.segmentation_gain import gain_tables, measuring, slices
+from mmsynth_tf.experiments.segmentation_gain import gain_tables, measuring
 from mmsynth_tf.experiments.segmentation_gain.rows import ROWS, SYNTHETIC_ROWS, Row, kind_of
 from mmsynth_tf.experiments.segmentation_gain.slices import Fold
 from mmsynth_tf.experiments.segmentation_gain.units import Units
 from mmsynth_tf.experiments.study import Request, Study
-from mmsynth_tf.reading import splits
 from mmsynth_tf.reports import report
+
+NAME = "segmentation_gain"
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,34 +30,23 @@ def run(request: Request) -> dict[str, report.Table]:
     "validation" the patients of the next fold are tested, for design decisions.
 
     Raises:
-      UserError: a row is unknown, there are too few patients, or --train_data is given.
+      UserError: a row is unknown, there are too few patients, or as for `measuring.Inputs.of`.
       PreparedDataError: the data sets do not fit together.
       LeakError: for a fold, all synthetic sets of a row come from generators trained on patients it keeps apart.
     """
-    if request.trained_on:
-        raise UserError("segmentation_gain deals the patients of --test_data into folds; leave --train_data out.")
-    rows = _rows(request)
-    for data in request.synthetic:
-        prepared.require_same_geometry(data, request.real.config, str(request.real.path))
-    settings, data = measuring.settings_of(request), request.real.config
-    everyone = slices.read_slices(request.real)
-    parts = slices.folds(everyone.patient.tolist(), request.split)
+    rows, inputs = _rows(request), measuring.Inputs.of(request)
     # Check for errors before hours of training.
-    chosen = {(row.name, fold.number): _synthetic(row, fold, request) for row in rows for fold in parts}
-    study = Study("segmentation_gain", dataclasses.replace(request, synthetic=()), ())
-    identity = measuring.identity(settings, everyone, data)
-    units = Units(study.folder, {"folds": splits.FOLDS, "split": request.split, **identity})
+    chosen = {(row.name, fold.number): _synthetic(row, fold, request) for row in rows for fold in inputs.folds}
+    study = Study(NAME, dataclasses.replace(request, synthetic=()), ())
+    units = Units(study.folder, inputs.identity())
     scores, tables = [], {}
     for seed in request.seeds:
         # Fold by fold, so that all rows of an interrupted study have the same patients.
-        for fold in parts:
+        for fold in inputs.folds:
             for row in rows:
-                sets = chosen[row.name, fold.number]
-                name = "_".join([f"seed{seed}", row.name, f"fold{fold.number}", *measuring.name_of_sets(sets)])
-                unit = functools.partial(measuring.measure, row, fold, seed, everyone, sets, data, settings)
-                scores += units.part(name, unit)
+                scores += measuring.unit(units, row, fold, seed, chosen[row.name, fold.number], inputs)
                 tables = study.finish(scores, gain_tables.tables(scores))
-                _LOG.info("%s is measured.", name)
+                _LOG.info("Row %s, fold %d, seed %d is measured.", row.name, fold.number, seed)
     return tables
 
 
