@@ -95,8 +95,6 @@ SIZES_AND_LENGTHS = {
     *("segmentation.base_filters", "synthesis.base_filters", "synthesis.discriminator_filters"),
     *(f"{stage}.steps" for stage in constants.STAGES),
     *("synthesis.pretraining_steps", "runtime.steps_per_checkpoint", "runtime.ema_decay"),
-    # Segmenters of the demonstration are trained for too short a time to find most of a lesion.
-    "generation.dice_threshold",
 }
 MOST_SETTINGS, MOST_WEIGHTS = 60, 30
 
