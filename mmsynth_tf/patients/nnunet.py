@@ -19,6 +19,8 @@ from mmsynth_tf.reading.splits import TEST, TRAIN, VALIDATION, patient_folds
 from mmsynth_tf.storage import atomic
 
 DESCRIPTION_FILE, SPLITS_FILE = "dataset.json", "splits_final.json"
+# nnU-Net cuts 2D slices across the axis of the largest spacing; 999 mm is its own mark of an image of one slice.
+_SLICE_MM = 999.0
 _NAME = re.compile(r"Dataset\d{3}_\w+")
 
 
@@ -146,5 +148,5 @@ def _whole_slices(data: PreparedData, split: str) -> Iterator[dict[str, Any]]:
 
 
 def _slice_grid(data: DataConfig) -> FileGrid:
-    between, row, column = data.spacing_mm
-    return FileGrid((data.width, data.height, 1), np.diag([-column, -row, between, 1.0]))
+    _, row, column = data.spacing_mm
+    return FileGrid((data.width, data.height, 1), np.diag([-column, -row, _SLICE_MM, 1.0]))
