@@ -39,7 +39,7 @@ A page with all measurements of a work directory:
     python evaluate.py --experiment=report --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
 
 Records (CSV and JSON, one value a row) and tables (Markdown, CSV, LaTeX) go to <workdir>/evaluation/<experiment>/.
-Finished measurements are kept. Give the same command again to continue an experiment that was stopped.
+Finished measurements are kept. Run the same command again to continue an experiment that was stopped.
 """
 
 import contextlib

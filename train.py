@@ -4,7 +4,7 @@
     python train.py --stage=segmentation --preset=cpu --data_dir=data/brats --workdir=runs/a
     python train.py --stage=synthesis --preset=cpu --data_dir=data/brats --workdir=runs/a
 
-Give the same command again to continue a run that was stopped, from its newest
+Run the same command again to continue a run that was stopped, from its newest
 checkpoint. On Ctrl-C or SIGTERM, a run first saves its current step. Any
 setting can be changed: --config.synthesis.steps=500 (`--helpfull` lists them).
 """

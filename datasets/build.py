@@ -25,9 +25,9 @@ From a prepared set of real patients: lesions of its training slices, pasted int
 
     python datasets/build.py --source=pasted --labels_from=data/brats --output=data/pasted
 
-A build of synthetic or pasted slices that was stopped continues when the same command is given again. To share one,
-give each of n workers the command with --num_workers=n --worker=0, 1, …, n-1. At the end, give it once without both
-flags: it makes what is missing and packs the data set, which is the same as one made by a single worker.
+A build of synthetic or pasted slices that was stopped continues when the same command is run again. To share one,
+give each of n workers the command with --num_workers=n --worker=0, 1, …, n-1. At the end, run it once without both
+flags. It generates missing samples and packs the data set, which equals that of a single worker.
 
 All builds also run on Apache Beam: --beam_options='--runner=FlinkRunner --flink_master=host:8081'.
 """

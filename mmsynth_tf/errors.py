@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how a program is told to stop. Imports nothing of the package."""
+"""Errors that a user can correct, and the exception for signals to stop. Imports nothing of the package."""
 
 import signal
 from types import FrameType
@@ -7,19 +7,19 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class UserError(ValueError):
-    """Something that the user can mend; the message names it and says how."""
+    """An error that the user can correct; the message names the cause and the next step."""
 
 
 class WorkDirError(UserError):
-    """A work directory does not hold what is needed, or holds something else."""
+    """A work directory lacks a file, or holds a run that does not fit."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """The process was told to stop, by SIGINT or SIGTERM.
+    """The process received SIGINT or SIGTERM.
 
     Args:
       number: of the signal.
-      state: where the work stands, to follow "Stopped by SIGTERM".
+      state: progress of the work, appended to "Stopped by SIGTERM".
     """
 
     def __init__(self, number: int, state: str = ""):
@@ -28,5 +28,5 @@ class Interrupted(KeyboardInterrupt):
 
 
 def interrupt(number: int, frame: FrameType | None = None) -> None:
-    """Handles a signal by raising `Interrupted`, so that what is half done is cleared away."""
+    """Handles a signal by raising `Interrupted`, so that unfinished files are removed."""
     raise Interrupted(number)

@@ -62,9 +62,8 @@ class PreparedData:
 
 
 def has_real_anatomy(generation: Mapping[str, Any]) -> bool:
-    """Whether synthetic slices are real ones but for their lesions, by what their record says of how they were made."""
-    # Earlier versions had no such setting.
-    return generation.get("settings", {}).get("real_anatomy", False)
+    """Whether synthetic slices are real slices with inserted lesions, by "generation" in the record of their set."""
+    return generation["settings"]["real_anatomy"]
 
 
 def is_pasted(generation: Mapping[str, Any]) -> bool:

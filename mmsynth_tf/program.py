@@ -1,4 +1,7 @@
-"""What the command-line programs share: one clear line for errors that the user can mend. No TensorFlow here."""
+"""Start and end of all command-line programs: environment, signals, and one clear line for errors of the user.
+
+This module must not import TensorFlow.
+"""
 
 import errno
 import logging
@@ -17,15 +20,17 @@ from mmsynth_tf.errors import STOP_SIGNALS, Interrupted, UserError, interrupt
 _OTHER_KERAS = ("TF_USE_LEGACY_KERAS", "KERAS_NNX_ENABLED", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 _SHOWN_LOGGERS = ("mmsynth_tf", "datasets")
 _X86 = ("x86_64", "AMD64")
-# What TensorFlow puts around its messages and only its developers understand.
+_FULL_DISK = "The disk is full: {}. Free some space and run the same command again."
+_NOT_PERMITTED = "Cannot read or write: {}. Choose another folder or change its permissions."
+# Details in TensorFlow's messages that only its developers understand.
 _NODE = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:\w+\]")
 
 
 def refuse_arguments(argv: Sequence[str]) -> None:
-    """Refuses what is left after flags were parsed.
+    """Refuses arguments that are no flags.
 
     Raises:
-      app.UsageError: there are arguments that are no flags.
+      app.UsageError: there are such arguments.
     """
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}.")
@@ -34,8 +39,8 @@ def refuse_arguments(argv: Sequence[str]) -> None:
 def run(main: Callable[[list[str]], None]) -> None:
     """Parses flags, calls `main` and exits.
 
-    Mendable errors become one line on stderr and exit status 1; signals to stop become one line and the status that
-    shells give them.
+    Errors that the user can correct become one line on stderr and exit status 1. Signals to stop become one line and
+    the exit status that shells report for them.
     """
 
     prepare_tensorflow()
@@ -49,7 +54,7 @@ def run(main: Callable[[list[str]], None]) -> None:
         except app.UsageError:
             raise
         except Interrupted as stop:
-            print(f"{stop} Give the same command again to go on.", file=sys.stderr)
+            print(f"{stop} Run the same command again to continue.", file=sys.stderr)
             sys.exit(stop.exit_status)
         except Exception as error:
             message = explain(error)
@@ -62,23 +67,23 @@ def run(main: Callable[[list[str]], None]) -> None:
 
 
 def prepare_tensorflow() -> None:
-    """Sets what TensorFlow and Keras read from the environment when they are imported.
+    """Sets the environment variables that TensorFlow and Keras read when they are imported.
 
-    What the user has set counts for TensorFlow's messages and operations. Variables that choose another Keras, or cut
-    its training short, are meant for other projects: these programs run on TensorFlow's own Keras alone.
+    The user's values for TensorFlow's messages and oneDNN are kept. Variables that choose another Keras, or shorten
+    its training, are removed: they are meant for other projects, and these programs need TensorFlow's own Keras.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # It overrides keras.json, too.
     for name in _OTHER_KERAS:
         os.environ.pop(name, None)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if platform.machine() in _X86:
-        # By itself TensorFlow takes oneDNN's convolutions only where AVX-512 has instructions for neural networks;
-        # elsewhere they are faster, too (docs/performance.md).
+        # TensorFlow's default is oneDNN's convolutions only on CPUs with AVX-512 VNNI. They are also faster on other
+        # CPUs (docs/performance.md).
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def _show_own_messages() -> None:
-    """Shows what this package and the builds in `datasets/` report, and of TensorFlow and TFDS only errors."""
+    """Shows all messages of this package and of the builds in `datasets/`, but only errors of TensorFlow and TFDS."""
     absl.logging.set_verbosity(absl.logging.ERROR)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -90,22 +95,22 @@ def _show_own_messages() -> None:
 
 
 def explain(error: Exception) -> str | None:
-    """One line for an error that the user can mend; None for others, which deserve their traceback."""
+    """One line for an error that the user can correct; None for other errors, which need their traceback."""
     text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return text
     if isinstance(error, OSError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"The disk is full: {text}. Free some space and run the same command again."
+            return _FULL_DISK.format(text)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-            return f"Cannot write: {text}. Choose another folder or change its permissions."
+            return _NOT_PERMITTED.format(text)
         return text
     if type(error).__module__.startswith("tensorflow"):
         text = _NODE.sub("", text)
         if "No space left" in text:
-            return f"The disk is full: {text}. Free some space and run the same command again."
+            return _FULL_DISK.format(text)
         if "Permission denied" in text or "Read-only file system" in text:
-            return f"Cannot write: {text}. Choose another folder or change its permissions."
+            return _NOT_PERMITTED.format(text)
         if type(error).__name__ == "DataLossError":
             return f"A file is damaged: {text}. Build the data set again."
     return None

@@ -127,8 +127,8 @@ def test_a_stream_of_several_sources_starts_anywhere(two_sources, start):
     assert draw(two_sources.modality(1, seed=3, start=start), 6) == whole[start:]
 
 
-def test_one_source_is_drawn_in_the_order_that_it_always_had():
-    # Drawn by the version that knew only one source.
+def test_the_order_of_one_source_follows_from_the_seed():
+    # Recorded, so that a change of the order, which would change all trainings, does not go unnoticed.
     source = SliceSource(numbered_slices([[True]] * 8), 1)
     assert draw(source.modality(0, seed=0, start=0), 16) == [3, 1, 0, 2, 6, 7, 4, 5, 7, 5, 2, 6, 3, 4, 0, 1]
 

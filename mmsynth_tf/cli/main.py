@@ -13,7 +13,7 @@ from absl import flags
 from mmsynth_tf import constants
 from mmsynth_tf import program as mmsynth_tf_program
 from mmsynth_tf.configs import path_flags
-from mmsynth_tf.errors import UserError
+from mmsynth_tf.storage import atomic
 
 _FLAGS = flags.FLAGS
 
@@ -89,7 +89,7 @@ def _sample() -> None:
     mmsynth sample --models=models/a --count=10 --output=samples/ --label=labels/ --layout=nnunet
 
     Neighbouring slices are alike, but the stack has no anatomy from feet to
-    head. Without --label, lesions are simulated. Give the same command again to
+    head. Without --label, lesions are simulated. Run the same command again to
     continue a job that was stopped.
     """
     from mmsynth_tf.patients import lesions, sample, sample_layouts
@@ -141,8 +141,7 @@ def _view() -> None:
     from mmsynth_tf.patients import viewer
 
     output = Path(_FLAGS.output)
-    if output.exists() and not _FLAGS.overwrite:
-        raise UserError(f"{output} exists. Choose another --output, or replace it with --overwrite.")
+    atomic.refuse_existing(output, _FLAGS.overwrite)
     viewer.write_page(_FLAGS.input, output)
     print(f"Open {output} in a browser.")
 
@@ -169,7 +168,10 @@ def _remake() -> None:
             print(f"  {remaker.save(remade, Path(_FLAGS.output))}")
     if not identical:
         if remaker.changes:
-            print(f"The last bit of a float depends on what it is computed with: {'; '.join(remaker.changes)}.")
+            print(
+                "Hardware and software can change the last bits. Changed since the build: "
+                f"{'; '.join(remaker.changes)}."
+            )
         sys.exit(1)
 
 
@@ -208,20 +210,22 @@ def _define_models() -> None:
 
 def _define_output(what: str) -> None:
     path_flags.define_path("output", None, what, required=True)
-    flags.DEFINE_bool("overwrite", False, "Replace an earlier output.")
+    flags.DEFINE_bool("overwrite", False, "Replace output that exists.")
 
 
 def _define_cases() -> None:
     path_flags.define_path("input", None, "Folder with cases at any depth, or one image file.", required=True)
-    flags.DEFINE_string("modality", None, "Modality of a single file, if its name does not say it.")
-    flags.DEFINE_string("release", None, "Release of the cases; follows from the file names if not given.")
+    flags.DEFINE_string("modality", None, "Modality of a single file whose name does not tell it.")
+    flags.DEFINE_string("release", None, "Release of the cases; found from the file names if not given.")
     flags.DEFINE_bool("resume", False, "Skip cases that are in --output already.")
     _define_models()
     _define_output("Output folder, with a subfolder for each case.")
 
 
 def _define_images(blur: float) -> None:
-    flags.DEFINE_bool("smooth", True, "Smooth brightness across neighbouring slices and, with --blur, detail.")
+    flags.DEFINE_bool(
+        "smooth", True, "Smooth the brightness across neighbouring slices, and with --blur also the detail."
+    )
     flags.DEFINE_float(
         "blur", blur, "Sigma of the Gaussian across slices that --smooth uses, mm; 0 is none.", lower_bound=0.0
     )
@@ -241,7 +245,7 @@ def _define_source() -> None:
 def _define_label(required: bool) -> None:
     path_flags.define_path("label", None, "Label file, or folder with label files.", required=required)
     flags.DEFINE_string(
-        "label_release", None, "Release whose label values --label holds; follows from its name if not given."
+        "label_release", None, "Release that defines the values in --label; found from the file name if not given."
     )
     flags.DEFINE_integer("seed", 0, "Seed of all random choices.")
 
@@ -251,7 +255,7 @@ def _define_label_values() -> None:
         "label_values",
         "canonical",
         ["canonical", "brats2015", "brats2017-2021", "brats2023", "decathlon"],
-        "Release whose label values are written; canonical stands for the models' classes.",
+        "Release that defines the values of written labels; canonical: the numbers of the models' classes.",
     )
 
 
@@ -268,7 +272,7 @@ def _define_insert() -> None:
     _define_label(required=True)
     flags.DEFINE_bool("move_label", None, "Move the lesion to a random place; the default if --label is a folder.")
     flags.DEFINE_bool(
-        "remove_lesion", False, "Erase the case's own lesion, where its label or the models' segmentation shows it."
+        "remove_lesion", False, "Erase the case's own lesion, found by its label or else by the models' segmentation."
     )
     flags.DEFINE_bool("redraw", False, "Generate the whole images, not only the lesion.")
     _define_label_values()
@@ -293,14 +297,16 @@ def _define_sample() -> None:
 def _define_nnunet() -> None:
     path_flags.define_path("data", None, "Prepared data set of real patients.", required=True)
     path_flags.define_paths("synthetic_data", [], "Prepared synthetic data sets, for training.")
-    _define_output("Folder to make, named like Dataset501_Mixed.")
+    _define_output("Folder to write, named like Dataset501_Mixed.")
 
 
 def _define_remake() -> None:
     path_flags.define_path("data", None, "Prepared synthetic data set.", required=True)
     flags.DEFINE_list("sample", None, "Case ids of the samples.", required=True)
     path_flags.define_path("workdir", None, "Work directory of the stages that generated it; none for pasted lesions.")
-    path_flags.define_path("labels_from", None, "Prepared data set that its labels came from.", required=True)
+    path_flags.define_path(
+        "labels_from", None, "Prepared data set that was the --labels_from of the build.", required=True
+    )
     path_flags.define_path("output", None, "Folder for the samples: <case>.npz and <case>.png.")
 
 

@@ -67,13 +67,11 @@ def write(folder: Path, workdir: Path | None = None, name: str | None = None) ->
 
     Raises:
       PreparedDataError: the folder holds no prepared data set.
-      UserError: the data set is not synthetic, or was made before statistics were recorded.
+      UserError: the data set is not synthetic.
     """
     data, name = prepared.open_prepared(folder), name or file_search.as_given(folder).name
     if data.record["source"] != "synthetic":
-        raise UserError(f"{folder} is no synthetic data set; cards are written for those.")
-    if "statistics" not in data.record:
-        raise UserError(f"{folder} was made by an earlier version; build it again to get a card.")
+        raise UserError(f"{folder} is no synthetic data set. Name one that was built with --source=synthetic.")
     _draw_samples(data)
     path = folder / CARD_FILE
     atomic.write_text(path, render(data.record, name, workdir))

@@ -57,15 +57,12 @@ class Remaker:
         self, data: prepared.PreparedData, workdir: str | pathlib.Path | None, labels_from: str | pathlib.Path
     ):
         if data.record["source"] != "synthetic":
-            raise RemakeError(f"{data.path} is no synthetic data set.")
-        recorded = data.record["generation"]
-        if "label_pool" not in recorded:
-            raise RemakeError(f"{data.path} was made by an earlier version, which recorded too little to remake it.")
-        self._data = data
+            raise RemakeError(f"{data.path} is no synthetic data set. Name one that was built with --source=synthetic.")
+        recorded, self._data = data.record["generation"], data
         if prepared.is_pasted(recorded):
             self._generation = pasted_samples.PastedGeneration(labels_from, _recorded_config(recorded))
         elif workdir is None:
-            raise RemakeError(f"{data.path} was made by trained stages; name their work directory with --workdir.")
+            raise RemakeError(f"Trained stages generated {data.path}. Name their work directory with --workdir.")
         else:
             _refuse_other_weights(recorded, data.path, workdir)
             self._generation = sampling.Generation(workdir, labels_from, _recorded_config(recorded))
@@ -137,9 +134,7 @@ def _recorded_config(recorded: Mapping[str, Any]) -> configs.Config:
     sections = {"generation": "settings", "augmentation": "augmentation", "structure_map": "structure_map"}
     parts = {section: recorded.get(name, {}) for section, name in sections.items()}
     values = {f"{part}.{name}": value for part, settings in parts.items() for name, value in settings.items()}
-    # Earlier versions had no such filter, and say nothing of it.
-    earlier = {"generation.map_quantile": 0.0}
-    return tree.override(configs.Config(), {**earlier, **values, "runtime.seed": recorded["seed"]})
+    return tree.override(configs.Config(), {**values, "runtime.seed": recorded["seed"]})
 
 
 def _changes(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:

@@ -35,7 +35,7 @@ def find(
       UserError: no case is found, or the file's modality is unknown.
     """
     if modality is not None and modality not in modalities:
-        raise UserError(f"The models do not know modality {modality!r}; choose one of {', '.join(modalities)}.")
+        raise UserError(f"The models do not know --modality={modality}; choose one of {', '.join(modalities)}.")
     if path.is_dir():
         return releases.find_cases(path, modalities, release)
     if not path.is_file():
@@ -56,7 +56,7 @@ def _single_file(path: Path, modalities: Sequence[str], modality: str | None) ->
                 return CaseFiles(match["case"], match["case"], release, {candidate: Volume(path)}, None)
     if modality is None:
         raise UserError(
-            f"The name of {path} does not say what it shows. Say it with --modality={'|'.join(modalities)}."
+            f"The name of {path} does not tell its modality. Give it with --modality={'|'.join(modalities)}."
         )
     case_id = path.name[: -len(ending)]
     return CaseFiles(case_id, case_id, RELEASES["custom"], {modality: Volume(path)}, None)
@@ -139,7 +139,9 @@ def label_codes(release: str, labels: Sequence[str]) -> dict[int, int] | None:
     if release == CANONICAL or RELEASES[release].label_values is None:
         return None
     if tuple(labels) != constants.BRATS_LABELS:
-        raise UserError(f"The models' classes ({', '.join(labels)}) have no codes in {release}; drop --release.")
+        raise UserError(
+            f"The models' classes ({', '.join(labels)}) have no values in {release}. Leave --label_values out."
+        )
     codes = {label: value for value, label in RELEASES[release].label_values.items()}
     return {label: codes.get(label, codes.get(_STAND_IN.get(label))) for label in range(len(labels))}
 

@@ -41,7 +41,7 @@ def for_each(cases: Sequence[CaseFiles], output: Path, job: Job, overwrite: bool
         cases = [case for case in cases if case not in done]
     elif done and not overwrite:
         raise UserError(
-            f"{output} has {len(done)} of the {len(cases)} cases already ({done[0].case_id}, ...). Leave them out with "
+            f"{output} already holds {len(done)} of the {len(cases)} cases ({done[0].case_id}, ...). Skip them with "
             "--resume, replace them with --overwrite, or choose another --output."
         )
     failures = {}

@@ -98,7 +98,7 @@ def read(path: Path, release: Release, labels: Sequence[str]) -> Lesion:
     except (volumes.VolumeError, LabelError) as error:
         raise UserError(f"Label {path}: {error}.") from error
     if not label.any():
-        raise UserError(f"Label {path} is empty. Choose another.")
+        raise UserError(f"Label {path} has no lesion. Choose another label.")
     for oddity in (*image.oddities, *oddities):
         _log.warning("Label %s: %s. %s.", path, oddity.text, oddity.remedy)
     return Lesion(label, image.affine, path.name)
@@ -151,7 +151,7 @@ def place(
     voxels = np.argwhere(lesion.label)
     centre, inside = voxels.mean(axis=0), np.argwhere(head)
     if not inside.size:
-        raise UserError("The head is empty; no lesion fits in.")
+        raise UserError("The head is empty, so no lesion fits. Give an image with a head, or another --seed.")
     probes = (voxels[:: max(1, len(voxels) // _PROBES)] - centre) * lesion.voxel_sizes
     for attempt in range(_TRIES):
         turn = _random_turn(rng) * _SHRINKING**attempt
@@ -164,7 +164,9 @@ def place(
             if label.any():
                 offset = (centre - matrix @ target).tolist()
                 return label, {"source": lesion.source, "matrix": matrix.tolist(), "offset": offset}
-    raise UserError(f"The lesion of {lesion.source} fits nowhere in the head, even shrunk. Choose another label.")
+    raise UserError(
+        f"The lesion of {lesion.source} does not fit anywhere in the head, even shrunk. Choose another label."
+    )
 
 
 def _random_turn(rng: np.random.Generator) -> np.ndarray:

@@ -87,12 +87,14 @@ def write_prepared(
       LeakError: the models behind a synthetic set were trained on validation or test patients.
     """
     if not _NAME.fullmatch(output.name):
-        raise UserError(f"nnU-Net names data sets like Dataset123_Tumour; {output.name} is not such a name.")
+        raise UserError(
+            f"nnU-Net names data sets like Dataset123_Tumour; {output.name} is not such a name. Rename --output."
+        )
     held_out = [split for split in (VALIDATION, TEST) if real.cases.get(split)]
     if synthetic and VALIDATION not in held_out:
         raise UserError(
-            f"{real.path} has no validation split, whose patients the makers of the synthetic sets have not seen. "
-            "Build it with --config.data.validation_fraction above 0, and train on that set."
+            f"{real.path} has no validation split, but synthetic sets need one: patients that no generator was trained "
+            "on. Build it with --config.data.validation_fraction above 0, train all stages on it, and generate again."
         )
     for split in held_out:
         leaks.refuse_leak([data.record for data in synthetic], real, split)

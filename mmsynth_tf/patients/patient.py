@@ -55,7 +55,8 @@ class Patient:
         present = list(self.case.images)
         if modality is not None and modality not in present:
             raise UserError(
-                f"Case {self.case.case_id} has no {modality}, only {', '.join(present)}. Name one of these."
+                f"Case {self.case.case_id} has no {modality}, only {', '.join(present)}. Name one of these with "
+                "--source."
             )
         return modality or present[0]
 

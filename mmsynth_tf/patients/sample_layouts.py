@@ -85,8 +85,8 @@ def _claim(parts: Path, settings: Mapping[str, Any]) -> None:
         atomic.write_text(path, text)
     elif path.read_text(encoding="utf-8") != text:
         raise UserError(
-            f"{parts} holds cases of a job that was stopped and had other settings or models. Give the command that "
-            "was stopped, another --output, or delete that folder."
+            f"{parts} holds cases of an interrupted job with other settings or models. Repeat the command of that "
+            "job, choose another --output, or delete this folder."
         )
 
 

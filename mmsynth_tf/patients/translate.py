@@ -50,7 +50,9 @@ class Translate:
         one = patient.read(case, self.models.data, with_label=self.models.translate_labels)
         source = one.choose(self.source)
         if source in targets:
-            raise UserError(f"Case {case.case_id}: {source} is source and target. Name another with --source.")
+            raise UserError(
+                f"Case {case.case_id}: {source} is both source and target. Name another modality with --source."
+            )
         slices, volume = one.slices(source), one.scaled(source)
         lesion, found_in = self._lesion(one, targets)
         radius = self.models.guide_radius
@@ -83,7 +85,8 @@ class Translate:
         targets = self.targets or [name for name in self.models.data.modalities if name not in case.images]
         if not targets:
             raise UserError(
-                f"Case {case.case_id} lacks no modality ({', '.join(case.images)}). Name what to make with --targets."
+                f"Case {case.case_id} lacks no modality ({', '.join(case.images)}). Name the modalities to generate "
+                "with --targets."
             )
         return targets
 

@@ -92,11 +92,11 @@ def filter_table(sets: Mapping[str, Mapping]) -> report.Table:
     rows = []
     for name, made in sets.items():
         settings, closed = made["settings"], made["passed_structure_filter"]
-        typical = made.get("passed_map_filter", closed)  # Earlier versions had no such filter.
+        typical = made["passed_map_filter"]
         of_maps = [
             [name, "structure filter (Algorithm 3)", f"mean |m'-m| ≤ {settings['mask_error']}", made["drawn"],
              closed, f"{made['structure_acceptance']:.1%}"],
-            [name, "map filter (like a real one)", f"quantile {settings.get('map_quantile', 0):g} of real ones",
+            [name, "map filter (like a real one)", f"quantile {settings['map_quantile']:g} of real ones",
              closed, typical, f"{typical / max(closed, 1):.1%}"],
         ]  # fmt: skip
         of_slices = [name, "lesion filter (segmenters)", f"Dice ≥ {settings['dice_threshold']}", made["synthesised"],

@@ -32,6 +32,16 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def refuse_existing(output: Path, overwrite: bool) -> None:
+    """Refuses an output that exists, unless it may be overwritten.
+
+    Raises:
+      UserError: as said.
+    """
+    if output.exists() and not overwrite:
+        raise UserError(f"{output} exists. Choose another --output, or replace it with --overwrite.")
+
+
 @contextmanager
 def new_folder(output: Path, marker: str, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder that is renamed to `output` if the block succeeds and deleted otherwise.
@@ -47,13 +57,12 @@ def new_folder(output: Path, marker: str, overwrite: bool = False) -> Iterator[P
       UserError: `output` exists and may not be overwritten, or its location is not writable.
     """
     _put_back_replaced(output)
-    if output.exists() and not overwrite:
-        raise UserError(f"{output} exists. Choose another --output, or replace it with --overwrite.")
+    refuse_existing(output, overwrite)
     if output.exists() and not (output / marker).is_file():
         # A mistyped path must not delete a folder of patients.
         raise UserError(
-            f"{output} is not overwritten, for it was not made by this command ({marker} is missing). "
-            "Choose another --output or delete it yourself."
+            f"{output} is not overwritten, because this command did not write it ({marker} is missing). "
+            "Choose another --output, or delete the folder yourself."
         )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ def _lock(descriptor: int, path: str | os.PathLike) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise LockedError(f"Another process is using {path}. Wait for its end, or choose another folder.") from error
+        raise LockedError(f"Another process is using {path}. Wait until it ends, or choose another folder.") from error
     except OSError:
         return False
     return True

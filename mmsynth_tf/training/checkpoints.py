@@ -85,10 +85,8 @@ class Checkpoints:
         self._run, self._output = run, (output or run) / FOLDER
         self.sums = tf.Variable(tf.zeros([num_terms], tf.float64), trainable=False, name="sums")
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self._required = tf.train.Checkpoint(step=self._step, **state)
-        self._optional = tf.train.Checkpoint(sums=self.sums)  # Version 0.1.0 saved at the ends of intervals alone.
-        everything = tf.train.Checkpoint(step=self._step, **state, sums=self.sums)
-        self._manager = tf.train.CheckpointManager(everything, str(plain_paths.plain(self._output)), max_to_keep=keep)
+        self._state = tf.train.Checkpoint(step=self._step, **state, sums=self.sums)
+        self._manager = tf.train.CheckpointManager(self._state, str(plain_paths.plain(self._output)), max_to_keep=keep)
 
     @property
     def step(self) -> int:
@@ -104,8 +102,7 @@ class Checkpoints:
         path = newest(self._run)
         if path:
             try:
-                self._required.read(_readable(path)).assert_existing_objects_matched().expect_partial()
-                self._optional.read(_readable(path)).expect_partial()
+                self._state.read(_readable(path)).assert_existing_objects_matched().expect_partial()
             except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise WorkDirError(

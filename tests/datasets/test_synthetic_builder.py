@@ -27,7 +27,7 @@ IDENTITY = {
     "draws_per_block": 4,
     "labels_from": DATA_RECORD,
     "trained_on": {constants.STRUCTURE: [DATA_RECORD]},
-    "settings": {"mask_error": 0.05, "map_quantile": 0.1, "dice_threshold": 0.9},
+    "settings": {"mask_error": 0.05, "map_quantile": 0.1, "dice_threshold": 0.9, "real_anatomy": False},
     "augmentation": {"scale": 0.1},
     "checkpoints": {constants.STRUCTURE: "0123"},
     "made_with": {"device": "CPU"},

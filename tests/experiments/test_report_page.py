@@ -23,8 +23,8 @@ from mmsynth_tf.training import run_folder, runs
 from tests.fakes import fakes, fakes_data
 
 FILTERS = {
-    "settings": {"mask_error": 0.05, "dice_threshold": 0.7},
-    **{"drawn": 100, "passed_structure_filter": 60, "structure_acceptance": 0.6},
+    "settings": {"mask_error": 0.05, "map_quantile": 0.1, "dice_threshold": 0.7, "real_anatomy": False},
+    **{"drawn": 100, "passed_structure_filter": 60, "structure_acceptance": 0.6, "passed_map_filter": 55},
     **{"synthesised": 50, "passed_lesion_filter": 10, "lesion_acceptance": 0.2},
 }
 

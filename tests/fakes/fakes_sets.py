@@ -53,7 +53,7 @@ def synthetic_data(images: dict[str, np.ndarray], real: DataInMemory) -> DataInM
     changes = {"case_id": names, "patient_id": names, "structure": head.astype(np.uint8)}
     changes["background"] = 1 - changes["structure"]
     rates = {"structure_acceptance": 0.5, "map_acceptance": 0.75, "lesion_acceptance": 0.6}
-    acceptance = {"drawn": 20, "synthesised": 10, **rates}
+    acceptance = {"drawn": 20, "synthesised": 10, **rates, "settings": {"real_anatomy": False}}
     generation = {"trained_on": {"synthesis": [real.record]}, "labels_from": real.record, "passed_lesion_filter": 6}
     record = {"source": "synthetic", "split": {"train": names.tolist()}, "generation": {**acceptance, **generation}}
     return DataInMemory(pathlib.Path("synthetic"), CONFIG.data, record, {"train": {**images, **changes}})

@@ -146,11 +146,11 @@ def test_modality_is_taken_from_the_name_of_a_file(tmp_path):
         "p1-t2f.nii.gz": ("p1", ["flair"]),
     }
     assert files.image_name(found["p1-t2f.nii.gz"], "t1c") == "p1-t1c.nii.gz"
-    with pytest.raises(UserError, match=r"does not say what it shows.*--modality=t1\|t2"):
+    with pytest.raises(UserError, match=r"does not tell its modality.*--modality=t1\|t2"):
         files.find(tmp_path / "p1.nii.gz", MODELS.data.modalities)
     with pytest.raises(UserError, match="neither NIfTI nor MetaImage"):
         files.find(tmp_path / "p1_t1.txt", MODELS.data.modalities)
-    with pytest.raises(UserError, match="do not know modality 'pd'"):
+    with pytest.raises(UserError, match="do not know --modality=pd"):
         files.find(tmp_path / "p1.nii.gz", MODELS.data.modalities, "pd")
     with pytest.raises(UserError, match="There is no file or folder"):
         files.find(tmp_path / "p2.nii.gz", MODELS.data.modalities)
@@ -164,7 +164,7 @@ def test_label_codes_of_releases():
     assert files.label_codes("brats2017-2021", labels) == {0: 0, 1: 1, 2: 2, 3: 1, 4: 4}
     assert files.label_codes("brats2023", labels) == {0: 0, 1: 1, 2: 2, 3: 1, 4: 3}
     assert files.label_codes("decathlon", labels) == {0: 0, 1: 2, 2: 1, 3: 2, 4: 3}
-    with pytest.raises(UserError, match="have no codes in brats2023"):
+    with pytest.raises(UserError, match="have no values in brats2023"):
         files.label_codes("brats2023", ("background", "lesion"))
 
 

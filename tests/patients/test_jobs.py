@@ -66,7 +66,7 @@ def test_source_and_targets_can_be_named(tmp_path):
     assert record(tmp_path / "out" / "case")["source"] == "flair"
     for settings, message in (
         ({"source": "t2"}, "Case case has no t2, only t1, flair"),
-        ({"source": "t1", "targets": ("t1",)}, "t1 is source and target"),
+        ({"source": "t1", "targets": ("t1",)}, "t1 is both source and target"),
     ):
         with pytest.raises(UserError, match=message):
             run(translate.Translate(MODELS, **settings), tmp_path / "in", tmp_path / "out2")
@@ -137,7 +137,7 @@ def test_nothing_is_overwritten_unless_asked(tmp_path):
     job = translate.Translate(MODELS)
     run(job, tmp_path / "in", tmp_path / "out")
     (tmp_path / "out" / "a" / "case_t2.nii.gz").touch()
-    with pytest.raises(UserError, match=r"has 2 of the 2 cases already.*--resume.*--overwrite"):
+    with pytest.raises(UserError, match=r"already holds 2 of the 2 cases.*--resume.*--overwrite"):
         run(job, tmp_path / "in", tmp_path / "out")
     run(job, tmp_path / "in", tmp_path / "out", resume=True)
     assert (tmp_path / "out" / "a" / "case_t2.nii.gz").exists()
@@ -301,7 +301,7 @@ def test_roughness_is_the_mean_step_over_the_mean():
     ("label", "message"),
     [
         (np.full(SHAPE, 3, np.uint8), "label value 3; brats2017-2021 has 0, 1, 2, 4"),
-        (np.zeros(SHAPE), "is empty"),
+        (np.zeros(SHAPE), "has no lesion"),
     ],
 )
 def test_label_file_that_cannot_be_used_is_refused(tmp_path, label, message):

@@ -89,7 +89,7 @@ def test_a_job_that_was_stopped_goes_on(tmp_path, layout, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         sample_layouts.write(SAMPLER, 3, tmp_path / "stopped", layout=layout)
     assert not (tmp_path / "stopped").exists()
-    with pytest.raises(UserError, match="had other settings or models"):
+    with pytest.raises(UserError, match="interrupted job with other settings or models"):
         sample_layouts.write(dataclasses.replace(SAMPLER, seed=9), 3, tmp_path / "stopped", layout=layout)
     monkeypatch.setattr(sample.Sampler, "__call__", lambda sampler, index: make(sampler, index, fails=False))
     sample_layouts.write(SAMPLER, 3, tmp_path / "stopped", layout=layout)

@@ -88,7 +88,7 @@ def test_a_subject_with_an_image_after_contrast_alone_has_no_case(tmp_path):
     touch(tmp_path, BIDS[1])
     with pytest.raises(UserError, match=r"No case found .* not used, for the name tells of a contrast agent"):
         find_cases(tmp_path, ("T1w",))
-    with pytest.raises(UserError, match="does not say what it shows"):
+    with pytest.raises(UserError, match="does not tell its modality"):
         files.find(tmp_path / BIDS[1], ("T1w",))
     assert files.find(tmp_path / BIDS[1], ("T1w",), "T1w")[0].images.keys() == {"T1w"}
 

@@ -135,7 +135,7 @@ def test_programs_that_are_stopped_say_so_in_one_line(number, status):
         process.send_signal(number)
         _, message = process.communicate(timeout=60)
     assert process.returncode == status
-    assert message == f"Stopped by {signal.Signals(number).name}. Give the same command again to go on.\n"
+    assert message == f"Stopped by {signal.Signals(number).name}. Run the same command again to continue.\n"
 
 
 def test_two_runs_in_one_folder_are_refused(prepared_data, tmp_path):
@@ -208,16 +208,6 @@ def test_leftovers_of_saving_are_removed_and_other_files_are_not(tmp_path):
     two_scales.run(tmp_path)
     files = [f"ckpt-{step}.{part}" for step in (4, 6) for part in ("data-00000-of-00001", "index")]
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint", "ckpt notes", *files]
-
-
-def test_checkpoints_of_version_0_1_are_restored(tmp_path):
-    model = TwoScales()
-    model.compile({name: tf.keras.optimizers.Adam(0.1) for name in model.groups})
-    old = tf.train.Checkpoint(
-        step=tf.Variable(4, dtype=tf.int64), networks=model.networks, optimizers=dict(model.optimizers)
-    )
-    old.save(str(tmp_path / "checkpoints" / "ckpt"))
-    assert two_scales.open_checkpoints(tmp_path, model).restore() == 4
 
 
 def test_a_checkpoint_of_another_model_is_one_clear_error(tmp_path):

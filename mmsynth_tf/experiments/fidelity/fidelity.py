@@ -86,8 +86,7 @@ class _Fidelity:
     def acceptance(self) -> Iterator[Record]:
         """Acceptance rates of the filters of each synthetic set, from its record."""
         for data in self.request.synthetic:
-            # Earlier versions had no filter by similarity to real maps.
-            generation = {"map_acceptance": 1.0, **data.record["generation"]}
+            generation = data.record["generation"]
             if prepared.has_real_anatomy(generation):
                 continue  # Real maps are not filtered.
             for name in fidelity_tables.ACCEPTANCE:

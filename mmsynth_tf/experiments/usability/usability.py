@@ -150,16 +150,14 @@ def _draw_examples(
       examples: the test slices.
       folders: mixture name to the folder of its first seed.
     """
-    # Runs of earlier versions saved no segmentations.
-    kept = {name: path for name, folder in folders.items() if (path := folder / _FOUND_FILE).is_file()}
-    if not examples or not kept:
+    if not examples:
         return
     choices = [np.flatnonzero(example["available"]) for example in examples]
     shown = [(row, choice[row % len(choice)]) for row, choice in enumerate(choices)]
     images = np.stack([examples[row]["image"][modality, ..., 0] for row, modality in shown])
     labels = {"reference": np.stack([example["label"][..., 0] for example in examples])}
-    for name, path in list(kept.items())[:_EXAMPLE_ROWS]:
-        found = np.load(path, allow_pickle=False)["found"]
+    for name, folder in list(folders.items())[:_EXAMPLE_ROWS]:
+        found = np.load(folder / _FOUND_FILE, allow_pickle=False)["found"]
         labels[name.replace("_", " ")] = np.stack([found[index] for index in shown])
     picture = figures.label_overlays(
         images.astype(np.float32), labels, data.labels, [data.modalities[modality] for _, modality in shown]

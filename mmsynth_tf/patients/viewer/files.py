@@ -43,7 +43,7 @@ def find_images(path: Path) -> list[CaseImages]:
     if path.is_file() and _NIFTI.fullmatch(path.name):
         return [CaseImages(_stem(path), {_NAMELESS: path}, None)]
     if not path.is_dir():
-        raise UserError(f"There is no folder and no NIfTI file {path}. Give a case, or a folder that holds cases.")
+        raise UserError(f"{path} is no folder and no NIfTI file. Give a file, a case, or a folder that holds cases.")
     images: dict[tuple[Path, str], dict[str, Path]] = collections.defaultdict(dict)
     labels: dict[tuple[Path, str], Path] = {}
     for folder, files in _files_by_folder(path):

@@ -94,8 +94,8 @@ def _read_classes(case: CaseImages, grid: grids.Grid) -> tuple[np.ndarray, list[
         _log.warning("%s: %s. %s.", case.label, oddity.text, oddity.remedy)
     values = np.unique(array[array != 0])
     if image.array.ndim != 3 or values.size > _MOST_CLASSES or (values != np.rint(values)).any():
-        text = f"it is no label: {image.array.ndim} dimensions, {values.size} different values"
-        raise _error(case, case.label, text, "Give one volume of whole numbers, one a class")
+        text = f"it is no label: it has {image.array.ndim} dimensions and {values.size} different values"
+        raise _error(case, case.label, text, "Give one volume with a whole number for each class")
     classes = np.where(array != 0, np.searchsorted(values, array) + 1, 0).astype(np.uint8)
     return classes, values.astype(int).tolist()
 
