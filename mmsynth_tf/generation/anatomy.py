@@ -176,7 +176,7 @@ def labelled_slices(data: prepared.PreparedData) -> tuple[np.ndarray, np.ndarray
             sources.append(f"{example['case_id'].decode()}:{example['slice_index']}")
         if not sources:
             raise prepared.PreparedDataError(
-                f"{data.path} has no slice with a label and all modalities in its train split."
+                f"No training slice of {data.path} has a label and all modalities. Give a data set with complete cases."
             )
         file.flush()
         # The map keeps the file open.

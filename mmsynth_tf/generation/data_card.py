@@ -20,38 +20,37 @@ CARD_FILE, SAMPLES_FILE = "README.md", "samples.png"
 _SAMPLES = 8
 _MEASURED = tuple(name for name, experiment in EXPERIMENTS.items() if experiment.on_card)
 
-_USE = """For research on methods: pre-training and augmenting lesion segmenters, and trying out, testing and showing
-programs that need registered, labelled slices. What it is worth for a task has to be measured on real patients who
-took part in no training.
+_USE = """For research on methods: pretraining lesion segmenters, augmenting their training data, and testing or demonstrating
+programs that need registered, labelled slices. Measure its value for a task on real patients whom no training used.
 
-- It knows what its models were trained on. Rare anatomy, other scanners, other lesions and children are not in it.
-- The lesion filter keeps what segmenters of the same patients can find: easy lesions are favoured.
-- Slices are made one by one; neighbours do not make up a volume.
-- Labels are real labels, scaled, turned and shifted; their shapes come from patients.
+- The set shows only the variety of its training data: no rare anatomy, other scanners, other lesions or children.
+- The lesion filter keeps lesions that segmenters of the same patients find, so easy lesions are over-represented.
+- Slices are generated independently; neighbouring samples do not form a volume.
+- Labels are real labels, rotated, scaled and shifted, so lesion shapes come from patients.
 """
-_MADE_ANATOMY_USE = """- **Not for clinical use**: no slice is a patient's, and none may be read as one.
-- Slices may resemble training slices, see above."""
-_REAL_ANATOMY_USE = """- **Not for clinical use**: lesions that were made lie beside a patient's own, and none may be
-  read as a patient's.
-- **The images are training patients', but for the lesions that were made.** Treat the set as those images, and test on
-  other patients alone."""
+_MADE_ANATOMY_USE = """- **Not for clinical use**: no slice shows a patient, and none may be read as one.
+- Slices may resemble training slices; see "Measured: memorisation"."""
+_REAL_ANATOMY_USE = """- **Not for clinical use**: synthetic lesions lie beside a patient's own, and none may be read
+  as a patient's.
+- **Except for the synthetic lesions, the images are of training patients.** Protect the set like those images, and test
+  on other patients only."""
 
-_PASTED_USE = """For research on methods, as the control beside synthetic lesions: do these add anything to real ones
-that are only moved? What it is worth for a task has to be measured on real patients who took part in no training.
+_PASTED_USE = """For research on methods, as a control: do synthetic lesions add anything to moved real lesions? Measure
+its value for a task on real patients whom no training used.
 
 - Lesions keep their shapes and textures, and lie where no lesion of that shape has grown.
-- Slices are made one by one; neighbours do not make up a volume.
+- Slices are generated independently; neighbouring samples do not form a volume.
 - **Not for clinical use**: pasted lesions lie beside a patient's own, and none may be read as that patient's.
-- **The images and the lesions are training patients'.** Treat the set as those images, and test on other patients
-  alone."""
+- **The images and the lesions are of training patients.** Protect the set like images of patients, and test on other
+  patients only."""
 
 _TERMS = {
-    "brats": "given to registered users only. Data derived from it, this set included, may be used and shared only as "
-    "the terms agreed to for that release allow; cite Menze et al. 2015 and Bakas et al. 2017, 2018.",
-    "decathlon": "Medical Segmentation Decathlon, Task01, CC BY-SA 4.0: share alike, and name the source.",
-    "phantom": "made-up patients on the ICBM 152 2009a anatomy (Fonov et al. 2011): no patient's data.",
+    "brats": "for registered users only. Use and share derived data, this set included, only as the terms of that release "
+    "allow. Cite Menze et al. 2015 and Bakas et al. 2017, 2018.",
+    "decathlon": "Medical Segmentation Decathlon, Task01, CC BY-SA 4.0: share alike, and cite the source.",
+    "phantom": "simulated patients on the ICBM 152 2009a anatomy (Fonov et al. 2011); no patient's data.",
 }
-_OTHER_TERMS = "the terms of that data hold for what is derived from it; ask its owner before sharing this set."
+_OTHER_TERMS = "the terms of that data also hold for derived data; ask its owner before you share this set."
 
 
 def write(folder: Path, workdir: Path | None = None, name: str | None = None) -> Path:
@@ -91,15 +90,15 @@ def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
     pasted = prepared.is_pasted(generation)
     requirement = {} if pasted else {"The paper's requirement": _requirement(name, record)}
     sections = {
-        "What it is": _summary(record),
-        "What it was made from": _sources_table(generation).markdown(),
-        "How it was made": _pasting(generation)
+        "Contents": _summary(record),
+        "Training data and labels": _sources_table(generation).markdown(),
+        "Generation and filters": _pasting(generation)
         if pasted
         else f"{_filter_table(generation).markdown()}\n{_settings(generation)}",
         "Labels": _label_section(record),
         **requirement,
         **{f"Measured: {experiment}": _measured(experiment, record, name, workdir) for experiment in _MEASURED},
-        "Making a sample again": _remaking(name, record),
+        "Reproducing a sample": _remaking(name, record),
         "Intended use and limits": _PASTED_USE if pasted else _USE + images,
         "Licence": _licence(generation),
     }
@@ -110,19 +109,19 @@ def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
 def _summary(record: Mapping[str, Any]) -> str:
     data = record["data"]
     rows, columns = data["image_size"]
-    origin = "from random noise and moved real labels"
+    origin = "Whole slices were generated from random noise and moved real labels"
     if prepared.has_real_anatomy(record["generation"]):
-        origin = "by putting lesions, made for moved real labels, into real slices"
+        origin = "Lesions were generated for moved real labels and inserted into real slices"
     if prepared.is_pasted(record["generation"]):
-        origin = "by cutting lesions out of real slices and pasting them into others, in all modalities at once,"
+        origin = "Lesions were cut out of real slices and pasted into others, in all modalities at once"
     return (
         f"{record['statistics']['slices']} axial slices of {rows} × {columns} pixels, each in "
-        f"{', '.join(data['modalities'])}, registered, with a lesion label ({', '.join(data['labels'])}), and the "
-        "structure map and background mask (1 outside the head) behind it. Made "
-        f"{origin} by mmsynth_tf {record['version']} on {record['created']}. All of it is training data.\n\n"
-        "It opens with `tfds.builder_from_directory` or `mmsynth_tf.prepared.open_prepared`; `data_set.json` holds "
-        "the whole record behind this page.\n\n"
-        f"![The first samples, one a row: label and modalities]({SAMPLES_FILE})"
+        f"{', '.join(data['modalities'])}, registered, with a lesion label ({', '.join(data['labels'])}), a structure "
+        f"map and a background mask (1 outside the head). {origin}, by mmsynth_tf {record['version']} on "
+        f"{record['created']}. Use all slices for training only.\n\n"
+        "Open the set with `tfds.builder_from_directory` or `mmsynth_tf.prepared.open_prepared`. `data_set.json` holds "
+        "the complete record behind this page.\n\n"
+        f"![The first samples, one per row: label and modalities]({SAMPLES_FILE})"
     )
 
 
@@ -152,7 +151,7 @@ def _filter_table(generation: Mapping[str, Any]) -> Table:
     rows = [
         ["maps: closed outline (Algorithm 3)", f"mean abs(m' - m) ≤ {settings['mask_error']}", generation["drawn"],
          closed],
-        ["maps: like a real one", f"quantile {settings['map_quantile']:g} of real ones", closed, typical],
+        ["maps: similar to real maps", f"quantile {settings['map_quantile']:g} of real ones", closed, typical],
         ["labels: inside the head", "", typical, generation["found_label"]],
         ["labels: with a lesion", "", generation["found_label"], generation["synthesised"]],
         ["slices: segmenters agree with the label", f"mean Dice ≥ {settings['dice_threshold']}",
@@ -171,19 +170,19 @@ def _listed(values: Mapping[str, Any]) -> str:
 def _pasting(generation: Mapping[str, Any]) -> str:
     return (
         "Each lesion is scaled, turned, mirrored, changed in contrast, perhaps blurred, and blended into another slice "
-        "of the training patients, which may have a lesion of its own. No filter and no model took part.\n\n"
-        f"- seed {generation['seed']}\n- made with: {_listed(generation['made_with'])}\n"
+        "of the training patients, which may have a lesion of its own. No filter and no model was used.\n\n"
+        f"- seed {generation['seed']}\n- software and device: {_listed(generation['made_with'])}\n"
     )
 
 
 def _settings(generation: Mapping[str, Any]) -> str:
     return (
-        f"Counts are of whole blocks of {generation['draws_per_block']} draws; the last block may hold samples that "
-        "this set does not.\n\n"
+        f"Counts are over whole blocks of {generation['draws_per_block']} draws; not all samples of the last block may "
+        "be in this set.\n\n"
         f"- seed {generation['seed']}\n"
         f"- generation: {_listed(generation['settings'])}\n"
         f"- label transforms: {_listed(generation['augmentation'])}\n"
-        f"- made with: {_listed(generation['made_with'])}\n"
+        f"- software and device: {_listed(generation['made_with'])}\n"
     )
 
 
@@ -199,7 +198,7 @@ def _label_section(record: Mapping[str, Any]) -> str:
     text += f"\n{statistics['slices_without_lesion']} of {slices} slices have no lesion."
     if area:
         text += (
-            f" Lesions of the others: {area['mean']:.1f} ± {area['sd']:.1f} pixels (mean ± sd), "
+            f" Lesion area of the others: {area['mean']:.1f} ± {area['sd']:.1f} pixels (mean ± sd), from "
             f"{area['smallest']} to {area['largest']}."
         )
     return text
@@ -215,7 +214,7 @@ def _measured(experiment: str, record: Mapping[str, Any], name: str, workdir: Pa
         tables = finished.finished_tables(workdir, experiment).values()
         return "\n".join(f"{table.caption}\n\n{table.markdown()}" for table in tables)
     return (
-        "Not measured. Measure it and write this page again:\n\n"
+        "Not measured. To measure it and update this page, run:\n\n"
         f"    python evaluate.py --experiment={experiment} --workdir=<workdir> --test_data=<real data> "
         f"--synthetic_data={name}\n"
         f"    mmsynth card --data={name} --workdir=<workdir>"
@@ -237,8 +236,9 @@ def _remaking(name: str, record: Mapping[str, Any]) -> str:
     pasted = prepared.is_pasted(record["generation"])
     workdir = "" if pasted else " --workdir=<workdir>"
     return (
-        f"Every sample follows from its number, the seed and the {'slices' if pasted else 'labels and the weights'} "
-        f"above:\n\n    mmsynth remake --data={name} --sample={sample}{workdir} --labels_from=<real data>"
+        f"The number of a sample, the seed and the {'slices' if pasted else 'labels and weights'} above determine every "
+        f"sample. To generate one again:\n\n    mmsynth remake --data={name} --sample={sample}{workdir} "
+        "--labels_from=<real data>"
     )
 
 

@@ -32,7 +32,9 @@ class LabelPool:
         slices = data.slices("train").map(lambda example: {name: example[name] for name in wanted})
         labelled = [e for e in slices.as_numpy_iterator() if e["has_label"]]
         if not labelled:
-            raise prepared.PreparedDataError(f"{data.path} has no labels in its train split.")
+            raise prepared.PreparedDataError(
+                f"No training slice of {data.path} has a label. Give a data set with labelled cases."
+            )
         sources = [f"{e['case_id'].decode()}:{e['slice_index']}" for e in labelled]
         return cls(tf.constant(np.stack([e["label"] for e in labelled])), sources)
 

@@ -46,7 +46,7 @@ class MapFilter:
 
         Raises:
           PreparedDataError: the split is empty.
-          UserError: it has slices of one patient alone.
+          UserError: all slices are of one patient.
         """
         maps, patients = _real_maps(data, structure_map)
         return cls.from_maps(maps, patients, settings.map_quantile)
@@ -61,13 +61,13 @@ class MapFilter:
           quantile: fraction of real maps whose similarity to the nearest map of another patient is below the threshold.
 
         Raises:
-          UserError: there is one patient alone.
+          UserError: there is only one patient.
         """
         patients = np.asarray(patients)
         if len(np.unique(patients)) < 2:
             raise UserError(
-                "--config.generation.map_quantile compares maps with those of other patients, and there are training "
-                "slices of one patient alone; give those of more, or 0 to leave this filter out."
+                "The map filter compares maps of different patients, but all training slices are of one patient. Give "
+                "a data set of more patients, or switch the filter off with --config.generation.map_quantile=0."
             )
         own = _describe(maps)
         others = patients[:, None] != patients[None]

@@ -68,7 +68,10 @@ class Generation:
         for stage, stage_config in stages.items():
             differing = prepared.geometry_differences(stage_config.data, self.data, "the synthesis stage")
             if differing:
-                raise WorkDirError(f"The {stage} stage in {workdir} does not fit: {'; '.join(differing)}.")
+                raise WorkDirError(
+                    f"The {stage} stage in {workdir} does not fit: {'; '.join(differing)}. Train all stages on data "
+                    "sets built with the same settings."
+                )
         self._pool = LabelPool.of(label_data)
         if structure_gan is None:
             self._anatomy = anatomy.RealAnatomy(label_data, synthesis_config.structure_map, config)
@@ -254,7 +257,7 @@ class Generation:
 
 
 def case_id(draw: int) -> str:
-    """The name of the sample that a draw makes."""
+    """The case id of a draw's sample."""
     return f"synthetic_{draw:09d}"
 
 
@@ -285,23 +288,22 @@ def require_progress(counts: Mapping[str, int], settings: configs.GenerationConf
         return
     rates = acceptance(counts)
     raise GenerationError(
-        f"Gave up after {rates['drawn']} draws with {rates['passed_lesion_filter']} samples: "
-        f"{rates['structure_acceptance']:.1%} of the maps pass Algorithm 3, {rates['map_acceptance']:.1%} of these are "
-        f"enough like real maps, and {rates['lesion_acceptance']:.1%} of the samples pass the lesion filter. Train "
-        "longer, or relax --config.generation.mask_error, --config.generation.map_quantile or "
-        "--config.generation.dice_threshold."
+        f"Gave up: {rates['drawn']} draws gave {rates['passed_lesion_filter']} samples. Algorithm 3 accepts "
+        f"{rates['structure_acceptance']:.1%} of the maps, the map filter {rates['map_acceptance']:.1%} of these, and "
+        f"the lesion filter {rates['lesion_acceptance']:.1%} of the samples. Train longer, or relax "
+        "--config.generation.mask_error, --config.generation.map_quantile or --config.generation.dice_threshold."
     )
 
 
 def make_repeatable() -> None:
-    """Lets operations give the same bits in every process on one kind of device; to be called before the first."""
+    """Makes operations bit-for-bit reproducible on one kind of device; call it before the first operation."""
     tf.config.experimental.enable_op_determinism()
 
 
 def repeatable_generation(
     workdir: str | pathlib.Path, labels_from: str | pathlib.Path, config: configs.Config
 ) -> Generation:
-    """A `Generation` that gives the same bits in every process; also for processes that begin with it."""
+    """A bit-for-bit reproducible `Generation`, as the first thing that a process does."""
     make_repeatable()
     return Generation(workdir, labels_from, config)
 

@@ -74,7 +74,7 @@ def filter_section(records: Mapping[str, Mapping]) -> report.Section:
       records: the content of data_set.json by the name of the synthetic data set.
     """
     return report.Section(
-        "What the filters let through",
+        "Acceptance of the filters",
         "\n\n".join(f"{name}: {lesion_requirement.text(record)}" for name, record in records.items()),
         tables=[
             filter_table({name: record["generation"] for name, record in records.items()}),
@@ -96,7 +96,7 @@ def filter_table(sets: Mapping[str, Mapping]) -> report.Table:
         of_maps = [
             [name, "structure filter (Algorithm 3)", f"mean |m'-m| ≤ {settings['mask_error']}", made["drawn"],
              closed, f"{made['structure_acceptance']:.1%}"],
-            [name, "map filter (like a real one)", f"quantile {settings['map_quantile']:g} of real ones",
+            [name, "map filter (similarity to real maps)", f"quantile {settings['map_quantile']:g} of real ones",
              closed, typical, f"{typical / max(closed, 1):.1%}"],
         ]  # fmt: skip
         of_slices = [name, "lesion filter (segmenters)", f"Dice ≥ {settings['dice_threshold']}", made["synthesised"],

@@ -10,10 +10,10 @@ from mmsynth_tf.reports.report import Cell, Table
 KEPT_FROM = 0.95  # Mean Dice from which the paper keeps a sample.
 REQUIRED = 0.99  # Mean Dice that the paper requires of the kept samples.
 
-_WITHOUT_LESION = "no lesion: share in which none is found"
+_WITHOUT_LESION = "no lesion in the label: share without a found lesion"
 _CAPTION = (
-    f"The paper requires a mean Dice of at least {REQUIRED} of the slices that passed the filters. Judge: the "
-    "segmenters of the lesion filter, which chose these slices. Slices without a lesion are counted apart."
+    f"The paper requires a mean Dice of at least {REQUIRED} for the slices that passed the filters. Dice is by the "
+    "segmenters of the lesion filter, which also selected these slices. Slices without a lesion are counted separately."
 )
 
 
@@ -26,17 +26,18 @@ def text(record: Mapping[str, Any]) -> str:
     threshold = record["generation"]["settings"]["dice_threshold"]
     found = _agreement(record)
     if found is None:
-        sentences = ["Whether the segmenters find the lesions was not measured in this set."]
+        sentences = ["The Dice of the lesions was not measured in this set."]
     else:
         lesions, others = found["with_lesion"], found["without_lesion"]
         sentences = [
-            f"The paper requires a mean Dice of at least {REQUIRED} of a finished set: {_verdict(lesions['dice'])}.",
-            f"{lesions['slices']} slices with a lesion were judged, by the segmenters of the lesion filter.",
-            f"{others['slices']} slices without a lesion are counted apart.",
+            f"The paper requires a mean Dice of at least {REQUIRED} for a finished set: {_verdict(lesions['dice'])}.",
+            f"The segmenters of the lesion filter judged {lesions['slices']} slices with a lesion.",
+            f"{others['slices']} slices without a lesion are counted separately.",
         ]
     if threshold < KEPT_FROM:
         sentences.append(
-            f"Samples are kept from a mean Dice of {threshold:g} on, where the paper keeps them from {KEPT_FROM} on."
+            f"The lesion filter keeps samples with a mean Dice of at least {threshold:g}; the paper's threshold is "
+            f"{KEPT_FROM}."
         )
     return " ".join(sentences)
 

@@ -270,6 +270,6 @@ def test_a_synthetic_build_ends_with_what_the_paper_requires_and_what_was_reache
     )
     result = run("--source=synthetic", f"--output={tmp_path / 'made'}", "--count=6", command=("-c", script))
     requirement, closing = result.stdout.splitlines()[-2:]
-    assert "at least 0.99 of a finished set: not reached (0.500)" in requirement
-    assert "kept from a mean Dice of 0.9 on, where the paper keeps them from 0.95 on" in requirement
+    assert "at least 0.99 for a finished set: not reached (0.500)" in requirement
+    assert "keeps samples with a mean Dice of at least 0.9; the paper's threshold is 0.95" in requirement
     assert closing == f"Prepared data set: {tmp_path / 'made'}"

@@ -153,7 +153,7 @@ def test_samples_of_another_making_are_not_mixed_in(tmp_path):
 def test_gives_up_when_nothing_passes(tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "MOST_DRAWS_PER_SAMPLE", 3)
     monkeypatch.setattr(Generation, "block", lambda self, number, counts: iter(counts.update(drawn=4) or ()))
-    with pytest.raises(sampling.GenerationError, match="Gave up after 12 draws with 0 samples"):
+    with pytest.raises(sampling.GenerationError, match="Gave up: 12 draws gave 0 samples"):
         synthetic.make_blocks(Generation(), 2, tmp_path / "out")
 
 

@@ -71,7 +71,7 @@ def test_large_maps_are_shrunken():
 
 
 def test_one_patient_alone_is_refused():
-    with pytest.raises(UserError, match="slices of one patient alone"):
+    with pytest.raises(UserError, match="all training slices are of one patient"):
         MapFilter.from_maps(MAPS, ["a"] * 8, 0.05)
 
 
