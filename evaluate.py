@@ -1,6 +1,7 @@
-"""Experiments on trained stages and prepared data sets.
+"""Runs experiments on trained stages and prepared data sets.
 
-The value of training sets: one segmenter of all modalities, five folds over all patients. No trained stage is needed:
+Gain of segmenters by training set: one segmenter of all modalities, five folds over all patients. It needs no trained
+stage:
 
     python evaluate.py --experiment=segmentation_gain --workdir=runs/a --test_data=data/brats --seeds=0,1,2
 
@@ -12,7 +13,7 @@ Dice of the segmenters on the test patients of a prepared data set:
 
     python evaluate.py --experiment=segmentation --workdir=runs/a --test_data=data/brats
 
-The same, and on unfiltered synthetic slices: is each lesion where its label says (the paper's Table 1)?
+Dice of segmenters on unfiltered synthetic and on real slices: does each lesion lie where its label says (Table 1)?
 
     python evaluate.py --experiment=lesion_check --workdir=runs/a --test_data=data/brats \\
         --synthetic_data=data/unfiltered
@@ -22,14 +23,14 @@ Segmenters trained on mixtures of real, synthetic and augmented slices (Table 2,
     python evaluate.py --experiment=usability --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic \\
         --rows=real_1,synthetic_1,real_1_synthetic_0.5 --seeds=0,1
 
-How close synthetic slices are to real ones, whether they copy training slices, and how good translation is:
+Similarity of synthetic and real slices, search for copies of training slices, and quality of translation:
 
     python evaluate.py --experiment=fidelity --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
     python evaluate.py --experiment=memorisation --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
     python evaluate.py --experiment=translation --workdir=runs/a --test_data=data/brats
 
-All experiments but segmentation_gain and curve take --train_data if the test patients are in a data set of their own,
-which was built with --config.data.test_fraction=1 --config.data.validation_fraction=0:
+All experiments except segmentation_gain and curve take --train_data if the test patients are in a separate data set,
+built with --config.data.test_fraction=1 --config.data.validation_fraction=0:
 
     python evaluate.py --experiment=usability --workdir=runs/a --train_data=data/brats --test_data=data/others \\
         --synthetic_data=data/synthetic
@@ -57,22 +58,22 @@ _TEST_DATA = path_flags.define_path("test_data", None, "Prepared data set of rea
 _TRAIN_DATA = path_flags.define_path(
     "train_data",
     None,
-    "Prepared data set that the stages were trained on. Experiments train on its training split, and compare with it; "
-    "--test_data if not given.",
+    "Prepared data set that the stages were trained on; --test_data if not given. Experiments train on its training "
+    "split and compare with it.",
 )
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split of --test_data to score.")
 _SYNTHETIC_DATA = path_flags.define_paths(
     "synthetic_data",
     [],
-    "Prepared synthetic data sets. Those of lesion_check must be unfiltered (--config.generation.dice_threshold=0).",
+    "Prepared synthetic data sets; for lesion_check, build them with --config.generation.dice_threshold=0.",
 )
-_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds; experiments that train networks train once with each.")
-_ROWS = flags.DEFINE_list("rows", [], "Rows to measure; all if not given. A wrong name lists the right ones.")
+_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds; experiments that train networks train once per seed.")
+_ROWS = flags.DEFINE_list("rows", [], "Rows to measure; all if not given. An unknown name prints the list of rows.")
 _STEPS = flags.DEFINE_integer(
     "steps",
     None,
-    "Training steps of each network in experiments that train networks. If not given: 3000 in segmentation_gain and "
-    "curve, those of the synthesis stage in translation, else those of the segmentation stage.",
+    "Training steps of each network that an experiment trains. Default: 3000 in segmentation_gain and curve, those of "
+    "the synthesis stage in translation, otherwise those of the segmentation stage.",
     lower_bound=1,
 )
 
@@ -101,7 +102,7 @@ def main(argv: list[str]) -> None:
         steps=_STEPS.value,
         trained_on=train_data,
     )
-    # What a work directory lacks is said by the experiments that need it.
+    # Experiments that need the segmentation stage report its absence themselves.
     with contextlib.suppress(WorkDirError):
         trained_on = run_folder.trained_on(constants.SEGMENTATION, request.workdir)
         leaks.warn_of_other_training_patients(trained_on, request.trained_on or request.real)

@@ -19,14 +19,14 @@ from mmsynth_tf.configs import path_flags
 
 _STAGE = flags.DEFINE_enum("stage", None, constants.STAGES, "Stage to train.", required=True)
 _DATA_DIR = path_flags.define_paths(
-    "data_dir", None, "Prepared data sets, from datasets/build.py; several are joined.", required=True
+    "data_dir", None, "Prepared data sets from datasets/build.py; several are combined.", required=True
 )
 _WORKDIR = path_flags.define_path(
     "workdir", None, "Folder for checkpoints and logs; each stage gets a subfolder.", required=True
 )
 _DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "Make runs bit-for-bit reproducible, also on GPUs; slower.")
 _DETECT_ANOMALY = flags.DEFINE_bool(
-    "detect_anomaly", False, "Check every tensor, and name the first operation that gives NaN or infinity; slow."
+    "detect_anomaly", False, "Check every tensor and name the first operation that gives NaN or infinity; slow."
 )
 configs_flags.define_config_flags()
 flags.declare_key_flag("preset")

@@ -1,4 +1,4 @@
-"""Builds a prepared data set: the folder that `train.py` and `evaluate.py` take as --data_dir.
+"""Builds a prepared data set: the folder that `train.py` takes as --data_dir and `evaluate.py` as --test_data.
 
 From cases in any BraTS release, the Medical Segmentation Decathlon (Task01), or files named `<case>_<modality>.nii.gz`
 of any organ:
@@ -10,8 +10,8 @@ there are errors:
 
     python datasets/build.py --source=cases --input=BraTS2018/ --check
 
-All cases of a patient fall in one part of the split. The patient follows from the name of the case for BraTS and a few
-other public sets. For other names, put a file patients.csv with the columns case and patient into --input.
+All cases of a patient fall in one split. For BraTS and a few other public sets, the name of the case tells the patient.
+For other names, put a file patients.csv with the columns case and patient into --input.
 
 From simulated patients, without any download:
 
@@ -59,14 +59,14 @@ if TYPE_CHECKING:
     from mmsynth_tf.reading.releases import CaseFiles
 
 _FLAGS = flags.FLAGS
-_SOURCE = flags.DEFINE_enum("source", None, list(source_flags.BY_SOURCE), "Where the slices come from.", required=True)
+_SOURCE = flags.DEFINE_enum("source", None, list(source_flags.BY_SOURCE), "Origin of the slices.", required=True)
 _OUTPUT = path_flags.define_path("output", None, "Folder of the prepared data set; must not exist yet.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --output if it exists.")
 _BEAM_OPTIONS = flags.DEFINE_string(
     "beam_options",
     None,
     "Build on Apache Beam (pip install 'mmsynth_tf[beam]') with these options, such as '--runner=DirectRunner'; its "
-    "workers need to see the same folders.",
+    "workers need access to the same folders.",
 )
 
 configs_flags.define_config_flags()
@@ -130,7 +130,7 @@ def _build_cases(folder: Path) -> None:
     print(f"{_counted(found)}, release {releases}")
     unlabelled = sum(case.label is None for case in found)
     if unlabelled:
-        print(f"{unlabelled} cases have no label: their slices are kept, but all stages train on labelled slices only")
+        print(f"{unlabelled} cases have no label: their slices are kept, but no stage trains on them.")
     subset = _FLAGS.fold, _FLAGS.train_patients
     cases.build(found, data, folder, _FLAGS.allow_incomplete, releases, *subset, beam_options=_beam_options())
 
@@ -150,7 +150,9 @@ def _build_synthetic(folder: Path) -> None:
     from datasets import synthetic
 
     if _FLAGS.num_workers > 1:
-        raise UserError("--num_workers needs --worker. Leave both out to finish the data set.")
+        raise UserError(
+            "--num_workers needs --worker, the number of this worker. Leave both out to finish the data set."
+        )
     make_generation, output = _make_generation(), Path(_OUTPUT.value)
     if _BEAM_OPTIONS.value:
         synthetic.make_blocks_on_beam(make_generation, _FLAGS.count, output, _beam_options())
@@ -161,12 +163,15 @@ def _make_share(output: Path) -> None:
     """Makes one worker's share of the samples of a synthetic data set."""
     if _FLAGS.worker >= _FLAGS.num_workers:
         raise UserError(
-            f"--worker={_FLAGS.worker} must be below --num_workers={_FLAGS.num_workers}: workers count from 0."
+            f"--worker={_FLAGS.worker} must be below --num_workers={_FLAGS.num_workers}, because workers count from 0."
         )
     from datasets import synthetic
 
     synthetic.make_blocks(_make_generation()(), _FLAGS.count, output, _FLAGS.worker, _FLAGS.num_workers)
-    print(f"Worker {_FLAGS.worker} of {_FLAGS.num_workers} is done. Finish with the same command without --worker.")
+    print(
+        f"Worker {_FLAGS.worker} of {_FLAGS.num_workers} is done. After all workers, run the command without --worker "
+        "and --num_workers."
+    )
 
 
 def _make_generation() -> "Callable[[], Generation]":

@@ -22,7 +22,7 @@ def check_cases(found: Found, data: DataConfig, allow_incomplete: bool) -> list[
     try:
         split_by_patient({case.case_id: case.patient_id for case in cases}, data)
     except UserError as error:
-        problems.append(Problem("all", "-", str(error).rstrip("."), "Change the split"))
+        problems.append(Problem("all", "-", str(error).rstrip("."), "Change the fractions, or add patients"))
     return [*problems, *_slice_problems(data), *found.problems]
 
 

@@ -13,34 +13,40 @@ CASES, PHANTOM, SYNTHETIC, PASTED = "cases", "phantom", "synthetic", "pasted"
 
 INPUT = path_flags.define_path("input", None, "Folder that holds the cases, at any depth.")
 RELEASE = flags.DEFINE_string(
-    "release", None, f"One of {', '.join(RELEASES)}; found from the names of files and cases if not given."
+    "release", None, f"One of {', '.join(RELEASES)}; found from the file and case names if not given."
 )
 ALLOW_INCOMPLETE = flags.DEFINE_bool("allow_incomplete", False, "Use cases that lack modalities or the label.")
 FOLD = flags.DEFINE_integer(
     "fold",
     None,
-    f"Test on the patients of this one of the {FOLDS} folds of segmentation_gain, from 0, and not on drawn ones.",
+    f"Test on the patients of this fold of segmentation_gain (0 to {FOLDS - 1}), instead of a random split.",
     lower_bound=0,
     upper_bound=FOLDS - 1,
 )
 TRAIN_PATIENTS = flags.DEFINE_integer(
     "train_patients",
     None,
-    "With --fold: number of training patients, as --experiment=curve draws them; the others are left out.",
+    "With --fold: number of training patients, drawn as by --experiment=curve; the others are left out.",
     lower_bound=1,
 )
-CHECK = flags.DEFINE_bool("check", False, "Only read all cases, and print a table of all problems.")
+CHECK = flags.DEFINE_bool("check", False, "Only read all cases and print a table of their problems; write nothing.")
 
 NUM_CASES = flags.DEFINE_integer("num_cases", 20, "Number of patients.", lower_bound=1)
-CASES_DIR = path_flags.define_path("cases_dir", None, "Folder for the NIfTI files; <output>/cases if not given.")
+CASES_DIR = path_flags.define_path(
+    "cases_dir", None, "Folder for the NIfTI files of the patients; <output>/cases if not given."
+)
 
 WORKDIR = path_flags.define_path("workdir", None, "Work directory of the trained stages.")
 LABELS_FROM = path_flags.define_path(
-    "labels_from", None, "Prepared data set whose training labels are used; pasted: slices and lesions, too."
+    "labels_from",
+    None,
+    "Prepared data set of real patients; its training split gives the labels, for pasted also slices and lesions.",
 )
 COUNT = flags.DEFINE_integer("count", 1000, "Number of slices to generate.", lower_bound=1)
 NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Number of workers that share the build.", lower_bound=1)
-WORKER = flags.DEFINE_integer("worker", None, "Make only the share of this worker, from 0.", lower_bound=0)
+WORKER = flags.DEFINE_integer(
+    "worker", None, "Generate only the share of this worker; workers count from 0.", lower_bound=0
+)
 
 BY_SOURCE = {
     CASES: (INPUT, RELEASE, ALLOW_INCOMPLETE, FOLD, TRAIN_PATIENTS, CHECK),
@@ -76,4 +82,4 @@ def refuse_others(source: str) -> None:
                 sources.setdefault(holder.name, []).append(other)
     if sources:
         listed = ", ".join(f"--{name} (a flag of --source={' or '.join(of)})" for name, of in sources.items())
-        raise UserError(f"--source={source} does not take {listed}. Leave it out, or give the source it belongs to.")
+        raise UserError(f"--source={source} does not take {listed}. Leave it out, or choose the other source.")

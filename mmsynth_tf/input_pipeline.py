@@ -51,7 +51,10 @@ class SliceSource:
         self._counts = [_slices_per_modality(source, num_modalities) for source in self._sources]
         self.counts = [sum(counts) for counts in zip(*self._counts, strict=True)]
         if not all(self.counts):
-            raise UserError(f"A modality has no labelled slice to train on: slices per modality {self.counts}.")
+            raise UserError(
+                f"A modality has no labelled training slice (slices by modality: {self.counts}). Add labelled cases of "
+                "it, or build the data set without it (--config.data.modalities)."
+            )
 
     def modality(self, index: int, seed: int, start: int) -> tf.data.Dataset:
         """An endless shuffled stream of one modality's slices, from its `start`-th element on."""

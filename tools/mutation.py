@@ -150,7 +150,7 @@ class Trial:
         if key not in self._usual:
             outcome, self._usual[key] = run_tests(tests, self._folder, _LONGEST)
             if outcome == "failed":
-                raise SystemExit(f"{' '.join(tests)} fails without any change; mend that first.")
+                raise SystemExit(f"{' '.join(tests)} fails without any change; repair that first.")
         return self._usual[key]
 
 
@@ -167,9 +167,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", action="append", choices=PLACES, help="only this one; may be given several times")
-    parser.add_argument("--module", type=Path, action="append", help="this file, in place of folders")
-    parser.add_argument("--places", type=int, help="at most so many of each module; all if not given")
+    parser.add_argument(
+        "--folder", action="append", choices=PLACES, help="only this module; may be given several times"
+    )
+    parser.add_argument("--module", type=Path, action="append", help="only this test file, instead of folders")
+    parser.add_argument("--places", type=int, help="maximum number of changes per module; all if not given")
     arguments = parser.parse_args()
     output = arguments.output.resolve()
     os.chdir(ROOT)

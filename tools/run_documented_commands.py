@@ -30,13 +30,15 @@ from mmsynth_tf.configs import path_flags
 from tools.proofs import tiny
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_FOLDER = path_flags.define_path("folder", None, "New folder for the clone, which commands run in.")
-_PYTHON = path_flags.define_path("python", sys.executable, "Interpreter of an environment that holds what is needed.")
-_LIST = flags.DEFINE_bool("list", False, "Only list the commands, with what keeps each from running.")
-_LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Commands that contain one of these texts do not run.")
+_FOLDER = path_flags.define_path("folder", None, "New folder for the clone, in which the commands run.")
+_PYTHON = path_flags.define_path("python", sys.executable, "Python of an environment with all dependencies.")
+_LIST = flags.DEFINE_bool("list", False, "Only list the commands, and why some do not run.")
+_LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Skip commands that contain one of these texts.")
 _PAGES = flags.DEFINE_list("pages", [], "Pages to run; all if not given.")
-_STAND_INS = flags.DEFINE_bool("stand_ins", False, "Simulated patients stand for real ones, and all is short.")
-_MOST_SECONDS = flags.DEFINE_integer("most_seconds", 3600, "A command is stopped after this time.", lower_bound=1)
+_STAND_INS = flags.DEFINE_bool(
+    "stand_ins", False, "Use simulated patients instead of real ones, and few training steps."
+)
+_MOST_SECONDS = flags.DEFINE_integer("most_seconds", 3600, "Time after which a command is stopped.", lower_bound=1)
 
 _LINK = re.compile(r"\]\((docs/[\w/]+\.md)")
 _BLOCK = re.compile(r"(?:<!-- not run: (?P<why>[^>]*?) -->\n)?^```sh\n(?P<lines>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -155,9 +155,9 @@ class Blocks:
         differing = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
         if differing:
             raise UserError(
-                f"{self.folder} holds samples of an unfinished data set that was made otherwise: "
-                f"{', '.join(differing)} differ. Give the command that was stopped, another --output, "
-                "or delete that folder."
+                f"{self.folder} holds samples of an unfinished data set with other settings "
+                f"({', '.join(differing)} differ). Repeat the command of that build, choose another --output, or "
+                "delete this folder."
             )
 
 

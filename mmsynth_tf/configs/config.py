@@ -2,7 +2,7 @@
 
 Every field can be set on the command line as ``--config.<path>=<value>``, for
 example ``--config.synthesis.steps=2000``. Settings of the training stages are
-those of `stage_configs`.
+in the modules named after the stages.
 """
 
 import dataclasses
@@ -22,18 +22,20 @@ class RuntimeConfig:
 
     seed: int = setting(0, "Seed of weights and random streams.")
     precision: str = setting("float32", "float32, mixed_bfloat16 or mixed_float16.")
-    jit_compile: bool = setting(False, "Compile training steps with XLA; for one device.")
+    jit_compile: bool = setting(False, "Compile training steps with XLA; one device only.")
     steps_per_checkpoint: int = setting(
-        1_000, "Steps between checkpoints, previews and log rows; the last step has them too."
+        1_000, "Steps between checkpoints, previews and log rows; the last step also writes them."
     )
-    ema_decay: float = setting(0.999, "Decay of the moving average of generator weights that sampling uses; 0 is none.")
+    ema_decay: float = setting(
+        0.999, "Decay of the moving average of the generator's weights, which sampling uses; 0 is none."
+    )
     cache: bool = setting(True, "Keep decoded slices in memory.")
     augment: bool = setting(True, "Augment training slices.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Everything a run depends on."""
+    """All settings of a run."""
 
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     structure_map: StructureMapConfig = dataclasses.field(default_factory=StructureMapConfig)

@@ -9,10 +9,12 @@ from mmsynth_tf.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """What a prepared data set looks like. Stored with the data set; models take it from there."""
+    """Format of a prepared data set; stored with the data set, from which models read it."""
 
     modalities: tuple[str, ...] = setting(constants.BRATS_MODALITIES, "Names of the modalities, in channel order.")
-    labels: tuple[str, ...] = setting(constants.BRATS_LABELS, "Names of the label classes; the first is background.")
+    labels: tuple[str, ...] = setting(
+        constants.BRATS_LABELS, "Names of the label classes; the first is the background."
+    )
     regions: dict[str, tuple[int, ...]] = setting(constants.BRATS_REGIONS, "Evaluation regions: name to label values.")
     slices: tuple[int, int, int] = setting(
         (50, 105, 1), "Axial slices kept, counted from the feet: start, stop (not kept) and step."
@@ -37,12 +39,12 @@ class DataConfig:
     def __post_init__(self):
         for names, what in ((self.modalities, "modalities"), (self.labels, "labels")):
             if len(set(names)) < len(names):
-                raise UserError(f"data.{what} names one twice: {', '.join(names)}.")
+                raise UserError(f"data.{what} repeats a name: {', '.join(names)}. Give each name once.")
         reserved = sorted(set(self.modalities) & set(constants.RESERVED_NAMES))
         if reserved:
             raise UserError(
-                f"A modality must not be called {', '.join(reserved)}: other values go by that name. "
-                "Rename it in data.modalities, and its files."
+                f"A modality must not be called {', '.join(reserved)}, because that name is reserved. Choose another "
+                "in data.modalities, and rename the files."
             )
         if len(self.voxel_mm) != 3 or min(self.voxel_mm) <= 0:
             raise UserError(f"data.voxel_mm is {self.voxel_mm}; give three sizes in mm, such as 1,1,1.")
@@ -101,8 +103,8 @@ class StructureMapConfig:
     beta: float = setting(0.1, "Algorithm 1's threshold on the scaled Sobel maps; authors 0.07, later 0.12 and 0.035.")
     background_expand: int = setting(
         5,
-        "Algorithm 2's p, for slices of 240 pixels: the head grows by about p/2 a side; on other slices by the same "
-        "share of their size, at least 1 pixel in all; 0 is none. Authors 5.",
+        "Algorithm 2's p, for slices of 240 pixels: the head grows by about p/2 on each side. On other slices p scales "
+        "with their size, to at least 1 pixel; 0 is none. Authors 5.",
     )
     fill_holes: bool = setting(True, "Dark regions that the head encloses belong to the head; paper: they do not.")
 

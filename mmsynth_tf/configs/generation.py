@@ -13,14 +13,14 @@ class GenerationConfig:
     mask_error: float = setting(0.05, "Algorithm 3 accepts a map when mean|m'-m| is at most this; 1 accepts all.")
     map_quantile: float = setting(
         0.1,
-        "A generated map is dropped if its correlation with the most similar real map is below this quantile of the "
-        "correlations of real maps with the most similar one of another patient; 0 keeps all. Paper: none.",
+        "Drop generated maps that resemble real maps too little. The threshold is this quantile of the correlation "
+        "between each real map and the most similar map of another patient; 0 keeps all. Paper: 0.",
     )
     real_anatomy: bool = setting(
         False,
         "Insert synthetic lesions into real training slices, augmented as in `augmentation`, instead of generating "
-        "whole slices from noise. Such a set contains patients' images. Paper: no.",
+        "whole slices from noise. Such a set contains patients' images. Paper: false.",
     )
     dice_threshold: float = setting(
-        0.7, "Samples whose mean Dice against their label is lower are dropped; 0 keeps all. Paper 0.95."
+        0.7, "Drop samples whose mean Dice against their label is below this; 0 keeps all. Paper 0.95."
     )

@@ -8,7 +8,7 @@ from mmsynth_tf.errors import UserError
 
 Choices = TypeVar("Choices")
 
-FORMULATION_HELP = "measured: what measured best; paper: the draft's formulas, literally."
+FORMULATION_HELP = "measured: the choices that measured best; paper: the draft's formulas, literally."
 
 
 def chosen(formulations: Mapping[str, Choices], name: str) -> Choices:

@@ -175,17 +175,17 @@ class SynthesisConfig(StageConfig):
     steps: int = setting(200_000, "Training steps.")
     pretraining_steps: int = setting(
         20_000,
-        "The first steps, a part of `steps`, only rebuild slices from their own maps and labels (the authors' later "
-        "version); paper: 0.",
+        "First part of `steps`, which trains only the reconstruction of slices from their own maps and labels (the "
+        "authors' later version); paper: 0.",
     )
     batch_size: int = setting(4, "Global batch size, slices of each modality.")
     full_every: int = setting(
         4,
-        "One in this many slices of a batch trains all loss terms; the other slices train only the reconstruction from "
-        "their own maps and labels, which is cheaper. Paper: 1.",
+        "One of this many slices of a batch trains all loss terms. The others train only the cheaper reconstruction "
+        "from their own maps and labels. Paper: 1.",
     )
     triples_per_slice: int = setting(
-        1, "Modality triples (i; j, k) drawn a slice to estimate the pair sums; 0 computes the exact sums. Paper: 0."
+        1, "Modality triples (i; j, k) drawn per slice to estimate the pair sums; 0 computes the exact sums. Paper: 0."
     )
     learning_rate: float = setting(1e-3, "Adam's learning rate; paper 1e-4.")
     discriminator_learning_rate: float = setting(1e-3, "Learning rate of the discriminators; paper 1e-4.")
@@ -197,10 +197,10 @@ class SynthesisConfig(StageConfig):
 
     @property
     def choices(self) -> SynthesisChoices:
-        """In what formulations differ.
+        """The choices of the formulation.
 
         Raises:
-          UserError: there is no formulation of that name.
+          UserError: the formulation is unknown.
         """
         return chosen(SYNTHESIS_FORMULATIONS, self.formulation)
 
@@ -208,11 +208,12 @@ class SynthesisConfig(StageConfig):
         super().require_consistent(replicas)
         if self.pretraining_steps and self.pretraining_steps >= self.steps:
             raise UserError(
-                f"pretraining_steps ({self.pretraining_steps}) are a part of steps ({self.steps}) and must be fewer."
+                f"synthesis.pretraining_steps ({self.pretraining_steps}) must be below synthesis.steps ({self.steps}), "
+                "of which they are a part."
             )
         share = self.batch_size // replicas
         if share % self.full_every:
             raise UserError(
-                f"full_every is {self.full_every}; a device's share of the batch ({share} rows) must be a multiple of "
-                "it."
+                f"The batch of each device ({share} slices) must be a multiple of synthesis.full_every "
+                f"({self.full_every}). Change synthesis.batch_size or synthesis.full_every."
             )

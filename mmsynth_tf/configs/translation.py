@@ -11,18 +11,18 @@ class TranslationConfig:
     """How a patient's slice is translated.
 
     Raises:
-      UserError: a share is not one.
+      UserError: a share is below 0 or above 1.
     """
 
     map_share: float = setting(
         0.95,
-        "A slice's own features are mixed with those of its structure map and of the lesion that segmenters find in it "
-        "(or of its label); this is the share of the latter. Paper: 0.",
+        "Share of features of the structure map and lesion (from the label, or found by segmenters); the rest are "
+        "features of the source slice. Paper: 0.",
     )
     guide_share: float = setting(
         0.7,
-        "Outside of lesions translated slices take fine anatomy from the given slice: this share of the result is "
-        "the translation after a guided filter (He et al. 2013) by the given slice. Paper: 0.",
+        "Outside lesions, share of the translation after a guided filter (He et al. 2013) that takes fine anatomy from "
+        "the source slice; the rest is the translation itself. Paper: 0.",
     )
 
     def __post_init__(self):

@@ -44,7 +44,7 @@ def override(config: Any, values: Mapping[str, Any]) -> Any:
     if unknown:
         alike = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(alike)}?" if alike else ""
-        raise UserError(f"No such setting: {', '.join(unknown)}.{hint} --helpfull of train.py lists all.")
+        raise UserError(f"No such setting: {', '.join(unknown)}.{hint} `train.py --helpfull` lists all settings.")
     changes = {}
     for field in dataclasses.fields(config):
         current = getattr(config, field.name)
@@ -89,12 +89,12 @@ def from_json(cls: type, text: str) -> Any:
 
     tree = json.loads(text)
     if not isinstance(tree, dict):
-        raise ValueError(f"it holds no settings, but {text[:40]!r}")
+        raise ValueError(f"it does not hold settings: {text[:40]!r}")
     flatten(tree, default)
     config = override(default, flat)
     expected = fields(default)
     for path, (value, _) in fields(config).items():
         types = (int, float) if isinstance(expected[path][0], float) else (type(expected[path][0]),)
         if type(value) not in types:
-            raise ValueError(f"{path} is {value!r}, which is no {types[-1].__name__}")
+            raise ValueError(f"{path} is {value!r}, but must be of type {types[-1].__name__}")
     return config

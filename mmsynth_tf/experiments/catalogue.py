@@ -35,7 +35,7 @@ class Experiment:
 EXPERIMENTS = {
     "segmentation_gain": Experiment(
         "segmentation_gain.segmentation_gain",
-        "What training sets are worth",
+        "Gain of segmenters by training set",
         "One segmenter of all modalities under strong augmentation, trained on each set in each of five folds, so "
         "that every patient is tested once by a segmenter that never saw it.",
         synthetic=None,
@@ -50,43 +50,43 @@ EXPERIMENTS = {
     "segmentation": Experiment(
         "segmentation",
         "Segmentation of real patients",
-        "Segmenters, one a modality, trained on real slices and tested on patients that they have not seen.",
+        "One segmenter per modality, trained on real slices and tested on unseen patients.",
         synthetic=False,
     ),
     "lesion_check": Experiment(
         "lesion_check",
         "Lesion check (the paper's Table 1)",
-        "Is the lesion of synthetic slices, which passed no lesion filter, where the label says? Judges were trained "
-        "for this alone; the segmentation stage, which the generator was trained with, and real slices stand beside.",
+        "Does the lesion of unfiltered synthetic slices lie where the label says? Judges are segmenters trained only "
+        "for this check. The segmentation stage, which the generator was trained with, and real slices are references.",
         synthetic=True,
     ),
     "usability": Experiment(
         "usability.usability",
         "Usability (the paper's Table 2)",
         "Segmenters trained on mixtures of real, synthetic and augmented slices with the same number of steps, all "
-        "tested on the same real patients. 1 is as many slices as the real training set has.",
+        "tested on the same real patients. 1 is the number of slices in the real training set.",
         synthetic=True,
     ),
     "fidelity": Experiment(
         "fidelity.fidelity",
         "Fidelity",
-        "How close synthetic slices are to real ones, beside real ones against real ones.",
+        "Similarity of synthetic and real slices; the reference is the similarity of real slices to each other.",
         synthetic=True,
         on_card=True,
     ),
     "memorisation": Experiment(
         "memorisation.memorisation",
         "Memorisation",
-        "Distance of every synthetic slice to the nearest real training slice, beside the same for real slices of "
-        "other patients. Images are aligned first, so that moved copies are found.",
+        "Distance of every synthetic slice to the nearest real training slice; the reference is the same "
+        "distance of real slices to other patients. Images are aligned first, so that moved copies are found.",
         synthetic=True,
         on_card=True,
     ),
     "translation": Experiment(
         "translation.translation",
         "Translation",
-        "One modality of a test patient to another, by the synthesis stage, which never saw registered modalities, and "
-        "by U-Nets that were trained on registered pairs.",
+        "Translation of one modality of a test patient to another: by the synthesis stage, which never saw registered "
+        "modalities, and by U-Nets trained on registered pairs.",
         synthetic=False,
     ),
 }
@@ -94,5 +94,5 @@ EXPERIMENTS = {
 REPORT = "report"
 RUNNABLE = {
     **EXPERIMENTS,
-    REPORT: Experiment("report.report", "Report", "One page on all that was measured in a work directory.", None),
+    REPORT: Experiment("report.report", "Report", "One page with all measurements of a work directory.", None),
 }

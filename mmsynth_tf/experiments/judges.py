@@ -17,8 +17,8 @@ from mmsynth_tf.training import run_folder, runs
 
 JUDGE, STAGE = "judge", "segmentation stage"  # Prefixes of segmenter names in tables.
 CAPTION = (
-    "Judge: trained on the same real slices for judging alone, with another seed and design; no generator and no "
-    "filter knows it. Segmentation stage: generators are trained with its segmenters, and the lesion filter uses them."
+    "Judge: segmenters with another seed and design, trained on the same real slices; no generator and no filter uses "
+    "them. Segmentation stage: its segmenters train the generators and form the lesion filter."
 )
 
 # Offset to the seed of the segmentation stage.

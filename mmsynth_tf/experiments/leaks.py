@@ -27,9 +27,10 @@ def refuse_leak(trained_on: Iterable[dict], test: prepared.PreparedData, split: 
     """
     shared = sorted(seen_patients(trained_on) & patients_of(test.record, split))
     if shared and test.record["source"] != "synthetic":
+        names = ", ".join(shared[:5]) + ("…" if len(shared) > 5 else "")
         raise LeakError(
-            f"{len(shared)} patients of the {split!r} split of {test.path} were trained on ({', '.join(shared[:5])}…). "
-            "Build both sets with the same data.split_seed and fractions, or give other patients."
+            f"The models were trained on {len(shared)} patients of the {split!r} split of {test.path} ({names}). Build "
+            "both sets with the same data.split_seed and fractions, or test on other patients."
         )
 
 
@@ -43,8 +44,8 @@ def warn_of_other_training_patients(trained_on: Iterable[dict], real: prepared.P
     seen, here = seen_patients(trained_on), patients_of(real.record, "train")
     if seen and here and not seen & here:
         _log.warning(
-            "None of the %d training patients of %s is one of those that the models were trained on. If patients kept "
-            "apart are to be tested on, name the data set that was trained on with --train_data.",
+            "The models were trained on none of the %d training patients of %s. If this set holds separate test "
+            "patients, name the models' training set with --train_data.",
             len(here),
             real.path,
         )

@@ -48,9 +48,7 @@ def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figu
             example_sections.examples_with(data, "train", example_sections.drawn_keys(data, _SEGMENTED)),
         )
     return [
-        report.Figure(
-            _segmented(segmenter, data, examples), f"Segmentations of {name} slices, each modality on its own."
-        )
+        report.Figure(_segmented(segmenter, data, examples), f"Segmentations of {name} slices, by each modality alone.")
         for name, (data, examples) in chosen.items()
         if examples
     ]

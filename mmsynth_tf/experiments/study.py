@@ -46,7 +46,7 @@ class Request:
     def __post_init__(self):
         names = [data_name(data) for data in self.data_sets]
         if len(set(names)) < len(names):
-            raise UserError(f"Data sets are told apart by the names of their folders; rename one of {names}.")
+            raise UserError(f"Folders of data sets must have different names; rename one of {names}.")
         if self.trained_on:
             prepared.require_same_geometry(self.trained_on, self.real.config, str(self.real.path))
 

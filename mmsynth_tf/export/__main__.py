@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     from mmsynth_tf.export import saved_models
 
-    # TensorFlow reports on the scratch folder, which means nothing to the user.
+    # Hide TensorFlow's messages on the temporary folder, which mean nothing to the user.
     logging.set_verbosity(logging.WARNING)
     metadata = saved_models.export(_WORKDIR.value, _OUTPUT.value, _OVERWRITE.value)
     print(f"Exported {', '.join(metadata['stages'])} to {_OUTPUT.value}")

@@ -118,7 +118,7 @@ def load_exported(path: str | pathlib.Path) -> ExportedModels:
 def _read_metadata(path: pathlib.Path) -> dict[str, Any]:
     file = path / METADATA_FILE
     if not file.is_file():
-        raise ExportError(f"{path} holds no exported models ({METADATA_FILE} is missing); make them with {_COMMAND}.")
+        raise ExportError(f"{path} holds no exported models ({METADATA_FILE} is missing); write them with {_COMMAND}.")
     try:
         metadata = json.loads(file.read_text(encoding="utf-8"))
         version = int(metadata["format_version"])
@@ -129,8 +129,8 @@ def _read_metadata(path: pathlib.Path) -> dict[str, Any]:
         ) from error
     if version > FORMAT_VERSION:
         raise ExportError(
-            f"{path} was written by mmsynth_tf {metadata.get('version')} in format {version}, and this is "
-            f"mmsynth_tf {__version__}, which reads up to format {FORMAT_VERSION}. Install a newer mmsynth_tf."
+            f"mmsynth_tf {metadata.get('version')} wrote {path} in format {version}, but mmsynth_tf {__version__} "
+            f"reads up to format {FORMAT_VERSION}. Install a newer mmsynth_tf."
         )
     return metadata
 
@@ -145,14 +145,14 @@ def _load_stages(workdir: pathlib.Path, names: Sequence[str]) -> dict[str, tuple
         differing = prepared.geometry_differences(stages[name][1].data, first, f"stage {names[0]}")
         if differing:
             raise ExportError(
-                f"Stage {name} in {workdir} was trained on other slices: {'; '.join(differing)}. "
+                f"Stage {name} in {workdir} was trained on slices of another format: {'; '.join(differing)}. "
                 "Train all stages on data sets built with the same settings."
             )
     return stages
 
 
 def _describe_format(data: configs.DataConfig) -> dict[str, Any]:
-    """What a user of the signatures has to know."""
+    """The properties of the signatures that their user needs."""
     return {
         "format_version": FORMAT_VERSION,
         "disclaimer": constants.DISCLAIMER,
@@ -176,10 +176,10 @@ def _describe_format(data: configs.DataConfig) -> dict[str, Any]:
             "median": data.median,
             "foreground_min": scaling.FOREGROUND_MIN,
             "intensities": (
-                "Per volume: the head is where a voxel differs from the most frequent value on the volume's faces; "
-                "the percentiles of the head become 0 and 1; unless median is 0, a power takes what the head's median "
-                "became, at least 0.1 and at most 0.9, to it; values in the head are clipped to [foreground_min, 1], "
-                "outside it they are 0. Scaling comes before cropping and resizing (by area when shrinking)."
+                "Per volume: the head is where a voxel differs from the most frequent value on the volume's faces. "
+                "The percentiles of the head map to 0 and 1. Unless median is 0, a gamma correction then maps the "
+                "head's median, clipped to [0.1, 0.9], to it. Values in the head are clipped to [foreground_min, 1]; "
+                "outside the head they are 0. Scaling precedes cropping and resizing (by area when shrinking)."
             ),
         },
     }

@@ -13,15 +13,15 @@ from mmsynth_tf.stages.synthesis.translation import Translator
 
 Outputs = dict[str, tf.Tensor]
 
-# What stands behind the name of an input or output; other outputs are slices, named after their modality.
+# Descriptions of inputs and outputs by name; all other outputs are slices, named after their modality.
 VALUES = {
     "code": "latent code, standard normal",
     "structure": "structure map: 1 on edges, 0 elsewhere; sample_structure gives probabilities",
     "background": "1 OUTSIDE the head, 0 inside; sample_structure gives probabilities",
     "label": "class of each pixel, an index of label_classes; no lesion lies outside the head",
     "noise": "uniform in [0, 1)",
-    "contrast": "wanted contrast of each modality, in standard deviations from the mean of real slices: mean and "
-    "standard deviation of the head without lesion, then how much brighter than it each lesion class is",
+    "contrast": "wanted contrast of each modality, standardised over real slices: mean and standard deviation of the "
+    "head without lesion, then the mean of each lesion class minus the first mean",
     "image": "slice in [0, 1], 0 outside the head and at least foreground_min inside",
     "target": "the wanted modality of each slice, an index of modalities",
     "probabilities": "probability of each of label_classes, summing to 1 over the last axis",

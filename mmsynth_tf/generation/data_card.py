@@ -20,7 +20,7 @@ CARD_FILE, SAMPLES_FILE = "README.md", "samples.png"
 _SAMPLES = 8
 _MEASURED = tuple(name for name, experiment in EXPERIMENTS.items() if experiment.on_card)
 
-_USE = """For research on methods: pretraining lesion segmenters, augmenting their training data, and testing or demonstrating
+_USE = """For research on methods: pretraining lesion segmenters, augmenting their training data, and testing
 programs that need registered, labelled slices. Measure its value for a task on real patients whom no training used.
 
 - The set shows only the variety of its training data: no rare anatomy, other scanners, other lesions or children.
@@ -30,10 +30,10 @@ programs that need registered, labelled slices. Measure its value for a task on 
 """
 _MADE_ANATOMY_USE = """- **Not for clinical use**: no slice shows a patient, and none may be read as one.
 - Slices may resemble training slices; see "Measured: memorisation"."""
-_REAL_ANATOMY_USE = """- **Not for clinical use**: synthetic lesions lie beside a patient's own, and none may be read
-  as a patient's.
-- **Except for the synthetic lesions, the images are of training patients.** Protect the set like those images, and test
-  on other patients only."""
+_REAL_ANATOMY_USE = """- **Not for clinical use**: synthetic lesions lie beside a patient's own, and none may be read as
+  a patient's.
+- **Except for the synthetic lesions, the images are of training patients.** Protect the set like images of patients,
+  and test on other patients only."""
 
 _PASTED_USE = """For research on methods, as a control: do synthetic lesions add anything to moved real lesions? Measure
 its value for a task on real patients whom no training used.
@@ -45,7 +45,7 @@ its value for a task on real patients whom no training used.
   patients only."""
 
 _TERMS = {
-    "brats": "for registered users only. Use and share derived data, this set included, only as the terms of that release "
+    "brats": "for registered users only. Use and share derived data, this set included, only as the release's terms "
     "allow. Cite Menze et al. 2015 and Bakas et al. 2017, 2018.",
     "decathlon": "Medical Segmentation Decathlon, Task01, CC BY-SA 4.0: share alike, and cite the source.",
     "phantom": "simulated patients on the ICBM 152 2009a anatomy (Fonov et al. 2011); no patient's data.",

@@ -84,7 +84,9 @@ class AlignedSearch:
         if patients is not None:
             own = np.array(patients)[:, None] == self._patients
         if own.all(axis=1).any():
-            raise ValueError("There is no slice of another patient to search.")
+            raise ValueError(
+                "There is no slice of another patient to compare with. Give training data of at least two patients."
+            )
         parts = [
             self._nearest(queries[start : start + _BATCH], own[start : start + _BATCH])
             for start in range(0, len(queries), _BATCH)

@@ -5,7 +5,7 @@ import numpy as np
 
 def check_shapes(*arrays: np.ndarray) -> None:
     if len({array.shape for array in arrays}) > 1:
-        raise ValueError(f"Shapes must be equal to be compared, got {', '.join(str(a.shape) for a in arrays)}.")
+        raise ValueError(f"Arrays must have equal shapes, got {', '.join(str(a.shape) for a in arrays)}.")
 
 
 def as_floats(reference: np.ndarray, other: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, ...]:

@@ -82,7 +82,7 @@ def _inception_weights() -> pathlib.Path:
     path = pathlib.Path(named) if named else home / "models" / _INCEPTION_FILE
     if not path.is_file():
         raise UnavailableError(
-            "the ImageNet weights of InceptionV3 are not on this machine, and nothing is downloaded; name their file "
-            f"({_INCEPTION_FILE}) in {INCEPTION_WEIGHTS_VARIABLE}"
+            f"the file {path} with the ImageNet weights of InceptionV3 is missing, and nothing is downloaded; copy it "
+            f"there, or give its path in the environment variable {INCEPTION_WEIGHTS_VARIABLE}"
         )
     return path

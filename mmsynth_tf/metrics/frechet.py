@@ -43,7 +43,7 @@ def fit(features: np.ndarray, estimator: str = SAMPLE_COVARIANCE) -> Gaussian:
       ValueError: fewer than two vectors, or an unknown estimator.
     """
     if len(features) < 2:
-        raise ValueError(f"A covariance needs two vectors at least, got {len(features)}.")
+        raise ValueError(f"A covariance needs at least two vectors, got {len(features)}.")
     if estimator not in (SAMPLE_COVARIANCE, LEDOIT_WOLF):
         raise ValueError(f"Unknown estimator {estimator!r}; choose {SAMPLE_COVARIANCE!r} or {LEDOIT_WOLF!r}.")
     features = np.asarray(features, np.float64)

@@ -77,7 +77,7 @@ def ms_ssim_scales(image_size: Sequence[int]) -> int:
     shorter = min(image_size)
     if shorter < _MS_SSIM_WINDOW:
         raise UserError(
-            f"MS-SSIM needs slices of {_MS_SSIM_WINDOW} pixels a side at least, these have {shorter}; "
+            f"MS-SSIM needs slices of {_MS_SSIM_WINDOW} pixels or more a side, these have {shorter}; "
             "build the data sets with a larger data.image_size."
         )
     return min(len(_MS_SSIM_WEIGHTS), int(np.log2(shorter / _MS_SSIM_WINDOW)) + 1)

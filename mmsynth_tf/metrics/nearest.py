@@ -9,10 +9,10 @@ import numpy as np
 _LARGEST_SHARE = 0.05  # Without copies about 1 % of the slices are below the 1st percentile.
 _COPY = 0.5
 COPY_RULE = (
-    "The ratio is the distance to the nearest training slice by that to the nearest one of any other patient. Copies "
-    "are suspected when a synthetic slice has a distance or a ratio far below the smallest of any real slice beside "
-    f"other patients, or when at least two, and more than {_LARGEST_SHARE:.0%}, have a ratio below the 1st percentile "
-    "of these."
+    "The ratio divides the distance to the nearest training slice by the distance to the nearest slice of any other "
+    "patient. The references are distances and ratios of real slices to other patients. Copies are suspected if a "
+    "synthetic slice has a distance or ratio far below the smallest reference. They are also suspected if at least two "
+    f"slices, and more than {_LARGEST_SHARE:.0%}, have a ratio below the 1st percentile of the references."
 )
 
 
@@ -162,5 +162,5 @@ class CopyCheck:
         count = len(self.synthetic.distance)
         return (
             f"{'Copies suspected' if self.suspected else 'No copies found'}: {self.copies} of {count} synthetic slices "
-            f"by distance or ratio, and {self.share_one_patient:.1%} close to one training patient alone."
+            f"by distance or ratio, and {self.share_one_patient:.1%} unusually close to a single training patient."
         )

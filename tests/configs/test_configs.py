@@ -35,7 +35,7 @@ def test_an_override_leaves_the_original_as_it_was():
     "path", ["synthesis.step", "steps", "synthesis", "synthesis.weights.nothing", "runtime.seed.x"]
 )
 def test_an_unknown_setting_is_refused_by_name(path):
-    with pytest.raises(ValueError, match=rf"No such setting: {path}\..* --helpfull of train\.py lists all"):
+    with pytest.raises(ValueError, match=rf"No such setting: {path}\..* `train\.py --helpfull` lists all"):
         tree.override(Config(), {path: 1})
 
 
@@ -267,7 +267,7 @@ def test_a_flag_that_cannot_be_read_is_refused_by_name(argument, message):
         ({"percentiles": (99.5,)}, "two between 0 and 100"),
         ({"median": 1.0}, "between 0 and 1"),
         ({"median": -0.1}, "between 0 and 1"),
-        ({"modalities": ("t1", "t1")}, "data.modalities names one twice"),
+        ({"modalities": ("t1", "t1")}, "data.modalities repeats a name: t1, t1"),
     ],
 )
 def test_names_that_do_not_fit_together_are_refused(changes, message):

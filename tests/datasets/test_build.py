@@ -193,7 +193,7 @@ def test_a_flag_of_another_source_is_refused_also_with_its_default():
     result = run(json.dumps([pair[:2] for pair in foreign]), command=("-c", COMBINATIONS))
     assert result.stdout.splitlines() == [
         f"--source={source} does not take {argument.partition('=')[0]} (a flag of --source={other}). Leave it out, or "
-        "give the source it belongs to."
+        "choose the other source."
         for source, argument, other in foreign
     ], result.stderr
 

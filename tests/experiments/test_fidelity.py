@@ -124,7 +124,7 @@ def test_all_measures_leave_records_and_tables_and_say_what_is_missing(request_o
     monkeypatch.setattr(fidelity.radiomics_distance, "require_packages", missing)
     tables = fidelity.run(request_on_fakes(steps=2, seeds=(3,)))
     assert set(tables) == {"table", "variety", "registration", "intensity", "acceptance"}
-    assert "Left out: inception, for it is not there. Left out: frd" in tables["table"].caption
+    assert "Left out: inception, because it is not there. Left out: frd" in tables["table"].caption
     rows = records.read_json(tmp_path / "evaluation" / "fidelity" / "records.json")
     assert {row["seed"] for row in rows if row["metric"] == "classifier accuracy"} == {3}
     distances = {row["features"] for row in rows if row["metric"] == set_distances.FRECHET_DISTANCE}
@@ -162,7 +162,7 @@ def test_what_was_measured_is_not_measured_again(request_on_fakes, monkeypatch):
 
 
 def test_unknown_measures_are_refused(request_on_fakes):
-    with pytest.raises(UserError, match=r"No such measure: fid\. There are segmenter"):
+    with pytest.raises(UserError, match=r"No such measure: fid\. The measures are segmenter"):
         fidelity.run(request_on_fakes(rows=("fid",)))
 
 

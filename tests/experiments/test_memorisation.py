@@ -100,7 +100,7 @@ def test_patients_that_were_trained_on_are_no_measure_of_chance(run):
 
 
 def test_unknown_spaces_are_refused(run):
-    with pytest.raises(UserError, match=r"No such space: pixels\. There are image"):
+    with pytest.raises(UserError, match=r"No such space: pixels\. The spaces are image"):
         run(unchanged, rows=("pixels",))
 
 

@@ -100,7 +100,7 @@ def test_the_page_holds_every_experiment_and_the_synthetic_data(request_, segmen
     for text in (
         *("Structure maps of made", "Samples of made", "Best samples of made", "Worst samples of made"),
         *("Segmentations of test slices", "Segmentations of synthetic slices", "mean ± sd over seeds", "20.0%"),
-        *("Distance to the nearest real training slice: image", "Translations of test patients"),
+        *("Distance to the nearest real training slice: image", "Translations of the test patients"),
         *("at least 0.99 for a finished set: not reached (0.800)", "4 slices without a lesion are counted separately"),
         "keeps samples with a mean Dice of at least 0.7; the paper's threshold is 0.95",
         *("segmentation/config.json", "made/data_set.json", constants.DISCLAIMER),
@@ -119,7 +119,7 @@ def test_experiments_that_were_not_run_are_named(request_):
 
 def test_the_page_does_without_synthetic_data(request_):
     page = page_of(without_synthetic(request_))
-    assert "--synthetic_data names the data sets" in page
+    assert "Name the sets to show with --synthetic_data" in page
 
 
 def test_long_tables_open_on_a_click(request_):
@@ -160,7 +160,7 @@ def test_samples_without_a_lesion_are_not_ranked(request_, monkeypatch):
 def test_samples_without_a_lesion_filter_are_not_ranked(request_, tmp_path):
     unrated = fakes_data.data_set(tmp_path, "raw", {"train": ["s_0"]}, (np.nan,), generation=FILTERS)
     assert report.lesion_agreement(unrated) == {}
-    assert "nothing ranks them" in page_of(dataclasses.replace(request_, synthetic=(unrated,)))
+    assert "have no Dice to rank them by" in page_of(dataclasses.replace(request_, synthetic=(unrated,)))
 
 
 def test_running_it_as_an_experiment_says_what_the_page_holds(request_):

@@ -160,7 +160,7 @@ def test_several_synthetic_sets_are_numbered_through(prepared_data, synthetic_da
 
 def test_too_few_synthetic_slices_are_refused_with_what_is_missing(pool):
     pool.require(BY_NAME["synthetic_2"])
-    with pytest.raises(UserError, match="synthetic_3 needs 36 synthetic slices, 12 more than the 24"):
+    with pytest.raises(UserError, match="synthetic_3 needs 36 synthetic slices, but there are 24"):
         pool.require(BY_NAME["synthetic_3"])
 
 

@@ -277,7 +277,7 @@ def test_other_weights_and_other_labels_are_refused(made, workdir, prepared_data
         patch.setattr(checkpoints, "checkpoint_hashes", lambda workdir: other)
         remaking.Remaker(made, workdir, prepared_data.path)
     monkeypatch.setitem(recorded, "label_pool", "def")
-    with pytest.raises(remaking.RemakeError, match="unchanged: label_pool of .* is def, here it is"):
+    with pytest.raises(remaking.RemakeError, match=r"unchanged: label_pool of .* is def, here it is"):
         remaking.Remaker(made, workdir, prepared_data.path)
     with pytest.raises(remaking.RemakeError, match="is no synthetic data set"):
         remaking.Remaker(prepared_data, workdir, prepared_data.path)

@@ -52,7 +52,7 @@ def test_no_more_vectors_than_dimensions_call_for_shrinkage_of_all():
 
 
 def test_a_single_vector_is_refused():
-    with pytest.raises(ValueError, match="two vectors at least, got 1"):
+    with pytest.raises(ValueError, match="at least two vectors, got 1"):
         frechet.fit(np.zeros((1, 3)))
 
 

@@ -199,7 +199,7 @@ def test_the_smallest_scale_of_ms_ssim_holds_a_window(size, scales):
 
 
 def test_slices_smaller_than_a_window_have_no_ms_ssim():
-    with pytest.raises(UserError, match="11 pixels a side at least, these have 8"):
+    with pytest.raises(UserError, match="11 pixels or more a side, these have 8"):
         ms_ssim(np.zeros((1, 8, 16)), np.zeros((1, 8, 16)))
 
 

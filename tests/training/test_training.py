@@ -49,9 +49,12 @@ def weights(stage, workdir):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"pretraining_steps": 4}, r"pretraining_steps \(4\) are a part of steps \(4\)"),
+        ({"pretraining_steps": 4}, r"pretraining_steps \(4\) must be below synthesis.steps \(4\)"),
         ({"batch_size": 3}, "multiple of the number of devices"),
-        ({"batch_size": 4, "full_every": 4}, r"full_every is 4; a device's share of the batch \(2 rows\)"),
+        (
+            {"batch_size": 4, "full_every": 4},
+            r"batch of each device \(2 slices\) must be a multiple of synthesis.full_every \(4\)",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(changes, complaint):

@@ -20,7 +20,7 @@ from mmsynth_tf.errors import UserError
 from tools.proofs import tiny
 
 _OUTPUT = path_flags.define_path("output", None, "JSON file for the records.", required=True)
-_DISK = path_flags.define_path("disk", None, "Empty mount point of a small file system; one is made if not given.")
+_DISK = path_flags.define_path("disk", None, "Empty mount point of a small file system; if not given, one is mounted.")
 
 _MEGABYTES, _SPARE_BYTES = 16, 8_192
 _STEPS, _INTERVAL = 200, 5
@@ -120,7 +120,7 @@ def main(argv: list[str]) -> None:
         trial.expect_error("training, disk absent", [*train, "--stage=structure", missing], _ABSENT)
     records.write_json(_OUTPUT.value, trial.rows)
     if not all(row["good"] for row in trial.rows):
-        raise UserError("Not all went as it should; see above.")
+        raise UserError("Some checks failed; see above.")
 
 
 def _in_own_namespace(argv: list[str]) -> int:

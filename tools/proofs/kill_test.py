@@ -82,7 +82,7 @@ def main(argv: list[str]) -> None:
     body = [[str(value) for value in row.values()] for row in rows]
     print(report.Table(list(rows[0]), body, "SIGKILL at random moments").markdown())
     if any(row["differing"] != _NOTHING for row in rows):
-        raise UserError("What was killed does not end like what was left alone; see the table.")
+        raise UserError("Results of killed runs differ from those of undisturbed runs; see the table.")
 
 
 def _jobs(cases: Path, undisturbed: Path) -> list[Job]:

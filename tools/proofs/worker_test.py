@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
     records.write_json(_OUTPUT.value, rows)
     print(report.Table(list(rows[0]), [[str(v) for v in row.values()] for row in rows], "Two processes").markdown())
     if any(row["difference"] > _TOLERANCE or row["files"] != "the same" for row in rows):
-        raise UserError("Two processes do not train as one does; see the table.")
+        raise UserError("Training in two processes differs from training in one; see the table.")
 
 
 def _compare(stage: str, folder: Path, settings: list[str]) -> dict[str, str | float]:

@@ -60,7 +60,7 @@ def train(stage: str, precision: str, workdir: Path) -> list[dict[str, str | flo
     command += [f"--data_dir={_DATA_DIR.value}", *(f"--config.{name}={value}" for name, value in settings.items())]
     print(" ".join(command), flush=True)
     if subprocess.run(command, check=False).returncode:
-        raise UserError(f"{stage} does not train in {precision}; what it printed is above.")
+        raise UserError(f"{stage} does not train in {precision}; its messages are above.")
     with (workdir / stage / "losses.csv").open(newline="", encoding="utf-8") as file:
         first, *_, last = csv.DictReader(file)
     common = {"stage": stage, "precision": precision}

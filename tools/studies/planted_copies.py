@@ -25,7 +25,7 @@ from mmsynth_tf.storage import records
 
 _DATA = path_flags.define_path("data_dir", None, "Prepared data set of real patients.", required=True)
 _OUTPUT = path_flags.define_path("output", None, "CSV file to write.", required=True)
-_EVERY = flags.DEFINE_integer("every", 1, "Plant every so-manieth training slice alone.", lower_bound=1)
+_EVERY = flags.DEFINE_integer("every", 1, "Plant only every n-th training slice.", lower_bound=1)
 
 
 def slices_of(data: prepared.PreparedData, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

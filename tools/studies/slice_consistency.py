@@ -78,7 +78,9 @@ def score(made: np.ndarray, real: np.ndarray) -> tuple[float, float]:
 
 
 def table(scores: Mapping[tuple, Sequence[tuple[float, float]]]) -> str:
-    title = "# Neighbouring slices\n\nMade by `tools/studies/slice_consistency.py`; means over cases and modalities.\n"
+    title = (
+        "# Neighbouring slices\n\nWritten by `tools/studies/slice_consistency.py`; means over cases and modalities.\n"
+    )
     lines = [
         title,
         "| job | brightness, mm | blur, mm | roughness / real | mean absolute error |",

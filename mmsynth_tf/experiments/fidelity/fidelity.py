@@ -46,7 +46,7 @@ def run(request: Request) -> dict[str, report.Table]:
     """
     unknown = sorted(set(request.rows) - set(MEASURES))
     if unknown:
-        raise UserError(f"No such measure: {', '.join(unknown)}. There are {', '.join(MEASURES)}.")
+        raise UserError(f"No such measure: {', '.join(unknown)}. The measures are {', '.join(MEASURES)}.")
     fidelity = _Fidelity(request)
     rows, left_out = [], {}
     for name in request.rows or MEASURES:
@@ -54,7 +54,7 @@ def run(request: Request) -> dict[str, report.Table]:
             rows += fidelity.measures[name]()
         except feature_extractors.UnavailableError as error:
             left_out[name] = str(error)
-            _LOG.warning("Left out: %s, for %s.", name, error)
+            _LOG.warning("Left out: %s, because %s.", name, error)
     rows += fidelity.study.part("acceptance", fidelity.acceptance)
     modalities = request.real.config.modalities
     return fidelity.study.finish(rows, fidelity_tables.tables(rows, modalities, left_out))

@@ -39,7 +39,7 @@ def tables(rows: Sequence[Record], modalities: Sequence[str], left_out: Mapping[
       modalities: names of the modalities.
       left_out: omitted measure to the reason why it could not be computed.
     """
-    notes = " ".join(f"Left out: {name}, for {reason}." for name, reason in left_out.items())
+    notes = " ".join(f"Left out: {name}, because {reason}." for name, reason in left_out.items())
     intensities = [row for row in rows if row["metric"] == slice_statistics.INTENSITY]
     agreement = [row for name in _OF_PAIRS for row in rows if row["metric"] == name]
     pairs = list(dict.fromkeys(row["modality"] for row in agreement))
@@ -54,24 +54,26 @@ def tables(rows: Sequence[Record], modalities: Sequence[str], left_out: Mapping[
 
 
 _CAPTION = (
-    "Synthetic and real slices. Fréchet distances: smaller is closer; they grow as sets shrink, so read each beside "
-    "that of real slices and mind the numbers of slices (set / reference). The covariance is the sample covariance, "
-    "or Ledoit-Wolf's where a set has no more slices than dimensions; frd is a logarithm. MS-SSIM: of random pairs of "
-    "different patients, mean ± sd; higher than among real slices means less variety. Judge: segmenters "
-    "trained for judging alone, whose features are compared. Accuracy: share of slices taken for their modality by a "
-    "network trained for this alone, on real training slices. Edge density: share of the head that is "
-    "edge; head area: share of the slice; mean ± sd over slices."
+    "Synthetic and real slices. Fréchet distances: smaller is closer. They grow as sets shrink, so compare each with "
+    "the distance of real slices at a similar number of slices (set / reference). Covariances are sample covariances, "
+    "or Ledoit-Wolf estimates if a set has no more slices than dimensions. The Fréchet radiomics distance is a "
+    "logarithm. MS-SSIM: random pairs of different patients, mean ± sd; a value above that of real slices means less "
+    "variety. Judge: segmenters trained only for judging, whose features are compared. Accuracy: share of slices "
+    "whose modality a classifier recognises; it was trained on real slices only. Edge density: share of head "
+    "pixels that are edges. Head area: share of the slice. Both are mean ± sd over slices."
 )
 _REGISTRATION_CAPTION = (
-    "Do two modalities of a slice show one anatomy at one place? Mean ± sd over slices, inside the head. Normalised "
-    "mutual information (of classes of intensity) and the correlation of Gaussian gradient magnitudes are in no loss. "
-    "Registration dice is that of structure maps, which the generator's losses raise."
+    "Registration of two modalities of a slice, inside the head, mean ± sd over slices. No loss contains normalised "
+    "mutual information (of binned intensities) or the correlation of Gaussian gradient magnitudes. Registration Dice "
+    "compares structure maps, which the generator's losses optimise."
 )
 _VARIETY_CAPTION = (
-    "MS-SSIM of random pairs of slices of different patients, mean ± sd, and of their structure maps; then differences "
-    "of the means from those of the first set. Above 0: the slices of a set are more alike, so there is less variety."
+    "MS-SSIM of random pairs of slices of different patients, and of their structure maps, mean ± sd; then differences "
+    "from the mean of the first set. A difference above 0 means less variety."
 )
-_INTENSITY_CAPTION = "Intensities of the head by region, mean ± sd over pixels; normal tissue is all without label."
+_INTENSITY_CAPTION = (
+    "Intensities of the head by region, mean ± sd over pixels; normal tissue is the head without lesion label."
+)
 
 
 def _measure(row: Record) -> str:
@@ -139,5 +141,5 @@ def _acceptance(rows: Sequence[Record]) -> report.Table:
     return report.Table(
         header,
         lines,
-        "What the filters of generation let through: Algorithm 3, likeness to real maps, then the segmenters.",
+        "Acceptance of the generation filters: Algorithm 3, similarity to real maps, then the lesion filter.",
     )

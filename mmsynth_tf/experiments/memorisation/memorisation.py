@@ -43,7 +43,7 @@ def run(request: Request) -> dict[str, report.Table]:
     by_space = searches(request, train)
     unknown = sorted(set(request.rows) - set(by_space))
     if unknown:
-        raise UserError(f"No such space: {', '.join(unknown)}. There are {', '.join(by_space)}.")
+        raise UserError(f"No such space: {', '.join(unknown)}. The spaces are {', '.join(by_space)}.")
     study = Study("memorisation", request, (constants.SEGMENTATION, constants.SYNTHESIS))
     rows, summaries, closest = [], [], []
     for space in request.rows or by_space:
@@ -97,7 +97,9 @@ def _verdict(search: Search, found: Sequence[Record], chance: Sequence[Record], 
     check = search.check(_closeness(found), _closeness(chance))
     sentence = check.sentence()
     if not_searched:
-        sentence += f" {not_searched} patients that the generators saw are not in the real data set: not searched."
+        sentence += (
+            f" Not searched: {not_searched} training patients of the generators, who are not in the real data set."
+        )
     for name, value in {
         SHARE_CLOSE: check.share_close,
         SHARE_ONE_PATIENT: check.share_one_patient,
@@ -117,10 +119,10 @@ def _table(rows: Sequence[Record]) -> report.Table:
     ]
     verdicts = (f"{name_of(row)}, {row['space']}: {row['value']}" for row in rows if row["metric"] == VERDICT)
     caption = (
-        f"{' '.join(verdicts)} {COPY_RULE} Image: 1 minus the correlation of the details of all modalities, after "
-        "mirror, rotation, scale and shift were undone; whatever the contrast. Training slices are compared with those "
-        "of other patients. Features: of the segmenters, averaged over the slice. Structure map: root mean squared "
-        "difference of the maps as they lie. These two are searched mirrored too."
+        f"{' '.join(verdicts)} {COPY_RULE} Image: 1 minus the correlation of the fine detail of all modalities, for "
+        "any contrast and after alignment (mirror, rotation, scale, shift). Training slices are compared with those of "
+        "other patients. Features: segmenter features, averaged over the slice. Structure map: root mean squared "
+        "difference of the unaligned maps. Features and maps are also compared mirrored."
     )
     return report.Table(["space", "set", "n", *columns], body, caption)
 
@@ -155,7 +157,7 @@ def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figu
                 distances.setdefault(name_of(row), []).append(row["value"])
                 by_chance += [row["value"]] if row["test_data"] in real else []
         marks = (
-            {"1st percentile of real slices beside other patients": float(np.percentile(by_chance, 1))}
+            {"1st percentile of real slices against other patients": float(np.percentile(by_chance, 1))}
             if by_chance
             else {}
         )

@@ -40,15 +40,15 @@ def write(request: study.Request) -> pathlib.Path:
     """
     path = pathlib.Path(request.workdir) / finished.EVALUATION / REPORT_FILE
     sections = [
-        report.Section("What was measured", tables=[contents_table(request.workdir)]),
+        report.Section("Measurements", tables=[contents_table(request.workdir)]),
         *(_synthetic_sections(request) if request.synthetic else [_no_synthetic_section()]),
         *(_experiment_section(name, request) for name in catalogue.EXPERIMENTS),
         settings_section(request),
     ]
     names = ", ".join(study.data_name(data) for data in request.data_sets)
     subtitle = (
-        f"mmsynth_tf {__version__}. Data: {names}. Tested on the {request.split} patients, some of whose slices are "
-        "shown: share this page only as their data may be shared."
+        f"mmsynth_tf {__version__}. Data: {names}. Tested on the {request.split} patients. This page shows some of "
+        "their slices, so the terms of their data also hold for the page."
     )
     report.write_report(path, "Experiments with synthetic registered MRI", sections, subtitle)
     return path
@@ -73,7 +73,9 @@ def _experiment_section(name: str, request: study.Request) -> report.Section:
     experiment = catalogue.EXPERIMENTS[name]
     rows = _records(request.workdir, name)
     if not rows:
-        return report.Section(experiment.title, f"{experiment.text}\n\nNot run; evaluate.py --experiment={name} does.")
+        return report.Section(
+            experiment.title, f"{experiment.text}\n\nNot run. To run it: evaluate.py --experiment={name}."
+        )
     tables = finished.finished_tables(request.workdir, name)
     draw = getattr(experiment.load(), "report_figures", None)
     return report.Section(
@@ -90,7 +92,7 @@ def _experiment_section(name: str, request: study.Request) -> report.Section:
 
 
 def _no_synthetic_section() -> report.Section:
-    return report.Section("Synthetic data", "None was given; --synthetic_data names the data sets to show.")
+    return report.Section("Synthetic data", "No data set was given. Name the sets to show with --synthetic_data.")
 
 
 def _synthetic_sections(request: study.Request) -> list[report.Section]:
@@ -106,10 +108,10 @@ def _synthetic_sections(request: study.Request) -> list[report.Section]:
     if real:
         caption = f"Real slices of {request.split} patients, for comparison."
         samples.append(report.Figure(example_sections.quadruples(real, request.real), caption))
-    drawn = f"Drawn at random (seed {example_sections.SEED}), not picked."
+    drawn = f"Drawn at random (seed {example_sections.SEED}), not selected."
     made_records = {study.data_name(data): data.record for data in request.synthetic}
     real_anatomy = prepared.has_real_anatomy(first.record["generation"])
-    made = "real slices with a lesion more" if real_anatomy else "modalities that were made of them"
+    made = "real slices with an additional lesion" if real_anatomy else "generated modalities"
     return [
         report.Section(f"Structure maps {'of real slices' if real_anatomy else 'from noise'}", drawn, figures=[maps]),
         report.Section(
@@ -127,7 +129,9 @@ def _ranked_section(sets: Sequence[prepared.PreparedData]) -> report.Section:
     title = "Best and worst samples"
     rated = [(data, agreement) for data in sets if len(agreement := lesion_agreement(data))]
     if not rated:
-        return report.Section(title, "The samples were made without the lesion filter, so nothing ranks them.")
+        return report.Section(
+            title, "The samples have no Dice to rank them by, because they were generated without the lesion filter."
+        )
     data, agreement = rated[0]
     best_first = sorted(agreement, key=agreement.get, reverse=True)
     pictures = []
@@ -136,7 +140,7 @@ def _ranked_section(sets: Sequence[prepared.PreparedData]) -> report.Section:
         scores = [f"{agreement[key]:.2f}" for key in keys]
         picture = example_sections.quadruples(examples, data, row_names=scores)
         pictures.append(report.Figure(picture, f"{name} samples of {study.data_name(data)} with their Dice."))
-    text = "Ranked by the mean Dice of the real-trained segmenters' lesion against the label that was put in."
+    text = "Ranked by the mean Dice between the input label and the lesion found by segmenters trained on real slices."
     return report.Section(title, text, figures=pictures)
 
 
@@ -163,6 +167,6 @@ def settings_section(request: study.Request) -> report.Section:
     files = {name: path for name, path in (stages | data_sets).items() if path.is_file()}
     return report.Section(
         "Settings",
-        "Of each stage and each data set: configuration, split, thresholds, seeds and hashes of the weights.",
+        "Configuration, split, thresholds, seeds and hashes of the weights of each stage and data set.",
         folded={name: path.read_text(encoding="utf-8") for name, path in files.items()},
     )

@@ -122,8 +122,8 @@ def _require_usable(request: Request, config: configs.Config) -> None:
     leaks.refuse_leak([*trained_on, request.training.record], request.real, request.split)
     if config.data.num_modalities < 2:
         raise UserError(
-            f"{request.real.path} has but one modality ({config.data.modalities[0]}), so there is nothing to translate "
-            "to. Give data with more in data.modalities."
+            f"{request.real.path} has only one modality ({config.data.modalities[0]}), so there is nothing to "
+            "translate to. Give a data set with several modalities."
         )
 
 
@@ -259,8 +259,8 @@ def _quality_table(rows: Sequence[Record], metric: str) -> report.Table:
             *("difference", "source itself"),
         ],
         body,
-        f"{metric.upper()}{unit} inside the head, mean ± sd over patients; difference: of the same patient, synthesis "
-        f"stage minus registered pairs. {_trainings(rows)}",
+        f"{metric.upper()}{unit} inside the head, mean ± sd over patients; difference: synthesis stage minus "
+        f"registered pairs, by patient. {_trainings(rows)}",
     )
 
 
@@ -279,7 +279,7 @@ def _trainings(rows: Iterable[Record]) -> str:
         if translator == GAN:
             texts.append(f"Synthesis stage (gan): {steps}.")
             continue
-        weights = "the last weights, for lack of validation patients"
+        weights = "the last weights, because there are no validation patients"
         if row.get("validation_slices"):
             weights = f"the weights of step {row['kept_step']}, best on {row['validation_slices']} validation slices"
         texts.append(f"Registered pairs (paired), seed {seed}: U-Nets, {steps}, {weights}.")
@@ -326,5 +326,5 @@ def _complete(cases: Iterable[Volume]) -> Iterator[Volume]:
 def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figure]:
     """The figure of translations that the experiment saved."""
     del rows  # The figure shows slices, not records.
-    caption = "Translations of test patients' slices with most lesion, each from the modality before it."
+    caption = "Translations of the test patients' slices with the largest lesions, each from the preceding modality."
     return finished.kept_picture(request.workdir, "translation", EXAMPLES_FILE, caption)

@@ -124,13 +124,13 @@ class Pool:
         """Refuses a mixture that needs more synthetic slices than there are.
 
         Raises:
-          UserError: there are too few; the message gives the number of missing slices.
+          UserError: there are too few; the message gives the number that is needed.
         """
         wanted = mixture.count(SYNTHETIC, self.num_real)
         if wanted > self.num_synthetic:
             raise UserError(
-                f"Row {mixture.name} needs {wanted} synthetic slices, {wanted - self.num_synthetic} more than the "
-                f"{self.num_synthetic} there are. Make a larger synthetic data set, or choose other rows."
+                f"Row {mixture.name} needs {wanted} synthetic slices, but there are {self.num_synthetic}. Build a "
+                f"synthetic data set with --count={wanted}, or choose other rows with --rows."
             )
 
     def chosen(self, mixture: Mixture, seed: int) -> dict[str, np.ndarray]:

@@ -169,7 +169,7 @@ def _draw_examples(
 
 def report_figures(request: Request, rows: Sequence[Record]) -> list[report.Figure]:
     """The table as a plot, and examples."""
-    caption = "Segmentations of test slices, a modality each, after training on each set (first seed)."
+    caption = "Segmentations of test slices, one modality per row, by segmenters of each training set (first seed)."
     return [usability_plot(rows), *finished.kept_picture(request.workdir, "usability", EXAMPLES_FILE, caption)]
 
 

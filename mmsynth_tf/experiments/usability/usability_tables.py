@@ -69,7 +69,7 @@ def main_table(
             ]
         )
     caption = (
-        "Mean ± sd over n seeds of the mean over patients and modalities; the authors' scores are those of label maps. "
+        "Mean ± sd over n seeds of the mean over patients and modalities; the authors' scores compare label maps. "
         f"Difference of the Dice of {regions[0]} from row {mixtures.BASELINE.name}: mean over patients, two-sided "
         "Wilcoxon signed-rank test, not corrected for the number of rows."
     )
@@ -100,7 +100,7 @@ def modality_table(scores: Sequence[Record], rows: Iterable[Mixture], regions: S
             body.append([mixture.name, modality, *cells])
     caption = (
         "Dice by modality: mean ± sd over n seeds of the mean over patients; "
-        f"{constants.ALL_MODALITIES}: what they find together."
+        f"{constants.ALL_MODALITIES}: all modalities combined."
     )
     return report.Table(["row", "modality", *regions], body, caption)
 

@@ -54,9 +54,7 @@ class Translator:
         """
         if label is None:
             if self.needs_label:
-                raise ValueError(
-                    "This model draws lesions into its translations: give their label, zeros where none is."
-                )
+                raise ValueError("Translations of this model need a lesion label; give zeros where there is no lesion.")
             label = tf.zeros(tf.shape(images), tf.int32)
         drawn = self._drawn(images, target, label) if self.needs_label else self._from_features(images, target)
         return self._guided(images, drawn, label) if self._config.guide_share else drawn
