@@ -18,7 +18,7 @@ _LARGEST_HEAD = 0.95
 _LARGEST_BRAIN = 2.3e6
 # Every fourth row is enough to estimate a fraction.
 _ROW_STEP = 4
-_STRIP = "Strip the skull and set all outside of the brain to 0"
+_STRIP = "Strip the skull and set everything outside the brain to 0"
 
 
 def oddity(volume: np.ndarray, intensities: IntensityRange, head: np.ndarray) -> Oddity | None:
@@ -37,16 +37,16 @@ def oddity(volume: np.ndarray, intensities: IntensityRange, head: np.ndarray) ->
     share = _share_near(volume, background, tiny, head)
     if share > _LARGEST_TINY_SHARE and beyond <= _LARGEST_SIDE_SHARE:
         text = (
-            f"{share:.0%} of what counts as head lies within {tiny:.3g} of the background {background:g}, as "
-            "resampling with splines leaves it around a head"
+            f"{share:.0%} of the voxels that count as head lie within {tiny:.3g} of the background {background:g}, as "
+            "spline resampling leaves them around a head"
         )
         # Do not suggest a threshold: the largest of these values would remain next to the head and enlarge it.
-        remedy = f"Set all outside of the head to {background:g} by a mask, or resample the original image linearly"
+        remedy = f"Mask everything outside the head with {background:g}, or resample the original image linearly"
         return Oddity(text, remedy)
     if beyond > _LARGEST_SIDE_SHARE or np.count_nonzero(head) > _LARGEST_HEAD * head.size:
         text = (
             f"its background is not constant ({beyond:.0%} of the voxels on its sides differ from {background:g}), so "
-            "that air counts as head, as in scans whose skull was not stripped"
+            "air counts as head, as in scans without skull stripping"
         )
         return Oddity(text, _STRIP)
     return None
@@ -57,7 +57,7 @@ def skull_oddity(head: np.ndarray, affine: np.ndarray) -> Oddity | None:
     size = np.count_nonzero(head) * abs(np.linalg.det(affine[:3, :3]))
     if size <= _LARGEST_BRAIN:
         return None
-    return Oddity(f"its head has {size / 1e6:.1f} litres, more than a brain, so that the skull is part of it", _STRIP)
+    return Oddity(f"its head has {size / 1e6:.1f} litres, more than a brain, so it includes the skull", _STRIP)
 
 
 def _share_near(volume: np.ndarray, background: float, distance: float, head: np.ndarray) -> float:

@@ -253,7 +253,7 @@ class _Inspection:
                 continue  # Spline artefacts and noise around a head may be negative, too.
             if ranges[modality].low < 0:
                 text = f"its values are negative (from {array.min():g})"
-                self._report(path, text, "They are scaled like others; check that they are meant", is_warning=True)
+                self._report(path, text, "They are scaled like others; check that they are intended", is_warning=True)
             oddity = background.skull_oddity(head, self.grid.affine) if self._has_brains else None
             if oddity:
                 self._report(path, oddity.text, oddity.remedy, is_warning=True)
@@ -274,7 +274,7 @@ class _Inspection:
             path, size = self.files.images[modality].path, np.count_nonzero(head)
             share = size / largest
             if share < _SMALLEST_SHARE_OF_HEAD:
-                text = f"it shows {share:.0%} of the head that all modalities show together"
+                text = f"it shows only {share:.0%} of the head that the modalities show together"
                 self._report(path, text, "Check whether the volume was cut off", is_warning=True)
         return whole
 
@@ -290,8 +290,8 @@ class _Inspection:
         """Checks that the slices show head and lesion; `head` is None if no image separates it from the background."""
         first = next(iter(self.files.images.values())).path
         if head is None:
-            text = "no image of the case shows where its head ends, so that the crop was not compared with the head"
-            remedy = "First mend the backgrounds as the other messages say, then run --check again"
+            text = "no image of the case separates head and background, so the crop was not compared with the head"
+            remedy = "Correct the backgrounds as the other messages say, then run --check again"
             self._report(first, text, remedy, is_warning=True)
         else:
             self._report_finding(first, geometry.crop_finding(head, "head", self.grid.affine, self.data))
@@ -310,7 +310,7 @@ def _channel(array: np.ndarray, volume: Volume) -> np.ndarray:
     expected = 3 if volume.channel is None else 4
     if array.ndim != expected:
         text = f"it has {array.ndim} dimensions (shape {array.shape}) where {expected} are expected"
-        raise VolumeError(text, "Give one volume a file, or the release's stack of all modalities")
+        raise VolumeError(text, "Store one volume per file, or the release's stack of all modalities")
     if expected == 4 and volume.channel >= array.shape[3]:
-        raise VolumeError(f"it has only {array.shape[3]} channels", "Give the release's stack of all modalities")
+        raise VolumeError(f"it has only {array.shape[3]} channels", "Store the release's stack of all modalities")
     return array if volume.channel is None else array[..., volume.channel]

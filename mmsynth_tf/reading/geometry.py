@@ -83,7 +83,7 @@ def edge_findings(head: np.ndarray, data: DataConfig) -> Iterator[Finding]:
         for index, side in sides:
             shown = np.count_nonzero(used[index] if axis == 0 else used[:, index])
             if shown and shown > _LARGEST_EDGE_SHARE * used.sum(axis=(1 - axis, 2)).max():
-                text = f"the volume ends within the head ({side} side), and what lies beyond is lost"
+                text = f"the volume ends within the head ({side} side), and the part beyond is lost"
                 yield Finding(text, "Export, register or resample the images again, with the whole head in the volume")
 
 

@@ -48,7 +48,7 @@ def set_aside(
     )
     contrast = [path for path in listing.files if _is_hidden_by_contrast(path, releases, modalities)]
     if contrast:
-        text = "not used, for the name tells of a contrast agent (ce-), and the last part alone would mislead"
+        text = "not used, because the name says contrast agent (ce-), which its last part does not show"
         remedy = "Rename them to <case>_<modality>, such as sub-01_t1c.nii.gz, and name it in --config.data.modalities"
         problems.append(_problem(folder, contrast, text, remedy))
     if empty := _empty_folders(listing):

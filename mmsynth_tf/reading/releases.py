@@ -199,9 +199,11 @@ def _unused_files(
             is_label = any(release.label.match(path) for release in candidates)
             unused[place.parent.name, is_label].append(place.name)
     for (parent, is_label), names in unused.items():
-        text = "no image lies with this label" if is_label else "no modality or label has this name"
-        remedy = f"Add or rename what belongs to a case ({_expected_names(releases[0])}); leave or remove the rest"
-        yield Problem(parent, layouts.some(names), f"not used, for {text}", remedy, is_warning=True)
+        text = "this label has no image" if is_label else "no modality or label has this name"
+        remedy = (
+            f"Add or rename files that belong to a case ({_expected_names(releases[0])}); leave or remove the others"
+        )
+        yield Problem(parent, layouts.some(names), f"not used, because {text}", remedy, is_warning=True)
 
 
 def _expected_names(release: Release) -> str:
@@ -216,6 +218,6 @@ def _copies(cases: Sequence[CaseFiles]) -> Iterator[Problem]:
         path = next(iter(case.images.values())).path
         key = file_search.content_key(path)
         if key is not None and originals.setdefault(key, case).patient_id != case.patient_id:
-            text = f"its content is that of case {originals[key].case_id}"
-            remedy = f"Remove one of the two, or give both one patient in {patient_list.PATIENT_LIST}"
+            text = f"it has the same content as an image of case {originals[key].case_id}"
+            remedy = f"Remove one of the two, or give both the same patient in {patient_list.PATIENT_LIST}"
             yield Problem(case.case_id, path.name, text, remedy, is_warning=True)

@@ -112,7 +112,7 @@ def measure(
         raise ValueError("the volume is constant")
     low, middle, high = _percentiles(values, (percentiles[0], 50.0, percentiles[1]))
     if not high - low <= float(np.finfo(np.float32).max):
-        raise ValueError(f"the values of the volume reach too far, from {low:g} to {high:g}")
+        raise ValueError(f"the values of the volume span too large a range, from {low:g} to {high:g}")
     if low >= high:
         raise ValueError(f"the volume has no contrast: both percentiles {percentiles} of its foreground are {low:g}")
     power = _power((middle - low) / (high - low), median) if median else 1.0

@@ -101,7 +101,9 @@ def split_by_patient(patients: Mapping[str, str], data: DataConfig) -> dict[str,
     """
     shares = {TEST: data.test_fraction, VALIDATION: data.validation_fraction}
     if min(shares.values()) < 0 or sum(shares.values()) > 1:
-        raise UserError(f"test_fraction and validation_fraction must lie in [0, 1] together, not {shares}.")
+        raise UserError(
+            f"data.test_fraction and data.validation_fraction must be 0 or more, with a sum of 1 at most, not {shares}."
+        )
     names = sorted(set(patients.values()))
     counts = {split: max(round(share * len(names)), 1) if share else 0 for split, share in shares.items()}
     needed = sum(counts.values()) + (sum(shares.values()) < 1)

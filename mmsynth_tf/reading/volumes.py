@@ -125,7 +125,7 @@ def _content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise VolumeError("the file is gone, or is a link to nothing", "Restore it or remove the case") from error
+        raise VolumeError("the file is missing, or a broken link", "Restore it or remove the case") from error
     except PermissionError as error:
         raise VolumeError("no permission to read the file", "Change its permissions") from error
     except OSError as error:
@@ -171,7 +171,7 @@ def _require_length(image: nibabel.Nifti1Image, length: int) -> None:
     excess = length - image.dataobj.offset - voxels
     if excess:
         text = f"the file is {abs(excess)} bytes {'longer' if excess > 0 else 'shorter'} than its header says"
-        raise VolumeError(text, "Copy or download it again, or check its dimensions and type of voxels")
+        raise VolumeError(text, "Copy or download it again, or check its dimensions and voxel type")
 
 
 def _header_oddities(image: nibabel.Nifti1Image) -> list[Oddity]:
@@ -179,7 +179,7 @@ def _header_oddities(image: nibabel.Nifti1Image) -> list[Oddity]:
     has_sform, has_qform = header["sform_code"] > 0, header["qform_code"] > 0
     if not has_sform and not has_qform:
         text = "its header gives no orientation (the codes of sform and qform are 0)"
-        return [Oddity(text, "Its axes are taken to run left, front and up; write the right header if they do not")]
+        return [Oddity(text, "Its axes are assumed to point left, front and up; correct the header if they do not")]
     if has_sform and has_qform and len(image.shape) >= 3:
         sform, qform, shape = header.get_sform(), header.get_qform(), image.shape[:3]
         if not corner_offset(sform, qform, shape) <= nibabel.affines.voxel_sizes(sform).min() / 2:

@@ -133,7 +133,7 @@ GEOMETRY = (
         "head moved over the edge of the volume",
         WARNED,
         array(lambda a: np.concatenate([0 * a[:8], a[:8]]), *BRATS_2018),
-        "Case a, a_t1.nii.gz: the volume ends within the head (left side), and what lies beyond is lost. Export, "
+        "Case a, a_t1.nii.gz: the volume ends within the head (left side), and the part beyond is lost. Export, "
         "register or resample the images again, with the whole head in the volume.",
         same=False,
     ),
@@ -188,8 +188,8 @@ GEOMETRY = (
         "all volumes with neither sform nor qform",
         WARNED,
         header(lambda h: (h.set_sform(None, 0), h.set_qform(None, 0)), *BRATS_2018),
-        "Case a, a_t1.nii.gz: its header gives no orientation (the codes of sform and qform are 0). Its axes are taken "
-        "to run left, front and up",
+        "Case a, a_t1.nii.gz: its header gives no orientation (the codes of sform and qform are 0). Its axes are "
+        "assumed to point left, front and up",
         same=False,
     ),
 )
@@ -235,7 +235,7 @@ VALUES = (
         "values that reach from end to end of single precision",
         REFUSED,
         array(lambda a: np.where(a, (a - 45) * 8e36, 0).astype(np.float32)),
-        "Case a, a_t2.nii.gz: the values of the volume reach too far",
+        "Case a, a_t2.nii.gz: the values of the volume span too large a range",
     ),
     Odd("intensities from 0 to 32767", READ, array(lambda a: (a * (32767 / a.max())).astype(np.int16))),
     Odd("stored with a slope and an intercept", READ, scaled_store(0.5, -10)),
@@ -254,32 +254,33 @@ VALUES = (
         "half of the head is missing in one modality",
         WARNED,
         array(half_missing),
-        "Case a, a_t2.nii.gz: it shows 50% of the head that all modalities show together.",
+        "Case a, a_t2.nii.gz: it shows only 50% of the head that the modalities show together.",
         same=False,
     ),
     Odd(
         "background that is not constant",
         WARNED,
         array(lambda a: (a + np.arange(a.size).reshape(a.shape)).astype(np.int32)),
-        "Case a, a_t2.nii.gz: its background is not constant (…% of the voxels on its sides differ from …), so that "
-        "air counts as head, as in scans whose skull was not stripped. Strip the skull and set all outside of the "
-        "brain to 0.",
+        "Case a, a_t2.nii.gz: its background is not constant (…% of the voxels on its sides differ from …), so air "
+        "counts as head, as in scans without skull stripping. Strip the skull and set everything outside the brain to "
+        "0.",
         same=False,
     ),
     Odd(
         "noise in half of the air",
         WARNED,
         array(with_noise),
-        "Case a, a_t2.nii.gz: its background is not constant (…% of the voxels on its sides differ from 0), so that "
-        "air counts as head",
+        "Case a, a_t2.nii.gz: its background is not constant (…% of the voxels on its sides differ from 0), so air "
+        "counts as head",
         same=False,
     ),
     Odd(
         "values of 0.0001 around the head, as splines leave them",
         WARNED,
         array(with_ringing),
-        "Case a, a_t2.nii.gz: …% of what counts as head lies within … of the background 0, as resampling with splines "
-        "leaves it around a head. Set all outside of the head to 0 by a mask, or resample the original image linearly.",
+        "Case a, a_t2.nii.gz: …% of the voxels that count as head lie within … of the background 0, as spline "
+        "resampling leaves them around a head. Mask everything outside the head with 0, or resample the original image "
+        "linearly.",
         same=False,
     ),
     Odd(

@@ -102,19 +102,20 @@ NAMES = (
         "a modality under a name that the release does not have (`_t1gd`)",
         REFUSED,
         renamed("a_t1gd.nii.gz"),
-        "Case a, a_t1gd.nii.gz: not used, for no modality or label has this name. Add or rename what belongs to a case",
+        "Case a, a_t1gd.nii.gz: not used, because no modality or label has this name. Add or rename what belongs to a "
+        "case",
     ),
     Odd(
         "one image too many",
         WARNED,
         copied("a_swi.nii.gz"),
-        "Case a, a_swi.nii.gz: not used, for no modality or label has this name.",
+        "Case a, a_swi.nii.gz: not used, because no modality or label has this name.",
     ),
     Odd(
         "a second case with nothing but a label",
         WARNED,
         lambda folder: write_nifti_case(folder, "b", {"label": volumes()["label"]}),
-        "Case b, b_seg.nii.gz: not used, for no image lies with this label.",
+        "Case b, b_seg.nii.gz: not used, because this label has no image.",
     ),
     Odd(
         "the case in two folders",
@@ -133,8 +134,8 @@ NAMES = (
         "a case copied under another name",
         WARNED,
         copied_case,
-        "Case b, b_t1.nii.gz: its content is that of case a. Remove one of the two, or give both one patient in "
-        "patients.csv.",
+        "Case b, b_t1.nii.gz: it has the same content as an image of case a. Remove one of the two, or give both "
+        "the same patient in patients.csv.",
     ),
     Odd("two time points of a patient (they fall in one part of the split)", READ, two_time_points),
     Odd(
@@ -166,7 +167,7 @@ NAMES = (
         "a link to nothing",
         REFUSED,
         lambda folder: (without("t2")(folder), file_of(folder, "t2").symlink_to("nowhere.nii.gz")),
-        "Case a, a_t2.nii.gz: the file is gone, or is a link to nothing. Restore it or remove the case.",
+        "Case a, a_t2.nii.gz: the file is missing, or a broken link. Restore it or remove the case.",
     ),
     Odd(
         "a folder with the name of an image",

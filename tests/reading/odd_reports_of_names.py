@@ -47,7 +47,7 @@ NAMES = (
             "a_flair_1.nii.gz for a_flair.nii.gz",
             REFUSED,
             mutators.misnamed,
-            "Case a, a_flair_1.nii.gz: not used, for no modality or label has this name.",
+            "Case a, a_flair_1.nii.gz: not used, because no modality or label has this name.",
         ),
     ),
 )

@@ -29,8 +29,8 @@ def test_one_image_with_a_bad_background_is_told_alone(tmp_path, change):
 def test_ringing_of_all_images_is_told_for_each_and_that_the_crop_is_unknown(tmp_path):
     *found, crop = texts(tmp_path, {r: with_ringing(a) if r != "label" else a for r, a in volumes().items()})
     assert len(found) == 4
-    assert all("resampling with splines" in text for text in found)
-    assert "Case a, a_t1.nii.gz: no image of the case shows where its head ends, so that the crop was not" in crop
+    assert all("spline resampling" in text for text in found)
+    assert "Case a, a_t1.nii.gz: no image of the case separates head and background, so the crop was not" in crop
 
 
 @pytest.mark.parametrize("change", [with_ringing, with_noise])
@@ -40,7 +40,7 @@ def test_a_crop_that_cuts_off_most_of_the_head_is_found_once_one_background_is_a
     arrays = volumes((1,))
     changed = {role: change(array) if role != "label" else array for role, array in arrays.items()}
     assert texts(tmp_path, changed, narrow)[-1].endswith(
-        "the crop was not compared with the head. First mend the backgrounds as the other messages say, then run "
+        "the crop was not compared with the head. Correct the backgrounds as the other messages say, then run "
         "--check again."
     )
     masked = np.where(arrays["t1"] > 0, changed["t1"], 0)
@@ -52,7 +52,7 @@ def test_a_crop_that_cuts_off_most_of_the_head_is_found_once_one_background_is_a
 def test_a_mask_as_advised_leaves_the_head(tmp_path):
     arrays = volumes()
     ringing = with_ringing(arrays["t2"])
-    assert "Set all outside of the head to 0 by a mask" in texts(tmp_path, arrays | {"t2": ringing})[0]
+    assert "Mask everything outside the head with 0" in texts(tmp_path, arrays | {"t2": ringing})[0]
     masked = np.where(arrays["t1"] > 0, ringing, 0)
     assert texts(tmp_path, arrays | {"t2": masked}) == []
     np.testing.assert_array_equal(masked, arrays["t2"])
@@ -133,7 +133,7 @@ def test_noise_in_the_air_goes_when_the_outside_is_set_to_zero_as_advised(tmp_pa
     noisy = {role: with_noise(array) if role != "label" else array for role, array in volumes().items()}
     found = [text for text in texts(tmp_path, noisy) if "the crop was not compared" not in text]
     assert len(found) == 4
-    assert all("skull was not stripped. Strip the skull and set all outside" in text for text in found)
+    assert all("without skull stripping. Strip the skull and set everything outside" in text for text in found)
     brain = volumes()["t1"] > 0
     assert texts(tmp_path, {r: np.where(brain, a, 0) if r != "label" else a for r, a in noisy.items()}) == []
 

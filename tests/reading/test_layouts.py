@@ -86,7 +86,7 @@ def test_an_image_after_contrast_is_not_taken_for_one_without_and_renaming_as_ad
 
 def test_a_subject_with_an_image_after_contrast_alone_has_no_case(tmp_path):
     touch(tmp_path, BIDS[1])
-    with pytest.raises(UserError, match=r"No case found .* not used, for the name tells of a contrast agent"):
+    with pytest.raises(UserError, match=r"No case found .* not used, because the name says contrast agent"):
         find_cases(tmp_path, ("T1w",))
     with pytest.raises(UserError, match="does not tell its modality"):
         files.find(tmp_path / BIDS[1], ("T1w",))

@@ -107,7 +107,9 @@ def test_unused_images_are_told_once_for_each_folder(tmp_path):
     touch(tmp_path, "a/a_t1.nii.gz", *[f"b/image{number}.nii" for number in range(5)], "b/notes.txt")
     [problem] = search_cases(tmp_path, BRATS_MODALITIES).problems
     assert problem.is_warning
-    assert str(problem).startswith("Case b, image0.nii, image1.nii, image2.nii and 2 more: not used, for no modality")
+    assert str(problem).startswith(
+        "Case b, image0.nii, image1.nii, image2.nii and 2 more: not used, because no modality"
+    )
     assert "<case>_t1ce.nii.gz" in problem.remedy
 
 

@@ -39,7 +39,7 @@ def test_refuses_too_few_patients_and_impossible_shares():
     with pytest.raises(UserError, match="1 patients are too few"):
         split_by_patient({"a": "a"}, shares(0.1))
     for changes in ({"test_fraction": -0.1}, {"test_fraction": 0.7, "validation_fraction": 0.7}):
-        with pytest.raises(UserError, match=r"must lie in \[0, 1\]"):
+        with pytest.raises(UserError, match=r"must be 0 or more, with a sum of 1 at most"):
             split_by_patient(PATIENTS, dataclasses.replace(DataConfig(), **changes))
 
 
