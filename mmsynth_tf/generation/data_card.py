@@ -236,8 +236,8 @@ def _remaking(name: str, record: Mapping[str, Any]) -> str:
     pasted = prepared.is_pasted(record["generation"])
     workdir = "" if pasted else " --workdir=<workdir>"
     return (
-        f"The number of a sample, the seed and the {'slices' if pasted else 'labels and weights'} above determine every "
-        f"sample. To generate one again:\n\n    mmsynth remake --data={name} --sample={sample}{workdir} "
+        f"The number of a sample, the seed and the {'slices' if pasted else 'labels and weights'} above determine it. "
+        f"To generate one again:\n\n    mmsynth remake --data={name} --sample={sample}{workdir} "
         "--labels_from=<real data>"
     )
 

@@ -58,8 +58,8 @@ def test_leak_checks_know_whose_slices_they_are(prepared_data, made):
 
 def test_the_card_says_that_lesions_and_images_are_patients(made):
     text = (made.path / "README.md").read_text(encoding="utf-8")
-    assert "cutting lesions out of real slices" in text and "The images and the lesions are training patients'" in text
-    assert "no model took part" in text and "weights" not in text.split("## Making")[1]
+    assert "Lesions were cut out of real slices" in text and "images and the lesions are of training patients" in text
+    assert "no model was used" in text and "weights" not in text.split("## Reproducing")[1]
     assert "| slices and lesions |" in text and "requirement" not in text
 
 

@@ -102,8 +102,8 @@ NAMES = (
         "a modality under a name that the release does not have (`_t1gd`)",
         REFUSED,
         renamed("a_t1gd.nii.gz"),
-        "Case a, a_t1gd.nii.gz: not used, because no modality or label has this name. Add or rename what belongs to a "
-        "case",
+        "Case a, a_t1gd.nii.gz: not used, because no modality or label has this name. Add or rename files that "
+        "belong to a case",
     ),
     Odd(
         "one image too many",
