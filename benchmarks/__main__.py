@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
         began, sections[name] = time.monotonic(), []
         for record in _records(name, config):
             sections[name].append(record)
-            # At once: what is measured is not lost when the rest is stopped.
+            # Written at once, so that results survive if later benchmarks are stopped.
             records.write_json(output / f"{name}.json", sections[name])
             atomic.write_text(output / "benchmarks.md", table.page(sections, machine))
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)

@@ -75,7 +75,7 @@ def _build(cases: Sequence, data: DataConfig) -> None:
 
 
 def _peak_mebibytes(cases: Sequence, data: DataConfig, copies: int) -> float:
-    """The most memory that a process of its own held which built each case so many times."""
+    """Peak memory of a separate process that builds each case `copies` times, MiB."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_build_copies, (cases, data, copies))
 

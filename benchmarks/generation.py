@@ -81,7 +81,7 @@ class Maker:
         return np.concatenate([self._complete(batch) for batch in filtered])
 
     def draws(self, samples: int) -> Rows:
-        """Random labels, and standard normal values for all else that the signatures leave open."""
+        """Random labels, and standard normal values for all other inputs of the signatures."""
         rng, data = np.random.default_rng(0), self.config.data
         drawn = {"label": rng.integers(0, data.num_classes, (samples, *data.image_size, 1)).astype(np.uint8)}
         for name, spec in {**self.inputs["sample_structure"], **self.inputs["synthesize"]}.items():

@@ -79,7 +79,7 @@ def literal(config: Config) -> Iterator[Config]:
 
 
 def plain_layers() -> AbstractContextManager:
-    """Within it layers compute what they say in so many words, and get their gradients from it."""
+    """A context in which layers follow their formulas literally, and TensorFlow derives their gradients."""
     return mock.patch.multiple(
         layers, _standardised=_standardised, _leaky_relu=_leaky_relu, _upsampled_conv=_upsampled_conv
     )
@@ -160,9 +160,9 @@ class ModalityOracle:
 
     Args:
       model: the networks.
-      batch: its own pairs are not looked at.
-      pairs: what the sums are estimated from, in runs of two of the same source; all pairs if not given.
-      training: what the networks are told.
+      batch: its own pairs are ignored.
+      pairs: pairs that estimate the sums, in runs of two of the same source; all pairs if not given.
+      training: argument of all networks.
     """
 
     def __init__(self, model: ModalityGAN, batch: Batch, pairs: Pairs | None = None, training: bool = False):
@@ -228,7 +228,7 @@ class ModalityOracle:
         }
 
     def _formulas_of_made(self, made: list[tuple[tf.Tensor, int]]) -> dict[str, Callable[[], tf.Tensor]]:
-        """Formulas of real slices, and of slices that were made of maps, with their modalities."""
+        """Formulas of real slices, and of slices synthesised from maps, with their modalities."""
         x, each = self._x, range(self._n)
         return {
             "discriminator_real": lambda: sum(norm(self._d(x[i]), 1) for i in each),

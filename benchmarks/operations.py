@@ -59,7 +59,7 @@ class Work:
     Attributes:
       flops: of convolutions and matrix products, a multiplication and an addition each.
       least_bytes: read and written if everything else is fused into them, with the optimizer's.
-      unfused_bytes: read and written if every operation is carried out by itself.
+      unfused_bytes: read and written if no operation is fused with another.
       launches: operations that move data, each at least one kernel on a GPU if nothing is fused.
       convolutions: the forward ones.
     """

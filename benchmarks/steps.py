@@ -13,7 +13,7 @@ from mmsynth_tf.configs import Config, tree
 from mmsynth_tf.models.stage import StageModel
 from mmsynth_tf.storage.records import Record
 
-# So many different convolutions are tried, those with most of the operations first.
+# Number of different convolutions that are timed, those with the most operations first.
 _CONVOLUTIONS = 4
 
 

@@ -54,8 +54,8 @@ def waiting(batches: tf.data.Dataset, step: Callable[[Batch], object], rounds: i
     """Trains, with and without the step.
 
     Returns:
-      Milliseconds of a step and of waiting before it, the share of the time that is waited, and the milliseconds that
-      a batch takes when it is all that is done.
+      Milliseconds of a step and of waiting before it, the share of waiting in the time, and the milliseconds of a batch
+      without any step.
     """
     ready = iter(batches)
     for _ in range(3):

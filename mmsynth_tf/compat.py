@@ -21,10 +21,10 @@ if KERAS_3:
 else:
     # Keras 2.15's own layer fails inside a compiled train_step; that of Addons works.
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # That Addons has ended is known; nobody can do anything about it here.
+        warnings.simplefilter("ignore")  # Hides the notice that Addons has ended, which no user can act on.
         from tensorflow_addons.layers import SpectralNormalization  # noqa: F401
 
-# Keras 2 would compile each variable's update by itself on a GPU.
+# Keras 2 would compile each variable's update separately on a GPU.
 OPTIMIZER_OPTIONS = {} if KERAS_3 else {"jit_compile": False}
 
 LossScaleOptimizer = tf.keras.mixed_precision.LossScaleOptimizer

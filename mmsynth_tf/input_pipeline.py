@@ -17,7 +17,7 @@ from mmsynth_tf.configs import AugmentationConfig, Config
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.models.stage import Batch
 
-# Slices that wait to be drawn, of all sources together: beyond so many a pass is random within its neighbourhood alone.
+# Size of the shuffle buffers of all sources together. A larger set is shuffled only within this neighbourhood.
 _BUFFER = 20_000
 # Independent random streams of a step.
 TRANSFORM, JUDGED, SOURCE, LABEL, LABEL_TRANSFORM, PAIRS, NOISE, CODE, CONTRAST = range(9)

@@ -4,10 +4,10 @@
     python -m tools.mutation --output=mutation.json
     python -m tools.mutation --output=mutation.json --module=mmsynth_tf/reading/geometry.py
 
-Cosmic Ray finds the places. Some of each folder are drawn by the seed, or all of the given modules are taken, with one
-change of each place. A change is made in a copy of the repository and tested with the module's namesake and the files
-that import it; what survives these is tested with all tests of its folder. Results are kept in the output; the same
-command goes on there, and tests what survived again.
+Cosmic Ray finds the places. The seed draws some of each folder, or all places of the given modules are taken, with one
+change each. Each change is made in a copy of the repository, and tested with the module's own test file and the files
+that import it. Changes that survive these are tested with all tests of their folder. The output keeps the results; the
+same command continues from it and tests the survivors again.
 """
 
 import argparse
@@ -34,18 +34,18 @@ from cosmic_ray.work_item import MutationSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "mmsynth_tf"
-# More of what is tested in a second than of what has networks to build.
+# More places of modules with fast tests than of modules that build networks.
 PLACES = {"algorithms": 15, "generation": 20, "metrics": 25, "models": 15, "patients": 35, "reading": 35, "stages": 15}
-# A change that makes an endless loop is noticed, too: after so many times what the tests take, and so many seconds.
+# A change that causes an endless loop also counts as noticed: after this multiple of the tests' time, at least 60 s.
 _PATIENCE, _LEAST_SECONDS = 3, 60
-# Of tests without any change.
+# Limit for the tests without any change, seconds.
 _LONGEST = 3600
 
 Result = dict[str, str | float]
 
 
 def tests_of(module: Path) -> list[list[str]]:
-    """What to test a module with, one after the other: test files that import it, its namesake first; its folder's."""
+    """Tests of a module in order: test files that import it, its own test file first; then all tests of its folder."""
     dotted = ".".join(module.with_suffix("").parts)
     folder = Path("tests") / module.parts[1]
     namesake = folder / f"test_{module.stem}.py"
@@ -69,7 +69,7 @@ def _imports_of_tests() -> dict[Path, set[str]]:
 
 
 def draw(paths: Sequence[Path], name: str, seed: int, most: int | None = None) -> list[MutationSpec]:
-    """One change of each place in some files, or of at most so many places; `name` and `seed` decide which."""
+    """One change of each place in some files, or of at most `most` places; `name` and `seed` decide which."""
     with cosmic_ray.work_db.use_db(":memory:") as database:
         init(paths, database, {})
         changes = [item.mutations[0] for item in database.work_items]

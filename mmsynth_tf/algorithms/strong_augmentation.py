@@ -1,9 +1,9 @@
 """Strong augmentation: nnU-Net's transforms, ranges and probabilities in 2D (beyond the paper).
 
-nnU-Net rotates by up to 180 degrees; here it is 30, because all heads have the
-same orientation. nnU-Net's intensities have mean 0 and variance 1; here they are
-positive in the head and 0 outside. Noise is therefore in standard deviations of
-the head, and the background stays 0.
+nnU-Net rotates by up to 180 degrees. Here the limit is 30, because all heads
+have the same orientation. nnU-Net's intensities have mean 0 and variance 1. Here
+they are positive in the head and 0 outside, so noise is in standard deviations
+of the head, and the background stays 0.
 """
 
 import dataclasses

@@ -18,7 +18,7 @@ from mmsynth_tf.configs.tree import setting
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeConfig:
-    """How a training run is executed. Does not change what is learned, apart from the seed and precision."""
+    """Execution of a training run: seed, precision, checkpoints, memory and augmentation."""
 
     seed: int = setting(0, "Seed of weights and random streams.")
     precision: str = setting("float32", "float32, mixed_bfloat16 or mixed_float16.")

@@ -9,7 +9,7 @@ from mmsynth_tf.configs.tree import setting
 
 @dataclasses.dataclass(frozen=True)
 class StructureLossWeights:
-    """Weights of the structure GAN's terms (method §3); those that were never tuned stand beside the GAN."""
+    """Weights of the structure GAN's loss terms (method §3); constant weights are in its module."""
 
     code_discriminator: float = setting(1.0, "|FD(z_g)-1|^2 + |FD(z)|^2; authors 0.1.", trains="discriminator")
     map_discriminator: float = setting(1.0, "|D(f)-1|^2 + |D(f_g)|^2; authors 0.01.", trains="discriminator")

@@ -73,24 +73,24 @@ class FurtherLossWeights:
 
 @dataclasses.dataclass(frozen=True)
 class SynthesisChoices:
-    """In what the measured synthesis stage and the paper's differ.
+    """Choices in which the formulations of the synthesis stage differ.
 
     Attributes:
-      weights: of the terms that are in one of them alone.
-      class_weights: of the lesion losses, one number a class; the last stands for all that follow.
+      weights: of the terms that only one formulation has.
+      class_weights: of the lesion losses, one number per class; the last also holds for all further classes.
       pretrained_lesion: whether the lesion processors are the segmenters of the same work directory, frozen (the
         authors' later version); otherwise they train alongside.
       lesion_learning_rate: of lesion processors that train alongside.
       cosine_decay: whether learning rates decay by half a cosine; otherwise they are constant.
-      translation_detached: whether to the translator what was synthesised is data: its losses do not train what made
-        it.
+      translation_detached: whether the translator treats synthetic slices as data, so that its losses do not train
+        the synthesis.
       erase_under_label: whether the map's edges under the chosen label are erased, and lesions left out of structure
         losses.
       fusion_noise: whether the head is filled with uniform noise where the map has no edge (the authors' later
         version).
       fusion_concatenate: whether map and one-hot label are concatenated in place of their weighted sum (likewise).
-      contrast_condition: whether the decoder is told the contrast to give a slice: that of a real slice in training, a
-        drawn one in sampling.
+      contrast_condition: whether the wanted contrast of a slice is a condition of the decoder: that of a real slice in
+        training, a random one in sampling.
       conditional_normalization: whether the modality also sets scale and shift of the decoder's normalisation;
         otherwise it is only concatenated.
       skips: whether features of the encoders' finer levels go to the decoder besides the code, as in a U-Net.
@@ -101,10 +101,10 @@ class SynthesisChoices:
       discriminator_init_stddev: of the discriminators' weights; 0 takes He's.
       softmax_class: whether the modality class is judged by softmax cross-entropy; otherwise by squared error on the
         class.
-      own_class_features: whether the modality class is judged from features of its own, normalised by instance, not
-        from those that judge real or fake: modalities become more distinct.
-      judged_intensity: v: the discriminator sees all slices, real or not, in other contrasts: gamma between exp(-v) and
-        exp(v), darker by a share of up to v / 2, so that a modality is not judged by its brightness.
+      own_class_features: whether the modality class has its own features, normalised by instance, separate from those
+        of real or fake; modalities become more distinct.
+      judged_intensity: v, strength of the contrast change of all slices that the discriminator sees. Gamma is between
+        exp(-v) and exp(v), and slices are darker by up to v / 2; brightness alone then does not tell a modality.
     """
 
     weights: FurtherLossWeights = FurtherLossWeights()

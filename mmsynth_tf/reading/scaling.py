@@ -4,8 +4,8 @@ The rule, for one volume `v` of any numeric dtype and unit:
 
 - the background value `b` is the most frequent value on the six faces of the
   volume. It is 0 in every BraTS release and in volumes z-scored inside the
-  head; it is the negative constant of volumes z-scored as a whole and of CT
-  outside the field of view;
+  head. In volumes z-scored as a whole, and in CT outside the field of view, it
+  is a negative constant;
 - the foreground is where `v != b`;
 - `low` and `high` are the configured percentiles of `v` over the foreground of
   the whole volume;

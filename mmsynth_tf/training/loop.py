@@ -31,7 +31,7 @@ def fit(
       model: compiled.
       batches: the training data.
       checkpoints: restored.
-      folder: the run's; gets the log, previews and, where a loss is not finite, what is needed to repeat the step.
+      folder: the run's; receives the log, the previews and, if a loss is not finite, the step's batch and weights.
       steps: the last step.
       interval: steps between rows of the log, previews and checkpoints; the last step has them as well.
       slices_per_step: for the rate that is reported.

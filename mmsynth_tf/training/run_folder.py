@@ -1,4 +1,4 @@
-"""What a stage's folder says of its run: the configuration, and the data sets that it was trained on."""
+"""The configuration and the training sets of a run, stored in the folder of its stage."""
 
 import json
 import pathlib
@@ -25,7 +25,10 @@ def read_config(folder: pathlib.Path) -> configs.Config:
     try:
         return tree.from_json(configs.Config, path.read_text(encoding="utf-8"))
     except (ValueError, TypeError, AttributeError) as error:
-        raise WorkDirError(f"{path} is not a configuration of this version: {error}") from error
+        reason = str(error).rstrip(".")
+        raise WorkDirError(
+            f"{path} is not a configuration of this version: {reason}. Train in another --workdir."
+        ) from error
 
 
 def trained_on(stage: str, workdir: str | pathlib.Path) -> list[dict]:
@@ -39,8 +42,7 @@ def trained_on(stage: str, workdir: str | pathlib.Path) -> list[dict]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError) as error:
         raise WorkDirError(
-            f"{path} cannot be read ({error}), so nobody knows which patients were trained on. Train in another "
-            "--workdir."
+            f"{path} cannot be read ({error}), so the training patients are unknown. Train in another --workdir."
         ) from error
 
 
@@ -51,8 +53,8 @@ def require_same_run(
 
     Args:
       folder: of the stage.
-      config: settings of the run that is to go on there.
-      depends_on: how the paths of settings begin that change what is learned.
+      config: settings of the run that shall continue there.
+      depends_on: prefixes of the settings that change the trained weights.
       data_records: of the data sets that it is trained on.
 
     Raises:
@@ -61,7 +63,9 @@ def require_same_run(
     if not checkpoints.paths(folder):
         return
     if trained_on(folder.name, folder.parent) != data_records:
-        raise WorkDirError(f"{folder} holds a run on other data. Give it the same --data_dir, or another --workdir.")
+        raise WorkDirError(
+            f"{folder} holds a run on other data. Continue it with the same --data_dir, or choose another --workdir."
+        )
     there, here = tree.fields(read_config(folder)), tree.fields(config)
     differing = [
         f"{name} is {there[name][0]} there, {value} now"
@@ -71,11 +75,11 @@ def require_same_run(
     if differing:
         raise WorkDirError(
             f"{folder} holds a run with other settings ({'; '.join(differing)}). "
-            "Use the same settings to continue it, or another --workdir."
+            "Continue it with the same settings, or choose another --workdir."
         )
 
 
 def describe_run(folder: pathlib.Path, config: configs.Config, data_records: list[dict]) -> None:
-    """Writes both files."""
+    """Writes the configuration and the records of the training sets."""
     atomic.write_text(folder / _TRAINED_ON_FILE, json.dumps(data_records, indent=1))
     atomic.write_text(folder / CONFIG_FILE, tree.to_json(config))

@@ -28,14 +28,14 @@ _FULL, _READ_ONLY, _ABSENT = "The disk is full", "Read-only file system", "holds
 
 
 class Trial:
-    """Runs programs on a small disk, and notes what does not go as it should.
+    """Runs programs on a small disk, and records unexpected results.
 
     Args:
       scratch: folder on a large disk.
       disk: mount point of the small one.
 
     Attributes:
-      rows: records of what was tried.
+      rows: records of all trials.
     """
 
     def __init__(self, scratch: Path, disk: Path):

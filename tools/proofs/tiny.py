@@ -50,7 +50,7 @@ def network_flags(**changes: object) -> list[str]:
 
 
 def lengths(steps: int, interval: int) -> dict[str, int]:
-    """Changes that let each stage train so many steps."""
+    """Settings for `steps` training steps of each stage."""
     return {**{f"{stage}__steps": steps for stage in STAGES}, "runtime__steps_per_checkpoint": interval}
 
 

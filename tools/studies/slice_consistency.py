@@ -1,9 +1,9 @@
-"""Measures what evening out neighbouring slices is worth (docs/experiments/records/slice_consistency.md).
+"""Measures the effect of smoothing across slices (docs/experiments/records/slice_consistency.md).
 
     python -m tools.studies.slice_consistency --models=models/a --input=test_cases/ --output=slice_consistency.md
 
-Every modality is translated from the first one, and made from the first one's
-structure map and the case's own label; both are compared with the real slices.
+Every modality is translated from the first one, and synthesised from the first
+one's structure map and the case's own label. Both are compared with real slices.
 """
 
 import collections

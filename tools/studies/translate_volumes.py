@@ -2,10 +2,10 @@
 
     python -m tools.studies.translate_volumes --models=models/a --input=test_cases/ --output=translate_volumes.csv
 
-Each case's first modality becomes the others, as `mmsynth translate` does it
-with a case that has nothing else; a row a case and target: PSNR, SSIM and MAE inside the head at the volume's own
-voxels, roughness across slices as a share of the real volume's, and the seconds
-that the case took from files to files.
+Each case's first modality is translated to the others, as by `mmsynth translate`.
+Each case and target gives a row: PSNR, SSIM and MAE inside the head at the
+volume's own voxels, roughness across slices as a share of the real volume's,
+and the seconds of the whole case.
 """
 
 import dataclasses

@@ -38,8 +38,8 @@ class Mixture:
       synthetic: synthetic slices, as a fraction of the real training set.
       augmented: randomly transformed real slices in addition to the real ones, as the same fraction.
       order: `RANDOM` mixes all kinds; an ordered row trains first on one kind, then on the other.
-      real_share: fraction of an ordered row's steps on real slices. 10 % real slices after synthetic ones get 10 % of
-        the steps, as in the authors' epochs; with half of the steps segmenters forget the first phase.
+      real_share: fraction of an ordered row's steps on real slices. After synthetic slices, 10 % real slices get 10 %
+        of the steps, as in the authors' epochs. With half of the steps, segmenters forget the first phase.
     """
 
     name: str
