@@ -13,6 +13,7 @@ from absl import flags
 from mmsynth_tf import constants
 from mmsynth_tf import program as mmsynth_tf_program
 from mmsynth_tf.configs import path_flags
+from mmsynth_tf.reading import release_table
 from mmsynth_tf.storage import atomic
 
 _FLAGS = flags.FLAGS
@@ -254,7 +255,7 @@ def _define_label_values() -> None:
     flags.DEFINE_enum(
         "label_values",
         "canonical",
-        ["canonical", "brats2015", "brats2017-2021", "brats2023", "decathlon"],
+        ["canonical", *release_table.with_lesion_values()],
         "Release that defines the values of written labels; canonical: the numbers of the models' classes.",
     )
 

@@ -144,6 +144,11 @@ RELEASES = {
 }
 
 
+def with_lesion_values() -> list[str]:
+    """Names of the releases whose label values stand for the canonical lesion classes."""
+    return [release.name for release in RELEASES.values() if release.label_values and any(release.label_values)]
+
+
 def release_named(case_id: str) -> Release | None:
     """The release that claims a case's name."""
     claims = (r for r in RELEASES.values() if r.names and re.fullmatch(r.names, case_id, re.IGNORECASE))

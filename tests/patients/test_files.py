@@ -8,6 +8,8 @@ import pytest
 
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.patients import files, jobs, lesions, translate
+from mmsynth_tf.reading import release_table
+from mmsynth_tf.reading.release_table import RELEASES
 from tests.fakes import fake_slice_models
 
 MODELS = fake_slice_models.slice_models()
@@ -166,6 +168,13 @@ def test_label_codes_of_releases():
     assert files.label_codes("decathlon", labels) == {0: 0, 1: 2, 2: 1, 3: 2, 4: 3}
     with pytest.raises(UserError, match="have no values in brats2023"):
         files.label_codes("brats2023", ("background", "lesion"))
+
+
+def test_every_release_that_can_be_asked_for_has_a_code_for_every_class():
+    names = release_table.with_lesion_values()
+    assert set(RELEASES) - set(names) == {"custom", "brats-men-rt"}
+    for name in names:
+        assert set(files.label_codes(name, MODELS.data.labels).values()) <= set(RELEASES[name].label_values)
 
 
 def test_label_is_written_in_the_codes_asked_for(tmp_path):
