@@ -1,9 +1,4 @@
-"""Configuration: one tree of frozen dataclasses. No TensorFlow here.
-
-Every field can be set on the command line as ``--config.<path>=<value>``, for
-example ``--config.synthesis.steps=2000``. Settings of the training stages are
-in the modules named after the stages.
-"""
+"""The whole configuration, `Config`, and the settings of a run. No TensorFlow here."""
 
 import dataclasses
 

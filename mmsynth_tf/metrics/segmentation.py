@@ -20,7 +20,6 @@ PRECISION = "precision"
 HD95 = "hd95"
 NSD = "nsd"
 OVERLAP_METRICS = (DICE, SENSITIVITY, PRECISION)
-SURFACE_METRICS = (HD95, NSD)
 
 
 def dice(reference: np.ndarray, prediction: np.ndarray) -> float:

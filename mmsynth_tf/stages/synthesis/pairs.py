@@ -1,4 +1,4 @@
-"""Chooses the ordered pairs of modalities that a step translates (method §6, "Cost").
+"""Chooses the ordered pairs of modalities that a step translates (docs/method.md, "How a step works").
 
 The pair terms of the method are sums over all n (n - 1) ordered pairs (i, j), and
 cycle consistency compares x_cr,j,i with x_cr,k,i. Drawing triples (i; j, k) for
