@@ -64,7 +64,7 @@ def _maps_section(synthetic: prepared.PreparedData) -> report.Section:
     return report.Section(
         "Structure maps from noise",
         "Each map is decoded from a random code; the mask generator derives the background (tinted) from it. "
-        "Shown are the first maps that passed the structure filter.",
+        "The figure shows the first maps that passed the structure filter.",
         figures=[report.Figure(maps, "Generated structure maps and masks.")],
     )
 
@@ -73,8 +73,8 @@ def _samples_section(samples: bytes, real: prepared.PreparedData) -> report.Sect
     slices = example_sections.quadruples(example_sections.lesion_slices(real, "test", _SAMPLES), real)
     return report.Section(
         "All modalities from one map and one label",
-        "Each row is one sample: its map, its background mask, the label that was put in, and the modalities "
-        "that were made of them. Below, slices of test patients that no stage has seen.",
+        "Each row is one sample: its map, its background mask, the input label, and the generated modalities. "
+        "Below are slices of test patients, which no stage has seen.",
         figures=[
             report.Figure(samples, "Synthetic samples, the first that passed both filters."),
             report.Figure(slices, "Real (phantom) slices of test patients."),
@@ -92,9 +92,9 @@ def _dice_section(folder: pathlib.Path, mixtures: Iterable[str]) -> report.Secti
         rows, ("trained on", "modality"), "dice", "Dice per test patient: mean ± standard deviation over patients."
     )
     return report.Section(
-        "What the data is worth",
+        "Segmenters trained on the data",
         "Segmenters with the same number of training steps, trained on real slices, on synthetic slices, or on both, "
-        "and always tested on the same real (phantom) test patients.",
+        "and tested on the same real (phantom) test patients.",
         tables=[table],
     )
 

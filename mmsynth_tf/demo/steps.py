@@ -60,4 +60,6 @@ def run(script: str, **arguments: Any) -> None:
     print(f"$ python {shlex.join(command[1:])}", flush=True)
     result = subprocess.run(command, check=False)
     if result.returncode:
-        raise UserError(f"{script} failed; see above. What is done is kept: give the same command again.")
+        raise UserError(
+            f"{script} failed; see above. Finished steps are kept: correct the cause and run the same command again."
+        )

@@ -87,7 +87,7 @@ class Pasting:
         self._image, self._label, self._seed = image, label, seed
         self._donors = np.flatnonzero(np.sum(label > 0, axis=(1, 2)) >= _LEAST_PIXELS)
         if not self._donors.size:
-            raise UserError("No training slice has a lesion to cut out; give labelled patients with lesions.")
+            raise UserError("No training slice has a lesion to cut out. Give labelled patients with lesions.")
 
     def draw(self, number: int) -> PastedSlice:
         """The slice of a draw."""
@@ -111,7 +111,10 @@ def _draw(image: np.ndarray, label: np.ndarray, donors: np.ndarray, rng: np.rand
             ]
             result = np.stack(layers, axis=-1).astype(np.float16)
             return PastedSlice(result, np.where(placed, moved, label[recipient]), placed, recipient, donor, transform)
-    raise UserError(f"None of {_LESIONS} lesions fits into the head of another training slice; give larger heads.")
+    raise UserError(
+        f"None of {_LESIONS} lesions fits into the head of another training slice; give slices with larger heads, or "
+        "of more patients."
+    )
 
 
 def _layers(image: np.ndarray) -> list[np.ndarray]:

@@ -106,8 +106,8 @@ class Checkpoints:
             except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise WorkDirError(
-                    f"Checkpoint {path} cannot be restored: it was made by another version of mmsynth_tf or Keras "
-                    f"({reason}). Use the Python that trained it, or train in another --workdir."
+                    f"Checkpoint {path} cannot be restored: it was written by another version of mmsynth_tf or "
+                    f"Keras ({reason}). Use the Python that trained it, or train in another --workdir."
                 ) from error
         return self.step
 

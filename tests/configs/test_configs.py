@@ -42,7 +42,7 @@ def test_an_unknown_setting_is_refused_by_name(path):
 def test_settings_like_an_unknown_one_are_named():
     with pytest.raises(ValueError, match=r"synthesis\.step\. Did you mean synthesis\.steps or "):
         tree.override(Config(), {"synthesis.step": 1})
-    with pytest.raises(ValueError, match=r"No such setting: x\. --helpfull"):
+    with pytest.raises(ValueError, match=r"No such setting: x\. `train\.py --helpfull`"):
         tree.override(Config(), {"x": 1})
 
 

@@ -146,7 +146,7 @@ def test_what_a_worker_left_out_is_made_at_the_end(tmp_path):
 
 def test_samples_of_another_making_are_not_mixed_in(tmp_path):
     synthetic.make_blocks(Generation(), 2, tmp_path / "out")
-    with pytest.raises(UserError, match=r"out\.blocks .* seed, settings.dice_threshold differ"):
+    with pytest.raises(UserError, match=r"out\.blocks .*\(seed, settings.dice_threshold differ\)"):
         build(Generation(seed=6, settings={**IDENTITY["settings"], "dice_threshold": 0.8}), 2, tmp_path / "out")
 
 

@@ -102,7 +102,7 @@ def test_the_page_holds_every_experiment_and_the_synthetic_data(request_, segmen
         *("Segmentations of test slices", "Segmentations of synthetic slices", "mean ± sd over seeds", "20.0%"),
         *("Distance to the nearest real training slice: image", "Translations of the test patients"),
         *("at least 0.99 for a finished set: not reached (0.800)", "4 slices without a lesion are counted separately"),
-        "keeps samples with a mean Dice of at least 0.7; the paper's threshold is 0.95",
+        "keeps samples with a mean Dice of at least 0.7; the paper&#x27;s threshold is 0.95",
         *("segmentation/config.json", "made/data_set.json", constants.DISCLAIMER),
     ):
         assert text in page

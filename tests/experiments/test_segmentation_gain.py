@@ -173,7 +173,7 @@ def test_sets_that_saw_the_tested_patients_are_refused(small, prepared_data, tmp
         **prepared_data.record,
         "split": {"train": [case for cases in prepared_data.cases.values() for case in cases]},
     }
-    with pytest.raises(leaks.LeakError, match="fold 0: every set of slices from noise has seen patients"):
+    with pytest.raises(leaks.LeakError, match="fold 0: every set of slices from noise has seen test patients"):
         segmentation_gain.run(
             Request(tmp_path, prepared_data, synthetic=(synthetic(prepared_data, seen),), rows=("noise",))
         )

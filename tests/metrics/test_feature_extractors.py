@@ -26,7 +26,9 @@ def test_segmenter_features_are_averages_of_every_level(rng, design):
 def test_weights_that_are_not_there_are_named(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv(feature_extractors.INCEPTION_WEIGHTS_VARIABLE, raising=False)
-    with pytest.raises(feature_extractors.UnavailableError, match=r"notop\.h5\) in MMSYNTH_INCEPTION_WEIGHTS"):
+    with pytest.raises(
+        feature_extractors.UnavailableError, match=r"notop\.h5 with .* environment variable MMSYNTH_INCEPTION_WEIGHTS"
+    ):
         feature_extractors.InceptionFeatures()
 
 

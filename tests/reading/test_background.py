@@ -65,7 +65,7 @@ def test_what_a_cubic_spline_leaves_is_found_and_linear_interpolation_leaves_not
     cubic, linear = (scipy.ndimage.shift(volume, (0.5, 0.5, 0), order=order) for order in (3, 1))
     intensities, head = scaling.measure(cubic, (0.5, 99.5))
     assert np.count_nonzero(head) > 2 * np.count_nonzero(volume)
-    assert "splines" in background.oddity(cubic, intensities, head).text
+    assert "spline" in background.oddity(cubic, intensities, head).text
     intensities, head = scaling.measure(linear, (0.5, 99.5))
     assert background.oddity(linear, intensities, head) is None
     # Half a voxel more on each side.
@@ -77,7 +77,7 @@ def test_overshoot_of_a_spline_is_not_told_as_negative_values(tmp_path):
     ringing = with_ringing(arrays["t2"])
     ringing[2, 4:17] = -3
     [text] = texts(tmp_path, arrays | {"t2": ringing})
-    assert "splines" in text
+    assert "spline" in text
 
 
 def oddity_of(volume):

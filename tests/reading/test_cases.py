@@ -231,7 +231,7 @@ def half_missing(array):
 ODD = {
     "empty label": ({"label": np.zeros_like}, "the label is empty"),
     "label outside": ({"label": lambda a: np.roll(a, 8, axis=1)}, "of the lesion lies outside the head"),
-    "cut off": ({"flair": half_missing}, r"a_flair.*it shows 50% of the head"),
+    "cut off": ({"flair": half_missing}, r"a_flair.*it shows only 50% of the head"),
     "negative": ({"t1": lambda a: np.where(a > 0, a - 50.0, 0).astype(np.float32)}, r"a_t1\.nii.*negative"),
     "no background": ({"t1": lambda a: (a + np.arange(a.size).reshape(a.shape)).astype(np.int32)}, "not constant"),
 }

@@ -215,7 +215,7 @@ def test_a_checkpoint_of_another_model_is_one_clear_error(tmp_path):
     other = TwoScales()
     other.second = tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(2)])
     other.groups = {**other.groups, "second": type(other.groups["second"])((other.second,), ("pull",))}
-    with pytest.raises(WorkDirError, match="ckpt-6 cannot be restored: it was made by another version"):
+    with pytest.raises(WorkDirError, match="ckpt-6 cannot be restored: it was written by another version"):
         two_scales.run(tmp_path, model=other)
 
 

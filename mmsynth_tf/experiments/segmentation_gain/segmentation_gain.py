@@ -77,7 +77,7 @@ def _synthetic(row: Row, fold: Fold, request: Request) -> list[prepared.Prepared
     if not unseen:
         seen = sorted(set.union(*(leaks.seen_patients([data.record]) & fold.kept_apart for data in sets)))
         raise leaks.LeakError(
-            f"Row {row.name}, fold {fold.number}: every set of {row.further} has seen patients that are tested "
+            f"Row {row.name}, fold {fold.number}: every set of {row.further} has seen test patients "
             f"({', '.join(seen[:5])}). Give a set whose generators were trained without them."
         )
     return unseen

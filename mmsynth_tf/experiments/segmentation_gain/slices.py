@@ -48,7 +48,7 @@ def read_slices(data: prepared.PreparedData, splits: Iterable[str] | None = None
     names = splits or [split for split, cases in data.cases.items() if cases]
     found = [x for name in names for x in data.slices(name).as_numpy_iterator() if x["has_label"]]
     if not found:
-        raise UserError(f"{data.path} has no labelled slices; give a set of labelled patients.")
+        raise UserError(f"{data.path} has no labelled slices. Give a set of labelled patients.")
     cases = [x["case_id"].decode() for x in found]
     patients = data.record.get("patients", {})
     return Slices(

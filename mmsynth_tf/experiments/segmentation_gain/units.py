@@ -100,6 +100,6 @@ def read_folder(folder: Path, rows: Sequence[str]) -> list[Record]:
     """
     found = [read_unit(path) for path in folder.glob("*.csv")]
     if not found:
-        raise UserError(f"{folder} has no measured units (*.csv).")
+        raise UserError(f"{folder} holds no measured units (*.csv). Give a folder of units.")
     found.sort(key=lambda unit: (unit[0]["seed"], unit[0]["fold"], rows.index(unit[0]["row"])))
     return [record for unit in found for record in unit]
