@@ -7,7 +7,8 @@ stage:
 
 The same against the number of patients: how many further patients are pasted or synthetic slices worth?
 
-    python evaluate.py --experiment=curve --workdir=runs/a --test_data=data/brats --synthetic_data=data/two,data/four
+    python evaluate.py --experiment=curve --workdir=runs/a --test_data=data/brats --seeds=0,1,2 \\
+        --synthetic_data=data/two,data/four
 
 Dice of the segmenters on the test patients of a prepared data set:
 

@@ -47,11 +47,18 @@ def _insert() -> None:
 
     mmsynth insert --models=models/a --input=scans/ --label=labels/ --output=out/
     mmsynth insert --models=models/a --input=scans/case_1 --label=case_1_seg.nii.gz --output=out/
+    mmsynth insert --models=models/a --input=scans/ --lesions_from=labelled/ --output=out/
 
     From a folder, --label draws a file at random; the lesion is then turned,
     scaled and moved to a place where it fits. A single file stays where its
-    header says, unless --move_label is given.
+    header says, unless --move_label is given. With --lesions_from, a real lesion
+    of another patient is pasted in place of a generated one.
     """
+    if bool(_FLAGS.label) == bool(_FLAGS.lesions_from):
+        raise UserError("Give either --label, for a generated lesion, or --lesions_from, for a real one.")
+    if _FLAGS.lesions_from:
+        _paste()
+        return
     from mmsynth_tf.patients import insert, lesions
 
     models = _load_models()
@@ -66,6 +73,25 @@ def _insert() -> None:
         seed=_FLAGS.seed,
         smooth=_FLAGS.smooth,
         blur=_FLAGS.blur,
+        largest=_FLAGS.largest,
+        release=_FLAGS.label_values,
+    )
+    _for_each_case(models, job)
+
+
+def _paste() -> None:
+    given = [name for name in ("remove_lesion", "redraw", "source") if _FLAGS[name].value]
+    if given:
+        raise UserError(f"--lesions_from generates nothing and does not take --{given[0]}. Leave it out.")
+    from mmsynth_tf.patients import paste
+    from mmsynth_tf.reading import releases
+
+    models = _load_models()
+    job = paste.Paste(
+        models.data,
+        releases.find_cases(_FLAGS.lesions_from, models.data.modalities),
+        move=_FLAGS.move_label is not False,
+        seed=_FLAGS.seed,
         largest=_FLAGS.largest,
         release=_FLAGS.label_values,
     )
@@ -270,8 +296,11 @@ def _define_translate() -> None:
 def _define_insert() -> None:
     _define_cases()
     _define_source()
-    _define_label(required=True)
-    flags.DEFINE_bool("move_label", None, "Move the lesion to a random place; the default if --label is a folder.")
+    _define_label(required=False)
+    path_flags.define_path(
+        "lesions_from", None, "Folder with labelled cases, whose real lesions are pasted in place of generated ones."
+    )
+    flags.DEFINE_bool("move_label", None, "Move the lesion to a random place; the default except for a single --label.")
     flags.DEFINE_bool(
         "remove_lesion", False, "Erase the case's own lesion, found by its label or else by the models' segmentation."
     )

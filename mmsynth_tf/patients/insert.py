@@ -11,15 +11,11 @@ import tensorflow as tf
 
 from mmsynth_tf import constants
 from mmsynth_tf.algorithms import blending, fusion, structure_maps
-from mmsynth_tf.errors import UserError
 from mmsynth_tf.patients import consistency, files, jobs, lesions, patient, segment
 from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
 from mmsynth_tf.reading.release_table import Release
 from mmsynth_tf.reading.releases import CaseFiles
-
-# A lesion with a larger fraction outside the head was drawn for another head.
-_LARGEST_SHARE_OUTSIDE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +73,7 @@ class Insert:
                 slices = consistency.smooth(slices, one.slice_spacing, self.blur)
             volume = one.view.image_volume(slices, one.head(source))
             if modality in kept:
-                volume = blending.blend(one.scaled(modality), volume, changed, self._voxels_in_pixels(one))
+                volume = blending.blend(one.scaled(modality), volume, changed, one.voxels_in_pixels(self.models.data))
             files.save_image(volume, one.grid(source), folder / files.image_name(case, modality), self.largest)
         codes = files.label_codes(self.release, self.models.data.labels)
         files.save_label(label, one.grid(source), folder / files.label_name(case), codes)
@@ -104,19 +100,7 @@ class Insert:
         lesion = lesions.read(path, release, self.models.data.labels)
         if self.move:
             return lesions.place(lesion, head, nibabel.affines.voxel_sizes(one.case.affine), rng)
-        label = lesions.resample(lesion, one.case.affine, head.shape)
-        outside = np.count_nonzero(label[~head]) / np.count_nonzero(label) if label.any() else 1.0
-        if outside > _LARGEST_SHARE_OUTSIDE:
-            raise UserError(
-                f"Case {one.case.case_id}: {outside:.0%} of the lesion of {path} lies outside the head. Move it to a "
-                "place where it fits with --move_label."
-            )
-        return np.where(head, label, 0).astype(np.uint8), {"source": lesion.source}
-
-    def _voxels_in_pixels(self, one: Patient) -> np.ndarray:
-        """Size of the patient's voxels, in the models' pixels."""
-        _, row, column = self.models.data.spacing_mm
-        return nibabel.affines.voxel_sizes(one.case.affine) / np.sqrt(row * column)
+        return lesions.at_its_place(lesion, one.case.affine, head), {"source": lesion.source}
 
     def synthesize(
         self, one: Patient, source: str, label: np.ndarray, removed: np.ndarray | None, rng: np.random.Generator

@@ -24,6 +24,8 @@ _SHRINKING = 0.985
 _MAX_ROTATION, _MAX_SCALING = np.deg2rad(15.0), 0.1
 # A lesion fits if less than this fraction lies outside the head; that part is cut off.
 _LARGEST_SHARE_OUTSIDE = 0.01
+# A lesion at its own place with a larger share outside the head was drawn for another head.
+_LARGEST_SHARE_OUTSIDE_AT_ITS_PLACE = 0.05
 # Number of lesion voxels sampled to test whether it fits.
 _PROBES = 4000
 # Classes of a procedural lesion from its rim to its centre: oedema, enhancing tumour, necrotic core.
@@ -128,6 +130,27 @@ def resample(lesion: Lesion, affine: np.ndarray, shape: Sequence[int]) -> np.nda
     """Resamples the label to the grid of `affine` by nearest voxel, at its header's position: uint8 [*shape]."""
     to_lesion = np.linalg.inv(lesion.affine) @ affine
     return _transform(lesion.label, to_lesion[:3, :3], to_lesion[:3, 3], shape)
+
+
+def at_its_place(lesion: Lesion, affine: np.ndarray, head: np.ndarray) -> np.ndarray:
+    """The label where its header says: uint8 [x, y, z] on the head's grid, 0 outside the head.
+
+    Args:
+      lesion: the lesion.
+      affine: float64 [4, 4], of the head's grid.
+      head: bool [x, y, z] in LPS order.
+
+    Raises:
+      UserError: much of the lesion lies outside the head.
+    """
+    label = resample(lesion, affine, head.shape)
+    outside = np.count_nonzero(label[~head]) / np.count_nonzero(label) if label.any() else 1.0
+    if outside > _LARGEST_SHARE_OUTSIDE_AT_ITS_PLACE:
+        raise UserError(
+            f"{outside:.0%} of the lesion of {lesion.source} lies outside the head. Move it to a place where it fits "
+            "with --move_label."
+        )
+    return np.where(head, label, 0).astype(np.uint8)
 
 
 def place(

@@ -34,6 +34,11 @@ class Patient:
         """Distance of neighbouring axial slices, mm."""
         return float(nibabel.affines.voxel_sizes(self.case.affine)[2])
 
+    def voxels_in_pixels(self, data: DataConfig) -> np.ndarray:
+        """Size of the voxels along each axis, in pixels of slices made with these settings: float [3]."""
+        _, row, column = data.spacing_mm
+        return nibabel.affines.voxel_sizes(self.case.affine) / np.sqrt(row * column)
+
     def head(self, modality: str) -> np.ndarray:
         """Head mask of a modality: bool [x, y, z]."""
         return scaling.foreground(self.case.images[modality], self.case.ranges[modality])

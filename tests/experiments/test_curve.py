@@ -97,11 +97,15 @@ def made_from(data, patients, name: str):
 
 
 def test_subsets_are_measured_and_all_patients_are_shared_with_segmentation_gain(small, prepared_data, tmp_path):
-    request = Request(tmp_path, prepared_data, rows=("real_strong",))
+    request = Request(tmp_path, prepared_data, rows=("real_strong",), seeds=(0, 3))
     segmentation_gain.run(request)
-    assert len(small) == 2
+    assert len(small) == 4
     [line, other] = curve.run(request)["table"].texts()
-    assert [(len(fold.training), subsets) for _, fold, _, subsets in small[2:]] == [(2, False)] * 2
+    # Seed 3 is of the second of the two folds.
+    assert [(fold.number, len(fold.training), subsets) for _, fold, _, subsets in small[4:]] == [
+        (0, 2, False),
+        (1, 2, False),
+    ]
     for _, fold, _, _ in small:
         assert not fold.training & fold.tested and fold.training | fold.kept_apart == set(
             prepared_data.record["patients"].values()
@@ -112,7 +116,7 @@ def test_subsets_are_measured_and_all_patients_are_shared_with_segmentation_gain
     assert (folder / "curve.png").is_file()
     assert {r["training_patients"] for r in records.read_json(folder / "records.json")} == {2, 3}
     curve.run(request)
-    assert len(small) == 4
+    assert len(small) == 6
 
 
 def test_a_set_is_used_for_the_smallest_subset_with_all_patients_it_saw(small, prepared_data, tmp_path):
@@ -120,7 +124,7 @@ def test_a_set_is_used_for_the_smallest_subset_with_all_patients_it_saw(small, p
     [first, second] = splits.patient_folds(everyone)
     two, all_of_them = splits.subset(second, 0, 2), splits.subset(second, 0, 3)
     sets = (made_from(prepared_data, two, "two"), made_from(prepared_data, all_of_them, "three"))
-    tables = curve.run(Request(tmp_path, prepared_data, synthetic=sets, rows=("real_made",)))
+    tables = curve.run(Request(tmp_path, prepared_data, synthetic=sets, rows=("real_made",), seeds=(0, 1)))
     used = {(fold.number, len(fold.training)): names for _, fold, names, _ in small}
     # In the other draw, these patients are tested.
     assert used == {(0, 2): ["two"], (0, 3): ["three"]}

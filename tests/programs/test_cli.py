@@ -64,6 +64,22 @@ def test_translates_a_file_with_exported_models(models, tmp_path):
         assert nibabel.load(tmp_path / "out" / "p1" / f"p1_{suffix}.nii.gz").shape == fakes_cases.SHAPE
 
 
+def test_pastes_a_real_lesion_and_says_what_does_not_go_together(models, tmp_path):
+    fakes_cases.write_nifti_case(tmp_path / "in", "p1", fakes_cases.volumes())
+    fakes_cases.write_nifti_case(tmp_path / "donors", "p2", fakes_cases.volumes())
+    shared = (f"--models={models}", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}")
+    result = mmsynth("insert", *shared, f"--lesions_from={tmp_path / 'donors'}")
+    assert result.returncode == 0, result.stderr
+    assert nibabel.load(tmp_path / "out" / "p1" / "p1_t1ce.nii.gz").shape == fakes_cases.SHAPE
+    for wrong, message in (
+        ([], "Give either --label"),
+        (["--lesions_from=a", "--label=b"], "Give either --label"),
+        (["--lesions_from=a", "--redraw"], "does not take --redraw"),
+    ):
+        result = mmsynth("insert", *shared, *wrong)
+        assert result.returncode == 1 and message in result.stderr and "Traceback" not in result.stderr
+
+
 def test_jobs_on_synthetic_sets_refuse_real_patients(prepared_data, tmp_path):
     data = f"--data={prepared_data.path}"
     card = mmsynth("card", data)

@@ -3,8 +3,8 @@
 #
 #   tools/studies/curve_17_cases.sh <folder with BraTS cases> <work folder>
 #
-# STEPS, SEEDS and ROWS are flags of the experiment. DRAWS and SIZES choose the subsets whose generators are trained: a
-# draw is a fold, a size a number of patients or `all`. SIZES= trains none; rows that need them are then left out.
+# STEPS, SEEDS and ROWS are flags of the experiment. FOLDS and SIZES choose the subsets whose generators are trained. A
+# size is a number of patients or `all`; SIZES= trains none, and rows that need generators are then left out.
 # Everything that is done is kept, so the script can be stopped and continued. Measured units lie in
 # docs/experiments/records/, those of all patients with those of joint_17_cases.sh, which may share the work folder.
 set -euo pipefail
@@ -21,12 +21,12 @@ build() { [ -e "$1" ] || "$python" "$root/datasets/build.py" --preset=cpu --outp
 
 build "$work/real" --source=cases --input="$cases"
 sets=
-for draw in ${DRAWS-0 1 2}; do
+for fold in ${FOLDS-0 1 2}; do
   for size in ${SIZES-2 4 8 all}; do
-    name=fold${draw}_$size
+    name=fold${fold}_$size
     few=()
     [ "$size" = all ] || few=(--train_patients="$size")
-    build "$work/real_$name" --source=cases --input="$cases" --fold="$draw" "${few[@]}"
+    build "$work/real_$name" --source=cases --input="$cases" --fold="$fold" "${few[@]}"
     for stage in structure segmentation synthesis; do
       "$python" "$root/train.py" --preset=cpu --workdir="$work/models_$name" --stage="$stage" --data_dir="$work/real_$name"
     done
@@ -37,4 +37,4 @@ for draw in ${DRAWS-0 1 2}; do
   done
 done
 "$python" "$root/evaluate.py" --experiment=curve --workdir="$work" --test_data="$work/real" --synthetic_data="${sets#,}" \
-  --steps="${STEPS:-3000}" --seeds="${SEEDS:-0}" --rows="${ROWS:-}"
+  --steps="${STEPS:-3000}" --seeds="${SEEDS:-0,1,2}" --rows="${ROWS:-}"

@@ -1,8 +1,8 @@
 """Gain from pasted and synthetic slices against the number of patients, and the number of patients it is worth.
 
-Each of the first folds is one draw: its patients are tested, and nested subsets of the
-others are trained on. All training patients are those of `segmentation_gain`, whose
-units are shared.
+Each seed is one draw. It tests the patients of one fold and trains on nested subsets of
+the others: seed s takes fold s modulo the number of folds. With all patients, units are
+those of `segmentation_gain` and shared with it.
 """
 
 import dataclasses
@@ -24,7 +24,6 @@ from mmsynth_tf.storage import atomic
 from mmsynth_tf.storage.records import Record
 
 NAME, FIGURE_FILE = "curve", "curve.png"
-DRAWS = 3
 SIZES = (2, 4, 8)  # Beside all training patients.
 
 _LOG = logging.getLogger(__name__)
@@ -40,20 +39,18 @@ def run(request: Request) -> dict[str, report.Table]:
       PreparedDataError: the data sets do not fit together.
     """
     wanted, inputs = _rows(request), Inputs.of(request)
-    draws = [_subsets(fold, inputs) for fold in inputs.folds[:DRAWS]]
+    draws = {seed: _subsets(inputs.folds[seed % len(inputs.folds)], inputs) for seed in request.seeds}
     chosen, left_out = _plan(wanted, draws, request.synthetic)
     study = Study(NAME, dataclasses.replace(request, synthetic=()), ())
     units = Units(study.folder, inputs.identity())
     shared = Units(study.folder.with_name(segmentation_gain.NAME), inputs.identity())
     scores, tables = [], {}
-    for seed in request.seeds:
-        for row, draw, size, sets in chosen:
-            fold = draw[size]
-            scores += _unit(units, shared, row, fold, size, seed, sets, inputs)
-            tables = study.finish(scores, {**curve_tables.tables(scores), **left_out})
-            with atomic.atomic_path(study.folder / FIGURE_FILE) as path:
-                path.write_bytes(curve_tables.figure(scores))
-            _LOG.info("Row %s, %s patients, draw %d, seed %d is measured.", row.name, size, fold.number, seed)
+    for row, seed, size, sets in chosen:
+        scores += _unit(units, shared, row, draws[seed][size], size, seed, sets, inputs)
+        tables = study.finish(scores, {**curve_tables.tables(scores), **left_out})
+        with atomic.atomic_path(study.folder / FIGURE_FILE) as path:
+            path.write_bytes(curve_tables.figure(scores))
+        _LOG.info("Row %s, %s patients, seed %d is measured.", row.name, size, seed)
     return tables
 
 
@@ -78,21 +75,21 @@ def _subsets(fold: Fold, inputs: Inputs) -> dict[str, Fold]:
 
 
 def _plan(
-    wanted: Sequence[Row], draws: Sequence[Mapping[str, Fold]], synthetic: Sequence[prepared.PreparedData]
+    wanted: Sequence[Row], draws: Mapping[int, Mapping[str, Fold]], synthetic: Sequence[prepared.PreparedData]
 ) -> tuple[list[tuple], dict[str, report.Table]]:
-    """All units as (row, draw, size, sets), and a table of the rows left out for want of sets."""
+    """All units as (row, seed, size, sets), and a table of the rows left out for want of sets."""
     chosen, lacking = [], {}
-    for draw in draws:
-        for size, fold in reversed(draw.items()):
+    for seed, draw in draws.items():
+        for size in reversed(draw):
             for row in wanted:
                 sets = _sets(row, size, draw, synthetic)
                 if sets or row in rows.ROWS:
-                    chosen.append((row, draw, size, sets))
+                    chosen.append((row, seed, size, sets))
                 else:
-                    lacking.setdefault((row.name, size), []).append(str(fold.number))
+                    lacking.setdefault((row.name, size), []).append(str(seed))
     lines = [[*key, ", ".join(numbers)] for key, numbers in sorted(lacking.items())]
     for name, size, numbers in lines:
-        _LOG.warning("Row %s with %s patients is left out in draw %s: no set of such generators.", name, size, numbers)
+        _LOG.warning("Row %s with %s patients is left out in draw %s: no set has such generators.", name, size, numbers)
     if not chosen:
         raise UserError("No row has the sets it needs. Give sets whose generators saw only patients of a subset.")
     caption = "Left out: no set whose generators saw only patients of that subset."
