@@ -56,7 +56,7 @@ done
 evaluate segmentation
 keep segmentation records.csv; keep segmentation table.md
 evaluate lesion_check --synthetic_data="$sets"
-# One value a slice: whole-tumour Dice only, or the file would hold megabytes.
+# One value a slice: whole-tumour Dice only, or the file would hold megabytes. Usability: Dice only.
 grep -E '^experiment,|,WT,dice,' "$work/models/evaluation/lesion_check/records.csv" > "$results/lesion_check.csv"
 keep lesion_check table.md
 evaluate fidelity --synthetic_data="$work/unfiltered" --seeds=0,1,2
@@ -66,7 +66,7 @@ for experiment in fidelity memorisation translation; do
   for table in "$work/models/evaluation/$experiment"/*.md; do keep $experiment "$(basename "$table")" "_$(basename "$table")"; done
 done
 evaluate usability --synthetic_data="$work/synthetic" --rows="$rows" --seeds="$seeds" ${STEPS:+--steps="$STEPS"}
-keep usability records.csv
+grep -E '^experiment,|,dice,' "$work/models/evaluation/usability/records.csv" > "$results/usability.csv"
 for table in table by_modality comparison; do keep usability $table.md _$table.md; done
 # Records of an experiment in a split, into a file of the results: the metrics named, and the header once.
 collect() {
