@@ -289,7 +289,7 @@ def _define_label_values() -> None:
 def _define_translate() -> None:
     _define_cases()
     _define_source()
-    flags.DEFINE_list("targets", [], "Modalities to generate; those that a case lacks if not given.")
+    flags.DEFINE_list("targets", [], "Modalities to generate; the missing modalities of each case if not given.")
     _define_images(constants.TRANSLATED_BLUR)
 
 

@@ -36,15 +36,15 @@ EXPERIMENTS = {
     "segmentation_gain": Experiment(
         "segmentation_gain.segmentation_gain",
         "Gain of segmenters by training set",
-        "One segmenter of all modalities under strong augmentation, trained on each set in each of five folds, so "
-        "that every patient is tested once by a segmenter that never saw it.",
+        "One segmenter of all modalities under strong augmentation, trained on each set. In five folds, every patient "
+        "is tested once, by a segmenter that never saw the patient.",
         synthetic=None,
     ),
     "curve": Experiment(
         "segmentation_gain.curve",
-        "How many patients training sets are worth",
-        "The same segmenter, trained on 2, 4, 8 and all training patients and on slices that were made from these "
-        "patients alone. The curve of real slices says how many further patients such slices are worth.",
+        "Gain of segmenters by number of patients",
+        "The same segmenter, trained on 2, 4, 8 and all training patients, and on slices synthesised from only these "
+        "patients. The curve of real slices tells how many further patients would give the same Dice.",
         synthetic=None,
     ),
     "segmentation": Experiment(

@@ -55,7 +55,7 @@ class Inputs:
           PreparedDataError: the data sets do not fit together.
         """
         if request.trained_on:
-            raise UserError("The patients of --test_data are dealt into folds here; leave --train_data out.")
+            raise UserError("This experiment divides the patients of --test_data into folds. Leave --train_data out.")
         for data in request.synthetic:
             prepared.require_same_geometry(data, request.real.config, str(request.real.path))
         try:
