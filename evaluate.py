@@ -10,7 +10,7 @@ The same against the number of patients: how many further patients are pasted or
     python evaluate.py --experiment=curve --workdir=runs/a --test_data=data/brats --seeds=0,1,2 \\
         --synthetic_data=data/two,data/four
 
-Dice of the segmenters on the test patients of a prepared data set:
+Dice of the trained segmenters on the test patients of a prepared data set:
 
     python evaluate.py --experiment=segmentation --workdir=runs/a --test_data=data/brats
 
@@ -19,10 +19,11 @@ Dice of segmenters on unfiltered synthetic and on real slices: does each lesion 
     python evaluate.py --experiment=lesion_check --workdir=runs/a --test_data=data/brats \\
         --synthetic_data=data/unfiltered
 
-Segmenters trained on mixtures of real, synthetic and augmented slices (Table 2, or some of its rows):
+The paper's segmenters, trained on mixtures of real, synthetic and augmented slices (Table 2, or some of its rows).
+Without --protocol=paper, experiments train joint segmenters:
 
-    python evaluate.py --experiment=usability --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic \\
-        --rows=real_1,synthetic_1,real_1_synthetic_0.5 --seeds=0,1
+    python evaluate.py --experiment=usability --protocol=paper --workdir=runs/a --test_data=data/brats \\
+        --synthetic_data=data/synthetic --rows=real_1,synthetic_1,real_1_synthetic_0.5 --seeds=0,1
 
 Similarity of synthetic and real slices, search for copies of training slices, and quality of translation:
 
@@ -33,8 +34,8 @@ Similarity of synthetic and real slices, search for copies of training slices, a
 All experiments except segmentation_gain and curve take --train_data if the test patients are in a separate data set,
 built with --config.data.test_fraction=1 --config.data.validation_fraction=0:
 
-    python evaluate.py --experiment=usability --workdir=runs/a --train_data=data/brats --test_data=data/others \\
-        --synthetic_data=data/synthetic
+    python evaluate.py --experiment=usability --protocol=paper --workdir=runs/a --train_data=data/brats \\
+        --test_data=data/others --synthetic_data=data/synthetic
 
 A page with all measurements of a work directory:
 
@@ -49,7 +50,7 @@ import pathlib
 
 from absl import app, flags
 
-from mmsynth_tf import prepared, program
+from mmsynth_tf import constants, prepared, program
 from mmsynth_tf.configs import path_flags
 from mmsynth_tf.experiments.catalogue import RUNNABLE
 
@@ -68,6 +69,12 @@ _SYNTHETIC_DATA = path_flags.define_paths(
     [],
     "Prepared synthetic data sets; for lesion_check, build them with --config.generation.dice_threshold=0.",
 )
+_PROTOCOL = flags.DEFINE_enum(
+    "protocol",
+    constants.JOINT,
+    [constants.JOINT, constants.PAPER],
+    "Segmenters that experiments train: joint ones, or those of the paper's tables, one for each modality.",
+)
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds; experiments that train networks train once per seed.")
 _ROWS = flags.DEFINE_list("rows", [], "Rows to measure; all if not given. An unknown name prints the list of rows.")
 _STEPS = flags.DEFINE_integer(
@@ -85,10 +92,14 @@ def main(argv: list[str]) -> None:
     if experiment.synthetic is not None and bool(_SYNTHETIC_DATA.value) != experiment.synthetic:
         verb = "needs" if experiment.synthetic else "does not take"
         raise app.UsageError(f"--experiment={_EXPERIMENT.value} {verb} --synthetic_data.")
+    if experiment.only and experiment.only != _PROTOCOL.value:
+        raise app.UsageError(
+            f"--experiment={_EXPERIMENT.value} follows protocol {experiment.only}: give --protocol={experiment.only}, "
+            f"or --experiment={experiment.instead}, which follows protocol {_PROTOCOL.value}."
+        )
     real, synthetic = prepared.open_prepared(_TEST_DATA.value), map(prepared.open_prepared, _SYNTHETIC_DATA.value)
     train_data = prepared.open_prepared(_TRAIN_DATA.value) if _TRAIN_DATA.value else None
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
-    from mmsynth_tf import constants
     from mmsynth_tf.errors import WorkDirError
     from mmsynth_tf.experiments import leaks, study
     from mmsynth_tf.training import run_folder
@@ -101,6 +112,7 @@ def main(argv: list[str]) -> None:
         seeds=_seeds(),
         rows=tuple(_ROWS.value),
         steps=_STEPS.value,
+        protocol=_PROTOCOL.value,
         trained_on=train_data,
     )
     # Experiments that need the segmentation stage report its absence themselves.

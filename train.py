@@ -1,8 +1,11 @@
-"""Trains one stage on a prepared data set.
+"""Trains one stage, or all, on a prepared data set.
 
-    python train.py --stage=structure --preset=cpu --data_dir=data/brats --workdir=runs/a
-    python train.py --stage=segmentation --preset=cpu --data_dir=data/brats --workdir=runs/a
-    python train.py --stage=synthesis --preset=cpu --data_dir=data/brats --workdir=runs/a
+    python train.py --stage=all --preset=cpu --data_dir=data/brats --workdir=runs/a
+    python train.py --stage=joint --preset=cpu --data_dir=data/brats --workdir=runs/a
+
+The stages are structure, segmentation (a lesion segmenter for each modality),
+joint (one lesion segmenter of all modalities) and synthesis, which needs the
+segmentation stage.
 
 Run the same command again to continue a run that was stopped, from its newest
 checkpoint. On Ctrl-C or SIGTERM, a run first saves its current step. Any
@@ -14,10 +17,13 @@ import contextlib
 from absl import flags
 
 from mmsynth_tf import constants, prepared, program
+from mmsynth_tf.configs import Config, path_flags
 from mmsynth_tf.configs import flags as configs_flags
-from mmsynth_tf.configs import path_flags
 
-_STAGE = flags.DEFINE_enum("stage", None, constants.STAGES, "Stage to train.", required=True)
+_ALL = "all"
+_STAGE = flags.DEFINE_enum(
+    "stage", None, [*constants.STAGES, _ALL], "Stage to train; all: one after the other.", required=True
+)
 _DATA_DIR = path_flags.define_paths(
     "data_dir", None, "Prepared data sets from datasets/build.py; several are combined.", required=True
 )
@@ -44,7 +50,15 @@ def main(argv: list[str]) -> None:
     if _DETERMINISTIC.value:
         tf.config.experimental.enable_op_determinism()
     with anomaly.detected() if _DETECT_ANOMALY.value else contextlib.nullcontext():
-        runs.train(_STAGE.value, config, data, _WORKDIR.value)
+        for stage in _stages(config):
+            runs.train(stage, config, data, _WORKDIR.value)
+
+
+def _stages(config: Config) -> tuple[str, ...]:
+    """The stages to train; of all stages, those of the paper where it is followed, which has no joint segmenter."""
+    if _STAGE.value != _ALL:
+        return (_STAGE.value,)
+    return constants.PAPER_STAGES if config.segmentation.formulation == constants.PAPER else constants.STAGES
 
 
 if __name__ == "__main__":

@@ -113,12 +113,12 @@ class Maker:
 
 def makers(config: Config, folder: Path) -> tuple[Maker, Maker]:
     """Exports untrained networks and loads them again; and the same networks as they are."""
-    models = {stage: stage_step.model(stage, config) for stage in constants.STAGES}
+    models = {stage: stage_step.model(stage, config) for stage in constants.PAPER_STAGES}
     offered = signatures.Signatures(models, config.data, config.translation)
     traced = offered.trace()
     saved_models.save(traced, folder)
     segment = {
-        f"segment_{name}": functools.partial(offered.segment, modality=index)
+        f"segment_{name}": functools.partial(offered.segment_one, modality=index)
         for index, name in enumerate(config.data.modalities)
     }
     inputs = {name: signatures.inputs(function) for name, function in traced.items()}

@@ -40,7 +40,8 @@ def _make_step(
     settings: SegmentationConfig, images: torch.Tensor, truth: torch.Tensor, compiled: bool
 ) -> Callable[[], float]:
     network = UNet(settings.base_filters, settings.levels, truth.shape[1]).to(truth.device)
-    optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate, (settings.choices.beta_1, 0.999), 1e-7)
+    choices = settings.choices
+    optimizer = torch.optim.Adam(network.parameters(), choices.learning_rate, (choices.beta_1, 0.999), 1e-7)
     evaluate = torch.compile(_loss) if compiled else _loss
 
     def train() -> float:

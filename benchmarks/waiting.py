@@ -108,7 +108,7 @@ def _volumes(seed: int, data: DataConfig) -> dict[str, np.ndarray]:
 
 def _batches(data: prepared.PreparedData, stage: str, config: Config) -> tf.data.Dataset:
     slices = input_pipeline.training_features(data.slices("train"))
-    source = input_pipeline.SliceSource(slices, config.data.num_modalities, config.runtime.cache)
+    source = catalogue.STAGES[stage].source([slices], config)
     return catalogue.STAGES[stage].batches(source, config)
 
 

@@ -27,7 +27,8 @@ def slice_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector
 def synthetic_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector]:
     """Features of one synthetic slice: those of a real one, its input map and mask, and its provenance.
 
-    `label_transform` has the format of `warping.random_transforms`.
+    `label_transform` has the format of `warping.random_transforms`. `dice` has a value for each modality, or one of the
+    joint segmenter.
     """
     size = (*data.image_size, 1)
     return slice_features(data) | {
@@ -39,7 +40,7 @@ def synthetic_features(data: DataConfig) -> dict[str, tfds.features.FeatureConne
         "anatomy_source": tfds.features.Text(),
         "mask_error": tfds.features.Scalar(np.float32),
         "map_similarity": tfds.features.Scalar(np.float32),
-        "dice": tfds.features.Tensor(shape=(data.num_modalities,), dtype=np.float32),
+        "dice": tfds.features.Tensor(shape=(None,), dtype=np.float32),
     }
 
 

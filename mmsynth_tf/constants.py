@@ -24,12 +24,18 @@ PAPER_SIZE = 240
 # Stages, in the order in which they are trained.
 STRUCTURE = "structure"
 SEGMENTATION = "segmentation"
+JOINT = "joint"
 SYNTHESIS = "synthesis"
-STAGES = (STRUCTURE, SEGMENTATION, SYNTHESIS)
+STAGES = (STRUCTURE, SEGMENTATION, JOINT, SYNTHESIS)
+# Those of the paper.
+PAPER_STAGES = (STRUCTURE, SEGMENTATION, SYNTHESIS)
 
 # Formulations of a stage: the one that measured best, and the draft's.
 MEASURED = "measured"
 PAPER = "paper"
+
+# Augmentation of training slices: none; small affine transforms; nnU-Net's 2D transforms.
+UNCHANGED, WEAK, STRONG = "none", "weak", "strong"
 
 # Lesion processor designs (paper §2.7).
 ONE_SEGMENTER = "1seg"
@@ -48,7 +54,7 @@ DATA_SET_RECORD = "data_set.json"
 ALL_MODALITIES = "all"
 # That, and values of examples and exported functions: names that no modality can have.
 RESERVED_NAMES = (
-    *(ALL_MODALITIES, "code", "structure", "background", "label", "noise", "contrast", "image", "target"),
+    *(ALL_MODALITIES, "code", "structure", "background", "label", "noise", "contrast", "image", "images", "target"),
     "probabilities",
 )
 

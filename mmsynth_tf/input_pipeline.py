@@ -1,26 +1,30 @@
 """Training batches with tf.data.
 
 Each modality draws its slices independently of the others (unregistered
-training, the paper's point). Everything random about a step is drawn here, by
+training, the paper's point). Only the joint segmenter gets registered slices,
+as the channels of one image. Everything random about a step is drawn here, by
 stateless operations from (seed, step), so a run that is resumed at a step sees
 what an undisturbed one sees.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf.algorithms import warping
+from mmsynth_tf import constants
+from mmsynth_tf.algorithms import strong_augmentation, warping
 from mmsynth_tf.configs import AugmentationConfig, Config
 from mmsynth_tf.errors import UserError
+from mmsynth_tf.models import passes
 from mmsynth_tf.models.stage import Batch
 
 # Size of the shuffle buffers of all sources together. A larger set is shuffled only within this neighbourhood.
 _BUFFER = 20_000
 # Independent random streams of a step.
-TRANSFORM, JUDGED, SOURCE, LABEL, LABEL_TRANSFORM, PAIRS, NOISE, CODE, CONTRAST = range(9)
+TRANSFORM, JUDGED, SOURCE, LABEL, LABEL_TRANSFORM, PAIRS, NOISE, CODE, CONTRAST, DROPPED = range(10)
 
 
 class SliceSource:
@@ -87,6 +91,26 @@ class SliceSource:
         return endless.skip(start % count)
 
 
+def registered_source(slices: Sequence[tf.data.Dataset], cache: bool = True) -> SliceSource:
+    """A source of registered slices: all modalities of a slice are the channels of one image.
+
+    Its streams give `image` float16 [H, W, n], 0 for a missing modality, and `label` uint8 [H, W, 1].
+
+    Args:
+      slices: examples as `PreparedData.slices` yields them, all labelled, of several sources.
+      cache: keep the decoded slices in memory.
+
+    Raises:
+      UserError: there is no labelled slice.
+    """
+    return SliceSource([source.map(_as_channels) for source in slices], 1, cache)
+
+
+def _as_channels(example: dict) -> dict:
+    image = tf.transpose(example["image"][..., 0], [1, 2, 0])
+    return {"image": image[None], "label": example["label"], "available": tf.constant([True])}
+
+
 def _slices_per_modality(slices: tf.data.Dataset, num_modalities: int) -> list[int]:
     start = tf.zeros([num_modalities], tf.int64)
     return slices.reduce(start, lambda total, x: total + tf.cast(x["available"], tf.int64)).numpy().tolist()
@@ -113,8 +137,9 @@ def batches(
     batch_size: int,
     start_step: int,
     finish: Callable[[Batch, tf.Tensor], Batch],
+    augmentation: str,
 ) -> tf.data.Dataset:
-    """Independent draws of every modality, augmented; `finish` adds what a stage needs."""
+    """Independent draws of every modality, augmented (see `augment`); `finish` adds what a stage needs."""
     seed, start = config.runtime.seed, start_step * batch_size
     streams = tuple(source.modality(index, seed, start) for index in range(source.num_modalities))
     slices = tf.data.Dataset.zip(streams).map(
@@ -124,27 +149,37 @@ def batches(
 
     def prepare(step: tf.Tensor, batch: Batch) -> Batch:
         batch = {**batch, "image": tf.cast(batch["image"], tf.float32)}
-        if config.runtime.augment:
-            batch = augment(batch, config.augmentation, step_seed(config, step, TRANSFORM))
-        return finish(batch, step)
+        seed = step_seed(config, step, TRANSFORM)
+        return finish(augment(batch, augmentation, config.augmentation, seed), step)
 
     return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
-def augment(batch: Batch, config: AugmentationConfig, seed: tf.Tensor) -> Batch:
+def augment(batch: Batch, augmentation: str, config: AugmentationConfig, seed: tf.Tensor) -> Batch:
     """Transforms each slice, with its label, at random.
 
     Args:
-      batch: `image` float32 and `label` integer, both [B, n, H, W, 1].
-      config: ranges.
+      batch: `image` float32 [B, k, H, W, C], whose channels are transformed together, and `label` integer
+        [B, k, H, W, 1].
+      augmentation: `constants.UNCHANGED`, `WEAK` (the paper's classical augmentation: small turns, scalings and shifts,
+        and mirroring) or `STRONG` (see `strong_augmentation`).
+      config: ranges of the weak one; without `flip` the strong one does not mirror either.
       seed: int [2], stateless.
     """
-    shape = batch["image"].shape
-    count, size = shape[0] * shape[1], tuple(shape[2:4])
-    transforms = warping.random_transforms(count, size, config, seed)
-    image = warping.transform(tf.reshape(batch["image"], [count, *shape[2:]]), transforms, "BILINEAR")
-    label = warping.transform(tf.reshape(batch["label"], [count, *shape[2:]]), transforms, "NEAREST")
-    return {**batch, "image": tf.reshape(image, shape), "label": tf.reshape(label, shape)}
+    if augmentation == constants.UNCHANGED:
+        return batch
+    image, label = passes.merge(batch["image"]), passes.merge(batch["label"])
+    if augmentation == constants.STRONG:
+        ranges = strong_augmentation.StrongAugmentation()
+        if not config.flip:
+            ranges = dataclasses.replace(ranges, mirror_share=0.0)
+        image, label = strong_augmentation.augment(image, label, seed, ranges)
+    else:
+        transforms = warping.random_transforms(image.shape[0], tuple(image.shape[1:3]), config, seed)
+        image = warping.transform(image, transforms, "BILINEAR")
+        label = warping.transform(label, transforms, "NEAREST")
+    moved = {"image": image, "label": label}
+    return {**batch, **{name: tf.reshape(value, batch[name].shape) for name, value in moved.items()}}
 
 
 def draw_modality(size: int, config: Config, step: tf.Tensor) -> tf.Tensor:

@@ -6,21 +6,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, input_pipeline
+from mmsynth_tf import configs, constants, input_pipeline
 from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs import tree
 from mmsynth_tf.input_pipeline import SliceSource
+from mmsynth_tf.stages import catalogue
 from mmsynth_tf.stages.segmentation.stage import segmentation_batches
 from mmsynth_tf.stages.structure.stage import structure_batches
 from mmsynth_tf.stages.synthesis.stage import synthesis_batches
 from tests.fakes import fakes
 
 CONFIG = fakes.tiny_config(3)
-STAGES = {
-    "structure": structure_batches,
-    "segmentation": segmentation_batches,
-    "synthesis": synthesis_batches,
-}
 
 
 @pytest.fixture(scope="module")
@@ -56,22 +52,26 @@ def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> 
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_resumed_run_sees_the_batches_of_an_undisturbed_one(source, stage):
+@pytest.mark.parametrize("stage", constants.STAGES)
+def test_a_resumed_run_sees_the_batches_of_an_undisturbed_one(stage):
     # Five slices in batches of two: the streams are in their second pass by then, and go on to the third.
     start = 4
-    undisturbed = take(STAGES[stage](source, CONFIG), 6)
+    draw_from = catalogue.STAGES[stage]
+    source = draw_from.source([fakes.slices(5, CONFIG)], CONFIG)
+    undisturbed = take(draw_from.batches(source, CONFIG), 6)
     # The global seed at that moment must not matter.
     tf.keras.utils.set_random_seed(99)
-    resumed = take(STAGES[stage](source, CONFIG, start_step=start), 6 - start)
+    resumed = take(draw_from.batches(source, CONFIG, start_step=start), 6 - start)
     for first, second in zip(undisturbed[start:], resumed, strict=True):
         assert_same(first, second)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_another_seed_and_another_step_give_other_batches(source, stage):
+@pytest.mark.parametrize("stage", constants.STAGES)
+def test_another_seed_and_another_step_give_other_batches(stage):
     other = tree.override(CONFIG, {"runtime.seed": 1})
-    batches = [*take(STAGES[stage](source, CONFIG), 2), *take(STAGES[stage](source, other), 1)]
+    draw_from = catalogue.STAGES[stage]
+    source = draw_from.source([fakes.slices(5, CONFIG)], CONFIG)
+    batches = [*take(draw_from.batches(source, CONFIG), 2), *take(draw_from.batches(source, other), 1)]
     for first, second in itertools.combinations(batches, 2):
         assert any(not np.array_equal(first[name], second[name]) for name in first)
 
@@ -153,7 +153,7 @@ def test_unlabelled_slices_are_not_trained_on():
 
 
 def test_segmentation_batches_hold_slices_with_their_labels():
-    config = tree.override(CONFIG, {"runtime.augment": False})
+    config = still(CONFIG)
     slices = fakes.slices(5, config)
     known = {
         (i, example["image"][i].tobytes()): example["label"] for example in slices.as_numpy_iterator() for i in range(3)
@@ -182,14 +182,14 @@ def test_structure_batches_hold_maps_masks_and_normal_codes(source):
 def test_maps_are_learned_without_the_lesions_edges_where_the_paper_is_followed(source):
     still_config = still(CONFIG)
     erasing = tree.override(still_config, {"structure.formulation": "paper"})
-    drawn = take(STAGES["segmentation"](source, still_config), 20)
+    drawn = take(segmentation_batches(source, still_config), 20)
     images, labels = (np.concatenate([batch[name] for batch in drawn]) for name in ("image", "label"))
     images, labels = (x.reshape(-1, *x.shape[2:]) for x in (images, labels))
     edges = structure_maps.structure_map(tf.constant(images), CONFIG.structure_map).numpy()
     known = {x.tobytes(): y.tobytes() for x, y in zip(edges, edges * (labels == 0), strict=True)}
     assert any(whole != without for whole, without in known.items())
     for plain, erased in zip(
-        take(STAGES["structure"](source, still_config), 4), take(STAGES["structure"](source, erasing), 4), strict=True
+        take(structure_batches(source, still_config), 4), take(structure_batches(source, erasing), 4), strict=True
     ):
         assert [known[x.tobytes()] for x in plain["structure"]] == [x.tobytes() for x in erased["structure"]]
 
@@ -219,15 +219,24 @@ def test_augmentation_moves_image_and_label_together_and_can_be_left_out(rng):
     batch = fakes.unregistered_slices(rng, CONFIG, batch_size=2)
     marked = {**batch, "image": tf.cast(batch["label"], tf.float32)}
     still = configs.AugmentationConfig(scale=0.0, rotation=0.0, translation=0.0, flip=True)
-    moved = input_pipeline.augment(marked, still, tf.constant([1, 2]))
+    moved = input_pipeline.augment(marked, constants.WEAK, still, tf.constant([1, 2]))
     np.testing.assert_allclose(moved["image"], tf.cast(moved["label"], tf.float32), atol=1e-5)
     assert not np.array_equal(moved["label"], marked["label"])
+    assert input_pipeline.augment(marked, constants.UNCHANGED, still, tf.constant([1, 2])) is marked
+
+
+def test_strong_augmentation_moves_every_slice_of_its_own(rng):
+    batch = fakes.unregistered_slices(rng, CONFIG, batch_size=2)
+    same = {name: tf.broadcast_to(value[:1, :1], value.shape) for name, value in batch.items()}
+    moved = input_pipeline.augment(same, constants.STRONG, configs.AugmentationConfig(), tf.constant([1, 2]))
+    assert moved["image"].shape == batch["image"].shape and moved["label"].dtype == batch["label"].dtype
+    assert len({label.tobytes() for row in moved["label"].numpy() for label in row}) > 1
 
 
 def test_maps_are_those_of_mirrored_slices_whatever_is_augmented(source):
     wild = tree.override(CONFIG, {"augmentation.rotation": 90.0})
     upright = {x.tobytes() for batch in take(structure_batches(source, wild), 6) for x in batch["structure"]}
-    images = np.concatenate([batch["image"] for batch in take(STAGES["segmentation"](source, still(CONFIG)), 20)])
+    images = np.concatenate([batch["image"] for batch in take(segmentation_batches(source, still(CONFIG)), 20)])
     images = images.reshape(-1, *images.shape[2:])
     both = np.concatenate([images, images[:, :, ::-1]])
     known = {x.tobytes() for x in structure_maps.structure_map(both, CONFIG.structure_map).numpy()}
@@ -235,7 +244,11 @@ def test_maps_are_those_of_mirrored_slices_whatever_is_augmented(source):
 
 
 def still(config):
-    return tree.override(config, {"runtime.augment": False})
+    """Without augmentation."""
+    unmoved = {f"augmentation.{name}": value for name, value in (("scale", 0.0), ("rotation", 0.0), ("flip", False))}
+    return tree.override(
+        config, {**unmoved, "augmentation.translation": 0.0, "segmentation.formulation": constants.PAPER}
+    )
 
 
 def test_registered_batches_keep_the_order_and_every_feature():

@@ -56,18 +56,19 @@ class LesionAgreement:
     Without a lesion the Dice is 1 if the segmentation is empty and 0 otherwise, so such slices would distort the mean.
     """
 
-    def __init__(self, data: DataConfig):
-        self._names = data.modalities
+    def __init__(self, names: Sequence[str]):
+        """`names` are the modalities, or `constants.ALL_MODALITIES` alone for the joint segmenter."""
+        self._names = names
         self._slices = {True: 0, False: 0}
-        self._sums = {group: np.zeros(data.num_modalities) for group in self._slices}
+        self._sums = {group: np.zeros(len(names)) for group in self._slices}
 
     def add(self, has_lesion: bool, dice: Sequence[float]) -> None:
-        """Adds a slice with the Dice of each modality, NaN if no segmenter was applied."""
+        """Adds a slice with the Dice of each of the names, NaN if no segmenter was applied."""
         self._slices[has_lesion] += 1
         self._sums[has_lesion] += dice
 
     def summary(self) -> dict[str, Any] | None:
-        """JSON values: number of slices, and means by modality; None if no segmenter was applied to the slices."""
+        """JSON values: number of slices, and means by name; None if no segmenter was applied to the slices."""
         if np.isnan(sum(self._sums.values())).any():
             return None
         groups = {"with_lesion": (True, "dice"), "without_lesion": (False, "nothing_found")}

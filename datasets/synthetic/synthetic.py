@@ -127,7 +127,9 @@ def _write_shards(blocks: Blocks, lengths: Sequence[int], data: DataConfig, fold
 def _record(blocks: Blocks, lengths: Sequence[int], generation: Generation) -> dict[str, Any]:
     """The content of data_set.json."""
     counts, case_ids = collections.Counter(), []
-    statistics, agreement = LabelStatistics(generation.data), LesionAgreement(generation.data)
+    joint = generation.identity.get("lesion_filter") == constants.JOINT
+    agreement = LesionAgreement((constants.ALL_MODALITIES,) if joint else generation.data.modalities)
+    statistics = LabelStatistics(generation.data)
     for number, length in enumerate(lengths):
         block = blocks.read(number)
         counts.update(block.counts)

@@ -8,7 +8,7 @@ from mmsynth_tf.configs.config import Config, RuntimeConfig
 from mmsynth_tf.configs.data import AugmentationConfig, DataConfig, StructureMapConfig
 from mmsynth_tf.configs.generation import GenerationConfig
 from mmsynth_tf.configs.presets import PRESETS, preset
-from mmsynth_tf.configs.segmentation import SegmentationConfig, SegmentationLossWeights
+from mmsynth_tf.configs.segmentation import JointConfig, SegmentationConfig, SegmentationLossWeights
 from mmsynth_tf.configs.stage import StageConfig
 from mmsynth_tf.configs.structure import StructureConfig, StructureLossWeights
 from mmsynth_tf.configs.synthesis import SynthesisConfig, SynthesisLossWeights
@@ -20,6 +20,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "GenerationConfig",
+    "JointConfig",
     "RuntimeConfig",
     "SegmentationConfig",
     "SegmentationLossWeights",

@@ -4,7 +4,7 @@ import dataclasses
 
 from mmsynth_tf.configs.data import AugmentationConfig, DataConfig, StructureMapConfig
 from mmsynth_tf.configs.generation import GenerationConfig
-from mmsynth_tf.configs.segmentation import SegmentationConfig
+from mmsynth_tf.configs.segmentation import JointConfig, SegmentationConfig
 from mmsynth_tf.configs.structure import StructureConfig
 from mmsynth_tf.configs.synthesis import SynthesisConfig
 from mmsynth_tf.configs.translation import TranslationConfig
@@ -25,7 +25,6 @@ class RuntimeConfig:
         0.999, "Decay of the moving average of the generator's weights, which sampling uses; 0 is none."
     )
     cache: bool = setting(True, "Keep decoded slices in memory.")
-    augment: bool = setting(True, "Augment training slices.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +35,7 @@ class Config:
     structure_map: StructureMapConfig = dataclasses.field(default_factory=StructureMapConfig)
     structure: StructureConfig = dataclasses.field(default_factory=StructureConfig)
     segmentation: SegmentationConfig = dataclasses.field(default_factory=SegmentationConfig)
+    joint: JointConfig = dataclasses.field(default_factory=JointConfig)
     synthesis: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
     translation: TranslationConfig = dataclasses.field(default_factory=TranslationConfig)
     generation: GenerationConfig = dataclasses.field(default_factory=GenerationConfig)

@@ -30,7 +30,6 @@ _PAPER = {
     "segmentation.formulation": constants.PAPER,
     "segmentation.steps": 100 * 12_200,
     "segmentation.batch_size": 1,
-    "segmentation.learning_rate": 1e-4,
     "segmentation.base_filters": 64,
     "synthesis.formulation": constants.PAPER,
     "synthesis.steps": 50 * 12_200,
@@ -64,7 +63,6 @@ _PAPER = {
     "translation.guide_share": 0.0,
     "generation.map_quantile": 0.0,
     "generation.dice_threshold": 0.95,
-    "runtime.augment": False,
     "runtime.ema_decay": 0.0,
 }
 
@@ -91,6 +89,7 @@ _DEMO = {
     "data.slices": (50, 105, 2),
     "structure.steps": 600,
     "segmentation.steps": 120,
+    "joint.steps": 200,
     "synthesis.steps": 400,
     "synthesis.pretraining_steps": 200,
     "runtime.steps_per_checkpoint": 100,
@@ -103,6 +102,7 @@ _CPU = {
     "data.validation_fraction": 0.1,
     "structure.steps": 1_500,
     "segmentation.steps": 1_500,
+    "joint.steps": 3_000,
     "synthesis.steps": 2_500,
     "synthesis.pretraining_steps": 1_000,
     "runtime.steps_per_checkpoint": 250,

@@ -1,4 +1,4 @@
-"""Settings of the segmentation stage (method §8). No TensorFlow here."""
+"""Settings of the segmentation stage and of the joint segmenter (method §8). No TensorFlow here."""
 
 import dataclasses
 
@@ -23,18 +23,22 @@ class SegmentationChoices:
     Attributes:
       weights: of the loss terms.
       class_weights: of the squared error, one number a class; the last stands for all that follow.
+      learning_rate: Adam's, at the start.
       beta_1: Adam's.
       cosine_decay: whether the learning rate decays by half a cosine; otherwise it is constant.
       dropout: rate at the input.
       mean_filter_init: whether segmenters start as mean filters (paper §3.1).
+      augmentation: of the training slices: none, weak or strong.
     """
 
     weights: SegmentationLossWeights = SegmentationLossWeights()
     class_weights: tuple[float, ...] = (1.0,)
+    learning_rate: float = 1e-3
     beta_1: float = 0.9
     cosine_decay: bool = True
     dropout: float = 0.0
     mean_filter_init: bool = False
+    augmentation: str = constants.STRONG
 
 
 SEGMENTATION_FORMULATIONS = {
@@ -43,27 +47,29 @@ SEGMENTATION_FORMULATIONS = {
     constants.PAPER: SegmentationChoices(
         weights=SegmentationLossWeights(squared_error=1.0, dice=0.0, cross_entropy=0.0),
         class_weights=(1.0, 15.0, 85.0, 85.0, 85.0),
+        learning_rate=1e-4,
         beta_1=0.5,
         cosine_decay=False,
         dropout=0.1,
         mean_filter_init=True,
+        augmentation=constants.UNCHANGED,
     ),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationConfig(StageConfig):
-    """Lesion segmenters (method §8)."""
+    """Lesion segmenters, one for each modality (method §8)."""
 
     formulation: str = setting(constants.MEASURED, FORMULATION_HELP)
     steps: int = setting(40_000, "Training steps of each segmenter.")
     batch_size: int = setting(8, "Global batch size, slices.")
-    learning_rate: float = setting(1e-3, "Adam's learning rate at the start.")
     design: str = setting(
-        constants.SEGMENTER_PER_MODALITY, "What the modalities share: 1seg, 1ecl_4dcl or 4seg (paper §2.7)."
+        constants.SEGMENTER_PER_MODALITY,
+        "What the modalities share: 1seg, 1ecl_4dcl or 4seg (paper §2.7). The joint segmenter is the stage joint.",
     )
-    base_filters: int = setting(32, "Filters of the first level of the U-Net.")
-    levels: int = setting(4, "Resolution levels of the U-Net.")
+    base_filters: int = setting(32, "Filters of the first level of the U-Nets, also of the joint segmenter.")
+    levels: int = setting(4, "Resolution levels of these U-Nets.")
 
     @property
     def choices(self) -> SegmentationChoices:
@@ -73,3 +79,16 @@ class SegmentationConfig(StageConfig):
           UserError: there is no formulation of that name.
         """
         return chosen(SEGMENTATION_FORMULATIONS, self.formulation)
+
+
+@dataclasses.dataclass(frozen=True)
+class JointConfig(StageConfig):
+    """The joint segmenter: one U-Net of all modalities, any of which may be missing (beyond the paper)."""
+
+    steps: int = setting(40_000, "Training steps.")
+    batch_size: int = setting(16, "Global batch size, registered slices.")
+
+    @property
+    def choices(self) -> SegmentationChoices:
+        """Those of the measured segmenters, because the paper has no joint one."""
+        return SEGMENTATION_FORMULATIONS[constants.MEASURED]

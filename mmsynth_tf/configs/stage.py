@@ -42,11 +42,10 @@ def weights_by_group(weights: Any) -> dict[str, dict[str, float]]:
 class StageConfig:
     """What the settings of all stages have in common.
 
-    Each stage has a frozen dataclass of choices, and a dictionary of formulations that holds one for each name. A
-    formulation takes the place of switches that are only turned together.
+    A stage that the paper has, too, has a frozen dataclass of choices, and a dictionary of formulations that holds one
+    for each name. A formulation takes the place of switches that are only turned together.
     """
 
-    formulation: str
     steps: int
     batch_size: int
 

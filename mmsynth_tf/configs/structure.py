@@ -44,6 +44,7 @@ class StructureChoices:
         The stage learns from upright slices, so its maps are more alike than real ones.
       dropout: rate at the encoder's input.
       mean_filter_init: whether generators start as mean filters (paper §3.1).
+      augmentation: of the training slices: none or weak.
       discriminator_normalization: one of `constants.DISCRIMINATOR_NORMALIZATIONS`.
       discriminator_init_stddev: of the discriminators' weights; 0 takes He's.
     """
@@ -56,6 +57,7 @@ class StructureChoices:
     transform_maps: float = 0.3
     dropout: float = 0.0
     mean_filter_init: bool = False
+    augmentation: str = constants.WEAK
     discriminator_normalization: str = constants.INSTANCE
     discriminator_init_stddev: float = 0.0
 
@@ -72,6 +74,7 @@ STRUCTURE_FORMULATIONS = {
         transform_maps=0.0,
         dropout=0.1,
         mean_filter_init=True,
+        augmentation=constants.UNCHANGED,
         discriminator_normalization=constants.INSTANCE_EVERYWHERE,
         discriminator_init_stddev=0.2,
     ),

@@ -97,6 +97,7 @@ class SynthesisChoices:
       residual_blocks: number of them at the code's resolution, in each encoder and the decoder.
       dropout: rate at the encoders' input.
       mean_filter_init: whether generators start as mean filters (paper §3.1).
+      augmentation: of the training slices: none or weak.
       discriminator_normalization: one of `constants.DISCRIMINATOR_NORMALIZATIONS`.
       discriminator_init_stddev: of the discriminators' weights; 0 takes He's.
       softmax_class: whether the modality class is judged by softmax cross-entropy; otherwise by squared error on the
@@ -122,6 +123,7 @@ class SynthesisChoices:
     residual_blocks: int = 2
     dropout: float = 0.0
     mean_filter_init: bool = False
+    augmentation: str = constants.WEAK
     discriminator_normalization: str = constants.INSTANCE
     discriminator_init_stddev: float = 0.0
     softmax_class: bool = True
@@ -158,6 +160,7 @@ SYNTHESIS_FORMULATIONS = {
         residual_blocks=0,
         dropout=0.1,
         mean_filter_init=True,
+        augmentation=constants.UNCHANGED,
         discriminator_normalization=constants.INSTANCE_EVERYWHERE,
         discriminator_init_stddev=0.2,
         softmax_class=False,

@@ -1,6 +1,6 @@
 """The whole pipeline on simulated patients, ending with a report (``make demo``).
 
-Phantom cases -> prepared data -> three stages -> synthetic data set ->
+Phantom cases -> prepared data -> all stages -> synthetic data set ->
 segmenters trained on real, synthetic and both -> scores on phantom test
 patients -> one HTML page. Each step is a documented command, and is
 printed before it runs. Finished steps are not repeated.
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
     for name, parts in MIXTURES.items():
         workdir = models if name == "real" else folder / f"trained_on_{name}"
         if name != "real":
-            steps.train(constants.SEGMENTATION, workdir, *(folder / part for part in parts))
+            steps.train(constants.JOINT, workdir, *(folder / part for part in parts))
         run("evaluate.py", experiment="segmentation", workdir=workdir, test_data=real)
 
     from mmsynth_tf.demo import report

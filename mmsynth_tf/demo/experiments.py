@@ -1,6 +1,6 @@
 """All experiments at a small scale on simulated patients, ending with a report (``make experiments``).
 
-Phantom cases -> prepared data -> three stages -> synthetic data sets with and
+Phantom cases -> prepared data -> all stages -> synthetic data sets with and
 without the lesion filter -> every experiment -> one HTML page. Each step is a
 documented command, and is printed before it runs. Finished steps are not
 repeated, including those of `mmsynth_tf.demo` in the same folder.
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
         "segmentation_gain": shared,
         "curve": shared,
         "lesion_check": {"synthetic_data": ",".join(map(str, unfiltered))},
-        "usability": {"rows": rows, "seeds": seeds, "steps": _STEPS.value},
+        "usability": {"protocol": constants.PAPER, "rows": rows, "seeds": seeds, "steps": _STEPS.value},
         "fidelity": {"synthetic_data": every_set},
         catalogue.REPORT: {"synthetic_data": every_set},
     }

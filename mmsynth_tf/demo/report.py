@@ -19,6 +19,7 @@ _CURVES = {
         "mask": ("mask",),
     },
     constants.SEGMENTATION: {"Dice loss, sum over modalities": ("dice",), "cross-entropy": ("cross_entropy",)},
+    constants.JOINT: {"Dice loss of the joint segmenter": ("dice",), "cross-entropy": ("cross_entropy",)},
     constants.SYNTHESIS: {
         "reconstruction and cycle": ("reconstruction", "cycle", "self_reconstruction"),
         "adversaries": ("adversarial", "discriminator_real", "discriminator_synthetic"),
@@ -87,14 +88,13 @@ def _dice_section(folder: pathlib.Path, mixtures: Iterable[str]) -> report.Secti
     for name in mixtures:
         workdir = folder / ("models" if name == "real" else f"trained_on_{name}")
         found = records.read_json(workdir / "evaluation" / "segmentation" / "records.json")
-        rows += [{**row, "trained on": name} for row in found]
-    table = scoring.summary_table(
-        rows, ("trained on", "modality"), "dice", "Dice per test patient: mean ± standard deviation over patients."
-    )
+        rows += [{**row, "trained on": name} for row in found if row["design"] == constants.JOINT]
+    caption = "Dice per test patient: mean ± standard deviation over patients."
+    table = scoring.summary_table(rows, ("trained on",), "dice", caption)
     return report.Section(
         "Segmenters trained on the data",
-        "Segmenters with the same number of training steps, trained on real slices, on synthetic slices, or on both, "
-        "and tested on the same real (phantom) test patients.",
+        "The joint segmenter with the same number of training steps, trained on real slices, on synthetic slices, or "
+        "on both, and tested on the same real (phantom) test patients.",
         tables=[table],
     )
 

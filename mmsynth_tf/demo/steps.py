@@ -39,10 +39,10 @@ class Steps:
         run("train.py", preset=self._preset, stage=stage, data_dir=data_dir, workdir=workdir, **settings)
 
     def real_and_models(self, folder: pathlib.Path, num_cases: int) -> tuple[pathlib.Path, pathlib.Path]:
-        """The common first steps: prepared data of simulated patients, and the three stages trained on it."""
+        """The common first steps: prepared data of simulated patients, and all stages trained on it."""
         real, models = folder / REAL, folder / MODELS
         self.phantom(real, num_cases)
-        for stage in (constants.STRUCTURE, constants.SEGMENTATION, constants.SYNTHESIS):
+        for stage in constants.STAGES:
             self.train(stage, models, real)
         return real, models
 

@@ -7,6 +7,8 @@ import dataclasses
 import importlib
 from types import ModuleType
 
+from mmsynth_tf import constants
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -18,6 +20,8 @@ class Experiment:
       text: one or two sentences below the heading.
       synthetic: whether it needs synthetic data sets; None if they are optional.
       on_card: whether the data card of a synthetic set shows its tables.
+      only: the protocol (which segmenters are trained, see `study.Request`) that it follows; None if either, or none.
+      instead: the experiment that answers the question under the other protocol.
     """
 
     module: str
@@ -25,6 +29,8 @@ class Experiment:
     text: str
     synthetic: bool | None
     on_card: bool = False
+    only: str | None = None
+    instead: str | None = None
 
     def load(self) -> ModuleType:
         """Imports the experiment's module, which takes seconds."""
@@ -36,9 +42,11 @@ EXPERIMENTS = {
     "segmentation_gain": Experiment(
         "segmentation_gain.segmentation_gain",
         "Gain of segmenters by training set",
-        "One segmenter of all modalities under strong augmentation, trained on each set. In five folds, every patient "
-        "is tested once, by a segmenter that never saw the patient.",
+        "The joint segmenter under strong augmentation, trained on each set. In five folds, every patient is tested "
+        "once, by a segmenter that never saw the patient.",
         synthetic=None,
+        only=constants.JOINT,
+        instead="usability",
     ),
     "curve": Experiment(
         "segmentation_gain.curve",
@@ -46,11 +54,13 @@ EXPERIMENTS = {
         "The same segmenter, trained on 2, 4, 8 and all training patients, and on slices synthesised from only these "
         "patients. The curve of real slices tells how many further patients would give the same Dice.",
         synthetic=None,
+        only=constants.JOINT,
+        instead="usability",
     ),
     "segmentation": Experiment(
         "segmentation",
         "Segmentation of real patients",
-        "One segmenter per modality, trained on real slices and tested on unseen patients.",
+        "The joint segmenter, and one segmenter per modality, trained on real slices and tested on unseen patients.",
         synthetic=False,
     ),
     "lesion_check": Experiment(
@@ -66,6 +76,8 @@ EXPERIMENTS = {
         "Segmenters trained on mixtures of real, synthetic and augmented slices with the same number of steps, all "
         "tested on the same real patients. 1 is the number of slices in the real training set.",
         synthetic=True,
+        only=constants.PAPER,
+        instead="segmentation_gain",
     ),
     "fidelity": Experiment(
         "fidelity.fidelity",

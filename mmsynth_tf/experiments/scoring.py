@@ -6,11 +6,13 @@ import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import tensorflow as tf
 
 from mmsynth_tf import constants, input_pipeline, prepared
 from mmsynth_tf.metrics.segmentation import label_map_dice, label_map_mse, region_metrics
 from mmsynth_tf.metrics.summary import summarise
 from mmsynth_tf.reports import report
+from mmsynth_tf.stages.joint.joint_segmenter import JointSegmenter, as_channels
 from mmsynth_tf.stages.segmentation import ensemble
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 from mmsynth_tf.storage.records import Record
@@ -30,8 +32,8 @@ class SegmentedCase:
     Attributes:
       case_id: from the data set.
       reference: uint8 [D, H, W].
-      prediction: uint8 [n, D, H, W], by modality.
-      together: uint8 [D, H, W], the ensemble over the available modalities.
+      prediction: uint8 [n, D, H, W], by modality; [0, D, H, W] of the joint segmenter.
+      together: uint8 [D, H, W], from all available modalities: by the joint segmenter, or the ensemble.
       available: bool [n], whether the case has a modality.
     """
 
@@ -42,18 +44,17 @@ class SegmentedCase:
     available: np.ndarray
 
 
-def segmented_cases(segmenter: Segmenter, data: prepared.PreparedData, split: str) -> Iterator[SegmentedCase]:
+def segmented_cases(
+    segmenter: Segmenter | JointSegmenter, data: prepared.PreparedData, split: str
+) -> Iterator[SegmentedCase]:
     """Segments a split case by case; cases without a label are skipped."""
     examples = data.slices(split).filter(lambda x: x["has_label"])
 
     def slices() -> Iterator[tuple]:
         for batch in input_pipeline.registered_batches(examples, _BATCH):
-            probabilities = segmenter.lesion_processor(batch["image"], training=False).numpy()
             names = ("case_id", "slice_index", "label", "available")
             case_id, slice_index, label, available = (batch[name].numpy() for name in names)
-            counted = probabilities * available[:, :, None, None, None]
-            together = ensemble.scores(list(np.moveaxis(counted, 1, 0)))
-            found = (np.argmax(scores, axis=-1).astype(np.uint8) for scores in (probabilities, together))
+            found = _segmentations(segmenter, batch["image"], available)
             yield from zip(case_id, slice_index, label, available, *found, strict=True)
 
     # The files may not hold the slices of a case in sequence.
@@ -69,12 +70,27 @@ def segmented_cases(segmenter: Segmenter, data: prepared.PreparedData, split: st
         )
 
 
+def _segmentations(
+    segmenter: Segmenter | JointSegmenter, images: tf.Tensor, available: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels uint8 of slices [B, n, H, W, 1]: by modality [B, n, H, W], and from all available ones [B, H, W]."""
+    if isinstance(segmenter, JointSegmenter):
+        together = segmenter.segment(as_channels(images)).numpy()
+        return np.empty((len(together), 0, *together.shape[1:]), np.uint8), together
+    probabilities = segmenter.lesion_processor(images, training=False).numpy()
+    counted = probabilities * available[:, :, None, None, None]
+    together = ensemble.scores(list(np.moveaxis(counted, 1, 0)))
+    by_modality, together = (np.argmax(scores, axis=-1).astype(np.uint8) for scores in (probabilities, together))
+    return by_modality, together
+
+
 def segmentation_records(
     cases: Iterable[SegmentedCase], data: prepared.PreparedData, unit: str, **common: str | int | float
 ) -> list[Record]:
     """Scores segmented cases: one flat record for each case, modality, region and metric.
 
-    With several modalities, `ALL_MODALITIES` is a further modality that stands for their ensemble.
+    With several modalities, or with the joint segmenter, `ALL_MODALITIES` is a further modality that stands for what
+    is found in all of them.
 
     Args:
       cases: segmented volumes.
@@ -84,8 +100,9 @@ def segmentation_records(
     """
     rows = []
     for case in cases:
-        found = {name: case.prediction[i] for i, name in enumerate(data.config.modalities) if case.available[i]}
-        if len(data.config.modalities) > 1:
+        by_modality = zip(data.config.modalities, case.prediction, case.available, strict=False)
+        found = {name: prediction for name, prediction, available in by_modality if available}
+        if len(data.config.modalities) > 1 or not len(case.prediction):
             found[constants.ALL_MODALITIES] = case.together
         for modality, prediction in found.items():
             parts = [(case.reference, prediction)] if unit == VOLUME else zip(case.reference, prediction, strict=True)

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from mmsynth_tf import prepared
+from mmsynth_tf import constants, prepared
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading import file_search, splits
 from mmsynth_tf.reports import report
@@ -30,6 +30,8 @@ class Request:
       rows: names of the rows to run, for experiments that have a choice; empty for all.
       steps: training steps of each run, for experiments that train; None takes those of the work directory's
         segmenters.
+      protocol: which segmenters experiments train that have a choice: joint ones (`constants.JOINT`), or those of the
+        paper's tables (`constants.PAPER`).
       trained_on: prepared data of real patients. Its train split trained the models, and experiments train on it and
         compare with it; `real` if not given.
     """
@@ -41,6 +43,7 @@ class Request:
     seeds: tuple[int, ...] = (0,)
     rows: tuple[str, ...] = ()
     steps: int | None = None
+    protocol: str = constants.JOINT
     trained_on: prepared.PreparedData | None = None
 
     def __post_init__(self):

@@ -24,6 +24,7 @@ VALUES = {
     "head without lesion, then the mean of each lesion class minus the first mean",
     "image": "slice in [0, 1], 0 outside the head and at least foreground_min inside",
     "target": "the wanted modality of each slice, an index of modalities",
+    "images": "registered slices, a channel for each of modalities, in [0, 1] as image; 0 where a modality is missing",
     "probabilities": "probability of each of label_classes, summing to 1 over the last axis",
 }
 _SLICE = "slice of this modality in [0, 1], 0 outside the head"
@@ -49,6 +50,7 @@ class Signatures:
         self._structure_gan = models.get(constants.STRUCTURE)
         self._modality_gan = models.get(constants.SYNTHESIS)
         self._segmenter = models.get(constants.SEGMENTATION)
+        self._joint = models.get(constants.JOINT)
         self._translator = Translator(self._modality_gan, translation)
         self._data = data
 
@@ -88,8 +90,11 @@ class Signatures:
             _require_index(label, self._data.num_classes, "label")
         return {"image": self._translator.translate(image, target, label)}
 
-    def segment(self, image: tf.Tensor, modality: int) -> Outputs:
+    def segment_one(self, image: tf.Tensor, modality: int) -> Outputs:
         return {"probabilities": self._segmenter.lesion_processor.segment(image, modality)}
+
+    def segment(self, images: tf.Tensor) -> Outputs:
+        return {"probabilities": self._joint.probabilities(images)}
 
     def trace(self) -> dict[str, Any]:
         """Concrete functions by signature name, only those whose stages there are."""
@@ -111,7 +116,10 @@ class Signatures:
             traced["generate"] = _trace(self.generate, code=code, label=label, **appearance)
         if self._segmenter:
             for index, name in enumerate(self._data.modalities):
-                traced[f"segment_{name}"] = _trace(functools.partial(self.segment, modality=index), image=image)
+                traced[f"segment_{name}"] = _trace(functools.partial(self.segment_one, modality=index), image=image)
+        if self._joint:
+            channels = tf.TensorSpec([None, height, width, self._data.num_modalities], tf.float32)
+            traced["segment"] = _trace(self.segment, images=channels)
         return traced
 
     def _appearance(self, image: tf.TensorSpec) -> dict[str, tf.TensorSpec]:

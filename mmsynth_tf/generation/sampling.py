@@ -18,6 +18,8 @@ from mmsynth_tf.generation.label_pool import LabelPool
 from mmsynth_tf.generation.map_filter import MapFilter
 from mmsynth_tf.metrics import segmentation
 from mmsynth_tf.parallel import map_in_order
+from mmsynth_tf.stages.joint.joint_segmenter import JointSegmenter, as_channels
+from mmsynth_tf.stages.structure.gan import StructureGAN
 from mmsynth_tf.stages.synthesis import contrast
 from mmsynth_tf.training import run_folder, runs
 from mmsynth_tf.training.checkpoints import checkpoint_hashes
@@ -46,6 +48,7 @@ class Generation:
       labels_from: prepared data set. Its training labels are placed into generated maps, which are compared with its
         real maps; with real anatomy, the labels are placed into its training slices.
       config: its `generation`, `augmentation` and `runtime.seed` are used; the rest comes from the work directory.
+      lesion_filter: stage whose segmenters choose the samples; by default `lesion_filter_stage`.
 
     Attributes:
       data: slice geometry, modalities and classes.
@@ -54,14 +57,21 @@ class Generation:
       identity: everything that the samples depend on, for records; JSON values.
     """
 
-    def __init__(self, workdir: str | pathlib.Path, labels_from: str | pathlib.Path, config: configs.Config):
+    def __init__(
+        self,
+        workdir: str | pathlib.Path,
+        labels_from: str | pathlib.Path,
+        config: configs.Config,
+        lesion_filter: str | None = None,
+    ):
         label_data = prepared.open_prepared(labels_from)
         self._modality_gan, synthesis_config = runs.load(constants.SYNTHESIS, workdir)
         self.data = synthesis_config.data
         prepared.require_same_geometry(label_data, self.data, f"the models in {workdir}")
         self._segmenter, stages = None, {constants.SYNTHESIS: synthesis_config}
-        if config.generation.dice_threshold > 0:
-            self._segmenter, stages[constants.SEGMENTATION] = runs.load(constants.SEGMENTATION, workdir)
+        judge = (lesion_filter or lesion_filter_stage(workdir)) if config.generation.dice_threshold > 0 else None
+        if judge:
+            self._segmenter, stages[judge] = runs.load(judge, workdir)
         structure_gan = None
         if not config.generation.real_anatomy:
             structure_gan, stages[constants.STRUCTURE] = runs.load(constants.STRUCTURE, workdir)
@@ -76,12 +86,7 @@ class Generation:
         if structure_gan is None:
             self._anatomy = anatomy.RealAnatomy(label_data, synthesis_config.structure_map, config)
         else:
-            learned, like_real = stages[constants.STRUCTURE], None
-            if config.generation.map_quantile > 0:
-                like_real = MapFilter.of(label_data, learned.structure_map, config.generation)
-            self._anatomy = anatomy.MadeAnatomy(
-                structure_gan, like_real, config, self.data.image_size, learned.structure.choices.transform_maps
-            )
+            self._anatomy = _made_anatomy(structure_gan, stages[constants.STRUCTURE], label_data, config)
         self.settings, self._seed = config.generation, config.runtime.seed
         self._augmentation = config.augmentation
         self.draws_per_block = BATCHES_PER_BLOCK * self.settings.batch_size
@@ -93,6 +98,7 @@ class Generation:
             "trained_on": {s: run_folder.trained_on(s, workdir) for s in constants.STAGES if s in stages},
             "settings": dataclasses.asdict(config.generation),
             "augmentation": dataclasses.asdict(config.augmentation),
+            "lesion_filter": judge,
             "checkpoints": checkpoint_hashes(workdir),
             "made_with": made_with(),
         }
@@ -218,7 +224,10 @@ class Generation:
         return self._modality_gan.synthesize(structure, background, label, noise, contrasts)
 
     def _agreement(self, images: tf.Tensor, labels: np.ndarray) -> np.ndarray:
-        """Whole-lesion Dice of the real-trained segmenters against the input label: [B, n], NaN without filter."""
+        """Whole-lesion Dice of real-trained segmenters against the input label.
+
+        [B, n], a value a modality; [B, 1] of the joint segmenter; NaN without filter.
+        """
         if self._segmenter is None:
             return np.full(images.shape[:2], np.nan)
         found = self._run_segmenter(images).numpy()
@@ -231,6 +240,8 @@ class Generation:
 
     @tf.function(autograph=False)
     def _run_segmenter(self, images: tf.Tensor) -> tf.Tensor:
+        if isinstance(self._segmenter, JointSegmenter):
+            return self._segmenter.segment(as_channels(images))[:, None, ..., None]
         return self._segmenter.segment(images)
 
     def _example(self, sample: anatomy.Row) -> dict[str, Any]:
@@ -254,6 +265,22 @@ class Generation:
             "map_similarity": sample["map_similarity"],
             "dice": sample["dice"].astype(np.float32),
         }
+
+
+def _made_anatomy(
+    structure_gan: StructureGAN, learned: configs.Config, label_data: prepared.PreparedData, config: configs.Config
+) -> anatomy.MadeAnatomy:
+    """Anatomy from noise; `learned` holds the settings that the structure stage was trained with."""
+    like_real = None
+    if config.generation.map_quantile > 0:
+        like_real = MapFilter.of(label_data, learned.structure_map, config.generation)
+    size, share = learned.data.image_size, learned.structure.choices.transform_maps
+    return anatomy.MadeAnatomy(structure_gan, like_real, config, size, share)
+
+
+def lesion_filter_stage(workdir: str | pathlib.Path) -> str:
+    """The joint segmenter's stage if it is there, otherwise that of the paper's segmenters."""
+    return constants.JOINT if run_folder.has_run(constants.JOINT, workdir) else constants.SEGMENTATION
 
 
 def case_id(draw: int) -> str:

@@ -1,7 +1,10 @@
-"""Segments lesions: one label from each available modality, and one from all modalities together."""
+"""Segments lesions from all available modalities together, by the joint segmenter if the models have one.
+
+Models without it have the paper's segmenters, one for each modality. Their results are combined.
+"""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +20,11 @@ from mmsynth_tf.stages.segmentation import ensemble
 class Segment:
     """The job for one case; call it with the case's files and a folder (see `jobs.for_each`).
 
-    `<case>_seg.nii.gz` combines all modalities; `by_modality/` holds the label of each modality.
+    `<case>_seg.nii.gz` is the label from all modalities. Without a joint segmenter, `by_modality/` holds the label of
+    each modality.
 
     Attributes:
-      models: with a segmentation stage.
+      models: with a joint segmenter, or a segmentation stage.
       release: release whose label values are written; canonical classes if not given.
 
     Raises:
@@ -31,36 +35,60 @@ class Segment:
     release: str = files.CANONICAL
 
     def __post_init__(self):
-        self.models.require(*(f"segment_{name}" for name in self.models.data.modalities))
+        if not self.models.joint:
+            self.models.require(*(f"segment_{name}" for name in self.models.data.modalities))
         files.label_codes(self.release, self.models.data.labels)
 
     def __call__(self, case: CaseFiles, folder: Path) -> jobs.Record:
         one = patient.read(case, self.models.data)
-        found = {modality: find_classes(one, self.models, modality) for modality in one.case.images}
         name, codes = files.label_name(case), files.label_codes(self.release, self.models.data.labels)
-        (folder / "by_modality").mkdir()
-        for modality, probabilities in found.items():
-            label = to_label(one, probabilities, [modality])
-            files.save_label(label, one.grid(modality), folder / "by_modality" / f"{modality}_{name}", codes)
-        result = to_label(one, ensemble.scores(list(found.values())), list(found))
+        given = list(one.case.images)
+        if self.models.joint:
+            scores = find_jointly(one, self.models, given)
+        else:
+            found = {modality: find_classes(one, self.models, modality) for modality in given}
+            scores = ensemble.scores(list(found.values()))
+            self._save_by_modality(one, found, folder / "by_modality", name, codes)
+        result = to_label(one, scores, given)
         files.save_label(result, one.grid(one.choose(None)), folder / name, codes)
         counts = np.bincount(result.ravel(), minlength=self.models.data.num_classes).tolist()
         return {
             "job": "segment",
             "case": case.case_id,
+            "found_in": given,
             "label_values": self.release,
             "voxels": dict(zip(self.models.data.labels, counts, strict=True)),
             "models": self.models.hashes,
         }
 
+    def _save_by_modality(
+        self, one: Patient, found: Mapping[str, np.ndarray], folder: Path, name: str, codes: Mapping[int, int]
+    ) -> None:
+        folder.mkdir()
+        for modality, probabilities in found.items():
+            label = to_label(one, probabilities, [modality])
+            files.save_label(label, one.grid(modality), folder / f"{modality}_{name}", codes)
+
+
+def find_jointly(one: Patient, models: SliceModels, modalities: Sequence[str]) -> np.ndarray:
+    """Probabilities of the classes from several modalities by the joint segmenter, as `find_classes` gives them."""
+    slices = {modality: one.slices(modality) for modality in modalities}
+    shown = np.logical_or.reduce([volume.any(axis=(1, 2)) for volume in slices.values()])
+    return _where_shown(shown, models.segment({name: volume[shown] for name, volume in slices.items()}))
+
 
 def find_classes(one: Patient, models: SliceModels, modality: str) -> np.ndarray:
     """Probabilities of the classes in one modality: float32 [z, height, width, K], 0 where a slice is empty."""
     slices = one.slices(modality)
-    probabilities = np.zeros((*slices.shape, models.data.num_classes), np.float32)
     shown = slices.any(axis=(1, 2))
-    probabilities[shown] = models.segment(slices[shown], modality)
-    return probabilities
+    return _where_shown(shown, models.segment_one(slices[shown], modality))
+
+
+def _where_shown(shown: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Puts the results of the slices that are not empty in their places."""
+    whole = np.zeros((len(shown), *probabilities.shape[1:]), np.float32)
+    whole[shown] = probabilities
+    return whole
 
 
 def to_label(one: Patient, scores: np.ndarray, modalities: Sequence[str]) -> np.ndarray:
@@ -90,14 +118,17 @@ def own_lesion(
 
     Args:
       one: the patient.
-      models: with a segmentation stage.
+      models: with a joint segmenter, or a segmentation stage.
       modalities: modalities to segment.
-      background_weight: see `ensemble.scores`; a small weight includes uncertain lesions.
+      background_weight: see `ensemble.scores`; a small weight includes uncertain lesions. Without it the joint
+        segmenter is asked if there is one.
 
     Returns:
       uint8 [x, y, z], classes.
     """
     if one.case.label is not None:
         return one.case.label
+    if models.joint and background_weight is None:
+        return to_label(one, find_jointly(one, models, modalities), modalities)
     probabilities = [find_classes(one, models, modality) for modality in modalities]
     return to_label(one, ensemble.scores(probabilities, background_weight), modalities)

@@ -100,8 +100,23 @@ class SliceModels:
             inputs["label"] = label[..., None]
         return self._run("translate", inputs)["image"][..., 0]
 
-    def segment(self, slices: np.ndarray, modality: str) -> np.ndarray:
-        """Probabilities of the classes, [N, H, W, K]."""
+    @property
+    def joint(self) -> bool:
+        """Whether there is a joint segmenter."""
+        return "segment" in self._functions
+
+    def segment(self, slices: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Probabilities of the classes, [N, H, W, K], by the joint segmenter.
+
+        Args:
+          slices: registered slices by modality, in [0, 1]; at least one modality, the others may be missing.
+        """
+        missing = np.zeros_like(next(iter(slices.values())))
+        channels = [slices.get(modality, missing) for modality in self.data.modalities]
+        return self._run("segment", {"images": np.stack(channels, axis=-1)})["probabilities"]
+
+    def segment_one(self, slices: np.ndarray, modality: str) -> np.ndarray:
+        """Probabilities of the classes, [N, H, W, K], by the segmenter of a modality."""
         return self._run(f"segment_{modality}", {"image": slices[..., None]})["probabilities"]
 
     def sample_structure(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

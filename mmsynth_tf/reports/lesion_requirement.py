@@ -72,7 +72,8 @@ def _cells(found: Mapping[str, Any], name: str, modalities: Sequence[str]) -> li
     values = found[name]
     if not values:
         return [found["slices"], *("–" for _ in modalities), "–"]
-    return [found["slices"], *(values[modality] for modality in modalities), _mean(values)]
+    # The joint segmenter has one value for all modalities together.
+    return [found["slices"], *(values.get(modality, "–") for modality in modalities), _mean(values)]
 
 
 def _verdict(dice: Mapping[str, float]) -> str:

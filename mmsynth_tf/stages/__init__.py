@@ -1,4 +1,4 @@
-"""The three training stages; `STAGES` gives the model, the batches and the optimizers of each."""
+"""The training stages; `STAGES` gives the model, the batches and the optimizers of each."""
 
 from mmsynth_tf.stages.catalogue import STAGES
 

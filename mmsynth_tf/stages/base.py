@@ -1,16 +1,17 @@
 """The interface of a training stage."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
 from mmsynth_tf.configs import Config, StageConfig
+from mmsynth_tf.input_pipeline import SliceSource, registered_source
 from mmsynth_tf.models.stage import Batch, StageModel
 
 PREVIEW_ROWS = 8
 
-LEARNING = ("augmentation.", "runtime.seed", "runtime.precision", "runtime.ema_decay", "runtime.augment")
+LEARNING = ("augmentation.", "runtime.seed", "runtime.precision", "runtime.ema_decay")
 
 # Stage name to the trained model and the configuration of that stage in the same work directory.
 LoadStage = Callable[[str], tuple[StageModel, Config]]
@@ -26,12 +27,13 @@ class Stage:
 
     Attributes:
       build: builds the model.
-      batches: maps a `SliceSource`, a configuration and a step to the training batches from that step on.
+      batches: maps a source, a configuration and a step to the training batches from that step on.
       settings: the stage's own part of the configuration.
       depends_on: path prefixes of the settings that affect training.
       optimizers: builds one optimizer for each group of the model.
       preview: draws the model's output for the first rows of a training batch, PNG.
       slices_per_row: number of slices in a row of a batch.
+      registered: whether slices of all modalities are drawn together; otherwise each modality draws its own.
       install: copies weights from other stages into a new model.
     """
 
@@ -42,4 +44,19 @@ class Stage:
     optimizers: Callable[[Config], Mapping[str, tf.keras.optimizers.Optimizer]]
     preview: Callable[[StageModel, Config, Batch], bytes]
     slices_per_row: Callable[[Config], int]
+    registered: bool = False
     install: Callable[[StageModel, Config, LoadStage], None] = _install_nothing
+
+    def source(self, slices: Sequence[tf.data.Dataset], config: Config) -> SliceSource:
+        """What `batches` draws from.
+
+        Args:
+          slices: labelled examples, of one source or several.
+          config: settings.
+
+        Raises:
+          UserError: a modality has no labelled slice.
+        """
+        if self.registered:
+            return registered_source(slices, config.runtime.cache)
+        return SliceSource(slices, config.data.num_modalities, config.runtime.cache)

@@ -31,6 +31,11 @@ def read_config(folder: pathlib.Path) -> configs.Config:
         ) from error
 
 
+def has_run(stage: str, workdir: str | pathlib.Path) -> bool:
+    """Whether the training of a stage was begun in a work directory."""
+    return (pathlib.Path(workdir) / stage / CONFIG_FILE).is_file()
+
+
 def trained_on(stage: str, workdir: str | pathlib.Path) -> list[dict]:
     """The records (data_set.json) of the data sets that a stage was trained on.
 

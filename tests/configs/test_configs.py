@@ -126,7 +126,8 @@ def test_presets_can_be_trained(name):
     for stage in constants.STAGES:
         settings = getattr(config, stage)
         assert 0 < config.runtime.steps_per_checkpoint <= settings.steps
-        weights = dataclasses.astuple((settings.choices if stage == constants.SEGMENTATION else settings).weights)
+        in_choices = stage in (constants.SEGMENTATION, constants.JOINT)
+        weights = dataclasses.astuple((settings.choices if in_choices else settings).weights)
         assert min(weights) >= 0 and max(weights) > 0
     assert config.segmentation.design in constants.LESION_DESIGNS
     assert 0 < config.data.test_fraction + config.data.validation_fraction < 1
@@ -152,6 +153,14 @@ def test_the_paper_s_presets_follow_the_draft():
     assert further.self_reconstruction == config.structure.weights.divergence == 0.0
     weights = config.segmentation.choices.weights
     assert (weights.squared_error, weights.dice, weights.cross_entropy) == (1.0, 0.0, 0.0)
+    assert {getattr(config, stage).choices.augmentation for stage in constants.PAPER_STAGES} == {constants.UNCHANGED}
+
+
+def test_segmenters_are_trained_under_strong_augmentation_and_generators_under_weak():
+    config = configs.preset("default")
+    kinds = {stage: getattr(config, stage).choices.augmentation for stage in constants.STAGES}
+    assert kinds[constants.SEGMENTATION] == kinds[constants.JOINT] == constants.STRONG
+    assert kinds[constants.STRUCTURE] == kinds[constants.SYNTHESIS] == constants.WEAK
 
 
 # Of the authors' code of that time; where it has no such term, or one without gradient, what the draft's formulas say.

@@ -178,14 +178,14 @@ def test_statistics_of_labels():
 
 
 def test_slices_without_a_lesion_do_not_raise_the_agreement_of_the_others():
-    agreement = LesionAgreement(DATA)
+    agreement = LesionAgreement(DATA.modalities)
     for has_lesion, dice in ((True, [0.8, 0.6, 0.4, 1.0]), (True, [0.6, 0.2, 0.4, 1.0]), (False, [1, 1, 0, 1])):
         agreement.add(has_lesion, dice)
     found = agreement.summary()
     assert found["with_lesion"]["slices"] == 2
     assert found["with_lesion"]["dice"] == pytest.approx({"t1": 0.7, "t2": 0.4, "t1c": 0.4, "flair": 1.0})
     assert found["without_lesion"] == {"slices": 1, "nothing_found": {"t1": 1, "t2": 1, "t1c": 0, "flair": 1}}
-    assert LesionAgreement(DATA).summary()["with_lesion"] == {"slices": 0, "dice": {}}
+    assert LesionAgreement(DATA.modalities).summary()["with_lesion"] == {"slices": 0, "dice": {}}
 
 
 def test_the_set_opens_and_has_a_card(tmp_path):

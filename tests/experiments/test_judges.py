@@ -38,9 +38,17 @@ def test_a_judge_has_a_design_that_neither_stage_has_and_another_seed(tmp_path, 
     settings = {"segmentation.design": segmenters, "runtime.seed": 7}
     text = tree.to_json(tree.override(fakes_data.CONFIG, settings))
     atomic.write_text(folder / run_folder.CONFIG_FILE, text)
-    config = judges._config(tmp_path / "models", 2)
+    config = judges._config(tmp_path / "models", 2, constants.SEGMENTATION)
     assert config.segmentation.design not in (segmenters, processors)
     assert config.runtime.seed == 1_009
+
+
+def test_a_judge_like_the_joint_segmenter_has_another_seed(tmp_path):
+    text = tree.to_json(tree.override(fakes_data.CONFIG, {"runtime.seed": 7}))
+    atomic.write_text(tmp_path / constants.JOINT / run_folder.CONFIG_FILE, text)
+    config = judges._config(tmp_path, 2, constants.JOINT)
+    assert config.runtime.seed == 1_009
+    assert judges.described("judge", config, constants.JOINT).startswith("judge (joint, seed 1009, ")
 
 
 def test_a_judge_is_trained_where_its_settings_and_slices_say_when_it_is_first_needed(judge_of, monkeypatch, tmp_path):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import prepared
+from mmsynth_tf import constants, prepared
 from mmsynth_tf.experiments import leaks, scoring
-from tests.fakes import fakes
+from tests.fakes import fakes, fakes_sets
 
 CONFIG = fakes.tiny_config(num_modalities=2, num_classes=3).data
 REAL = {
@@ -108,3 +108,13 @@ def test_all_modalities_together_are_those_that_a_slice_has():
     (found,) = scoring.segmented_cases(segmenter, slices, "test")
     np.testing.assert_array_equal(found.prediction[..., 0, 0], [[0, 0], [1, 1]])
     np.testing.assert_array_equal(found.together[..., 0, 0], [1, 0])
+
+
+def test_of_the_joint_segmenter_there_is_one_segmentation_of_all_modalities():
+    joint = fakes.joint_segmenter(fakes.tiny_config(2, 3))
+    data = fakes_sets.real_data()
+    (first, _) = scoring.segmented_cases(joint, data, "test")
+    images = np.moveaxis(data.examples["test"]["image"][:3, ..., 0], 1, -1).astype(np.float32)
+    np.testing.assert_array_equal(first.together, joint.segment(tf.constant(images)))
+    rows = scoring.segmentation_records([first], data, scoring.VOLUME)
+    assert rows and {row["modality"] for row in rows} == {constants.ALL_MODALITIES}

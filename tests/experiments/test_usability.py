@@ -26,7 +26,6 @@ CONFIG = fakes.tiny_config(
     num_modalities=4,
     **fakes.short_runs(STEPS, STEPS // 2),
     segmentation__design=constants.ONE_SEGMENTER,
-    runtime__augment=False,
 )
 BY_NAME = {mixture.name: mixture for mixture in mixtures.MIXTURES}
 # The prepared data has three training patients of four slices.

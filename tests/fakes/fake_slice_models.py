@@ -19,6 +19,7 @@ def slice_models(
     draws_lesions: bool = False,
     certainty: Mapping[str, float] | None = None,
     guided: bool = True,
+    joint: bool = False,
 ) -> SliceModels:
     """Translation is the identity, segmenters find class 4 where a slice is brighter than 0.7.
 
@@ -29,7 +30,8 @@ def slice_models(
     Synthesised slices show the label's class, as class / 10, on 0.5 in the head; maps are outlines of discs whose
     size follows from the code.
 
-    If not `guided` translations do not go by the given slice.
+    If not `guided` translations do not go by the given slice. A `joint` segmenter finds class 4 where the modalities
+    that are given add up to more than 1.
     """
     how = configs.TranslationConfig(guide_share=0.7 if guided else 0.0)
     settings = dataclasses.asdict(configs.Config(data=data, translation=how))
@@ -41,6 +43,8 @@ def slice_models(
         "sample_structure": lambda code: _discs(np.asarray(code), data.image_size),
         **{f"segment_{name}": _finder(data, (certainty or {}).get(name, 1.0)) for name in data.modalities},
     }
+    if joint:
+        functions["segment"] = lambda images: _finder(data, 1.0, least=1.0)(np.sum(images, axis=-1, keepdims=True))
     functions = {name: function for name, function in functions.items() if name not in without}
     inputs = {name: {} for name in functions}
     if draws_lesions:
@@ -54,10 +58,10 @@ def slice_models(
     return SliceModels(saved_models.ExportedModels(functions, metadata, None), "models/a")
 
 
-def _finder(data: configs.DataConfig, certainty: float):
+def _finder(data: configs.DataConfig, certainty: float, least: float = 0.7):
     def find(image: np.ndarray) -> dict[str, np.ndarray]:
         probabilities = np.zeros((*np.shape(image)[:-1], data.num_classes), np.float32)
-        probabilities[..., -1] = certainty * (np.asarray(image)[..., 0] > 0.7)
+        probabilities[..., -1] = certainty * (np.asarray(image)[..., 0] > least)
         probabilities[..., 0] = 1.0 - probabilities[..., -1]
         return {"probabilities": probabilities}
 

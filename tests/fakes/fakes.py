@@ -15,6 +15,8 @@ from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import Config, tree
 from mmsynth_tf.configs.synthesis import SYNTHESIS_FORMULATIONS, FurtherLossWeights, SynthesisChoices
 from mmsynth_tf.models.stage import Batch
+from mmsynth_tf.stages import catalogue
+from mmsynth_tf.stages.joint.joint_segmenter import JointSegmenter
 from mmsynth_tf.stages.segmentation.lesion_processor import LesionProcessor
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 from mmsynth_tf.stages.structure.gan import StructureGAN, code_dim
@@ -37,6 +39,7 @@ _TINY = {
     "segmentation.batch_size": 2,
     "segmentation.base_filters": 2,
     "segmentation.levels": 2,
+    "joint.batch_size": 2,
     "synthesis.batch_size": 2,
     "synthesis.base_filters": 2,
     "synthesis.discriminator_filters": 2,
@@ -101,8 +104,7 @@ def synthesis_formulation(base: SynthesisChoices, weights: Mapping[str, float], 
 
 def short_runs(steps: int, interval: int) -> dict[str, int]:
     """Settings for `tiny_config`: every stage trains `steps` steps, with a checkpoint every `interval`."""
-    stages = ("structure", "segmentation", "synthesis")
-    return {**{f"{stage}__steps": steps for stage in stages}, "runtime__steps_per_checkpoint": interval}
+    return {**{f"{stage}__steps": steps for stage in constants.STAGES}, "runtime__steps_per_checkpoint": interval}
 
 
 def lesion_processor(config: Config, design: str) -> LesionProcessor:
@@ -124,6 +126,10 @@ def structure_gan(config: Config) -> StructureGAN:
 
 def segmenter(config: Config) -> Segmenter:
     return Segmenter(config.segmentation, lesion_processor(config, config.segmentation.design))
+
+
+def joint_segmenter(config: Config) -> JointSegmenter:
+    return catalogue.STAGES[constants.JOINT].build(config)
 
 
 def modality_gan(config: Config) -> ModalityGAN:
@@ -161,6 +167,14 @@ def unregistered_slices(rng: np.random.Generator, config: Config, batch_size: in
         "image": tf.constant(np.stack([d["image"] for d in drawn]).reshape(shape), tf.float32),
         "label": tf.constant(np.stack([d["label"] for d in drawn]).reshape(shape)),
     }
+
+
+def registered_slices(rng: np.random.Generator, config: Config, batch_size: int) -> Batch:
+    """`image` float32 [B, H, W, n], of which the second slice lacks a modality, and `label` uint8 [B, H, W, 1]."""
+    drawn = [head_slice(rng, config.data.num_modalities, config.data.num_classes) for _ in range(batch_size)]
+    image = np.stack([np.moveaxis(d["image"][..., 0], 0, -1) for d in drawn]).astype(np.float32)
+    image[1:2, ..., 0] = 0.0
+    return {"image": tf.constant(image), "label": tf.constant(np.stack([d["label"] for d in drawn]))}
 
 
 def structure_batch(rng: np.random.Generator, config: Config, batch_size: int = 2) -> Batch:
@@ -203,6 +217,7 @@ def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 
 STAGES = {
     constants.STRUCTURE: (structure_gan, structure_batch),
     constants.SEGMENTATION: (segmenter, unregistered_slices),
+    constants.JOINT: (joint_segmenter, registered_slices),
     constants.SYNTHESIS: (modality_gan, synthesis_batch),
 }
 

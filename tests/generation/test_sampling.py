@@ -125,6 +125,22 @@ def test_the_lesion_filter_keeps_what_the_segmenters_agree_with(workdir, prepare
     assert counts["synthesised"] >= counts["kept"] == len(kept)
 
 
+def test_the_lesion_filter_asks_the_joint_segmenter_if_there_is_one(workdir, prepared_data, tmp_path, monkeypatch):
+    judged = generation(workdir, prepared_data, generation__dice_threshold=0.2)
+    assert judged.identity["lesion_filter"] == constants.JOINT
+    assert set(judged.identity["trained_on"]) == {constants.STRUCTURE, constants.JOINT, constants.SYNTHESIS}
+    images, label = np.zeros((2, 4, fakes.SIZE, fakes.SIZE, 1), np.float32), np.zeros((2, fakes.SIZE, fakes.SIZE, 1))
+    # The lesion is where the third modality is bright.
+    images[0, 2, 3:7, 3:7], label[0, 3:7, 3:7], label[1, 3:7, 3:7] = 1.0, 1, 1
+    monkeypatch.setattr(judged._segmenter, "segment", lambda images: tf.cast(images[..., 2] > 0.5, tf.uint8))
+    np.testing.assert_array_equal(judged._agreement(tf.constant(images), label), [[1.0], [0.0]])
+    for stage in constants.PAPER_STAGES:
+        (tmp_path / stage).symlink_to(workdir / stage)
+    others = generation(tmp_path, prepared_data, generation__dice_threshold=0.2)
+    assert others.identity["lesion_filter"] == constants.SEGMENTATION
+    assert others._agreement(tf.constant(images), label).shape == (2, 4)
+
+
 def test_the_lesion_filter_goes_by_the_mean_of_the_modalities(workdir, prepared_data, unfiltered, monkeypatch):
     # Means of 0.5 and 0.25; a maximum of 1 and a minimum of 0 in both.
     rows = np.array([[1.0, 0.5, 0.5, 0.0], [1.0, 0.0, 0.0, 0.0]] * 2)
@@ -286,23 +302,24 @@ def test_other_weights_and_other_labels_are_refused(made, workdir, prepared_data
 def test_a_synthetic_data_set_trains_segmenters_that_are_scored_on_real_cases(made, workdir, prepared_data, tmp_path):
     assert made.record["generation"]["passed_lesion_filter"] >= 8 == len(made.cases["train"])
     assert set(made.record["generation"]["checkpoints"]) == set(constants.STAGES)
-    runs.train(constants.SEGMENTATION, CONFIG, [made], tmp_path / "models")
+    runs.train(constants.JOINT, CONFIG, [made], tmp_path / "models")
+    (tmp_path / "models" / constants.SEGMENTATION).symlink_to(workdir / constants.SEGMENTATION)
     table = segmentation.run(study.Request(tmp_path / "models", prepared_data))["table"]
     rows = records.read_json(tmp_path / "models" / "evaluation" / "segmentation" / "records.json")
     assert {row["case"] for row in rows} == set(prepared_data.cases["test"])
-    modalities = {*prepared_data.config.modalities, constants.ALL_MODALITIES}
-    assert {row["modality"] for row in rows} == modalities
-    assert table.header == ["test_data", "modality", "all"]
+    of_one = [(constants.ONE_SEGMENTER, modality) for modality in prepared_data.config.modalities]
+    every = constants.ALL_MODALITIES
+    assert [tuple(row[1:3]) for row in table.rows] == [("joint", every), *of_one, (constants.ONE_SEGMENTER, every)]
+    assert table.header == ["test_data", "design", "modality", "all"]
 
 
-def test_the_lesion_check_judges_with_segmenters_of_its_own_and_with_those_of_the_stage(made, workdir, prepared_data):
+def test_the_lesion_check_judges_with_a_segmenter_of_its_own_and_with_that_of_the_stage(made, workdir, prepared_data):
     request = study.Request(workdir, prepared_data, (made,))
     check = lesion_check.run(request)["table"]
-    modalities = (*prepared_data.config.modalities, constants.ALL_MODALITIES)
-    judge, stage = (f"{name}, 2 steps)" for name in ("judge (1ecl_4dcl, seed 1000", "segmentation stage (1seg, seed 0"))
-    keys = itertools.product((judge, stage), (prepared_data.path.name, made.path.name), modalities)
+    judges = ("judge (joint, seed 1000, 2 steps)", "stage (joint, seed 0, 2 steps)")
+    keys = itertools.product(judges, (prepared_data.path.name, made.path.name), [constants.ALL_MODALITIES])
     assert [tuple(row[:3]) for row in check.rows] == list(keys)
-    assert list((workdir / "evaluation" / "judges" / "parts").glob("*/segmentation/checkpoints/ckpt-2.index"))
+    assert list((workdir / "evaluation" / "judges" / "parts").glob("*/joint/checkpoints/ckpt-2.index"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "train", pytest.fail)
         assert lesion_check.run(request)["table"] == check

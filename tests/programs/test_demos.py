@@ -64,7 +64,7 @@ def test_every_experiment_is_run_and_the_report_comes_last(calls):
     run = {a["experiment"]: a for script, a in calls if script == "evaluate.py"}
     assert list(run) == [*catalogue.EXPERIMENTS, "report"]
     assert run["lesion_check"]["synthetic_data"] == "out/unfiltered_4seg,out/unfiltered_1seg"
-    assert run["usability"]["synthetic_data"] == "out/filtered"
+    assert (run["usability"]["synthetic_data"], run["usability"]["protocol"]) == ("out/filtered", constants.PAPER)
     assert {a["workdir"] for a in run.values()} == {"out/models"}
 
 

@@ -93,6 +93,7 @@ def draw_inputs():
         "structure": rng.integers(0, 2, shape).astype(np.float32),
         "background": rng.integers(0, 2, shape).astype(np.float32),
         "image": image.astype(np.float32),
+        "images": np.concatenate([image, np.zeros_like(image)], axis=-1).astype(np.float32),
         "target": np.array([0, 1, 1], np.int32),
     }
     takes = {
@@ -102,6 +103,7 @@ def draw_inputs():
         "translate": ["image", "target", "label"],
         "segment_modality_0": ["image"],
         "segment_modality_1": ["image"],
+        "segment": ["images"],
     }
     return {name: {key: values[key] for key in keys} for name, keys in takes.items()}
 
@@ -137,6 +139,7 @@ def expected_outputs(models, inputs):
         "translate": {"image": translate(shown, target, label).numpy()},
         "segment_modality_0": {"probabilities": lesions[:, 0]},
         "segment_modality_1": {"probabilities": lesions[:, 1]},
+        "segment": {"probabilities": models[constants.JOINT].probabilities(tf.constant(inputs["segment"]["images"]))},
     }
 
 
@@ -175,6 +178,7 @@ def test_weights_of_generators_are_stored_once_and_no_others(trained, exported):
         modality_gan.image_encoder,
         modality_gan.decoder,
         trained.models[constants.SEGMENTATION].lesion_processor,
+        *(trained.models[constants.JOINT].encoder, trained.models[constants.JOINT].decoder),
     ]
     stored = tf.train.list_variables(str(exported / "variables" / "variables"))
     stored_shapes = [shape for name, shape in stored if name.endswith("VARIABLE_VALUE")]
@@ -196,13 +200,14 @@ def test_metadata_describes_every_value_and_where_the_models_come_from(exported)
     assert metadata["thresholds"] == {"structure": 0.5, "background": 0.5}
     assert set(metadata["stages"]) == set(constants.STAGES)
     assert metadata["stages"]["synthesis"]["trained_on"] == [RECORD]
-    assert len({stage["checkpoint_sha256"] for stage in metadata["stages"].values()}) == 3
+    assert len({stage["checkpoint_sha256"] for stage in metadata["stages"].values()}) == len(constants.STAGES)
     generate = metadata["signatures"]["generate"]
     assert list(generate["inputs"]) == ["code", "label", "noise"]
     assert generate["inputs"]["label"]["dtype"] == "uint8"
     assert generate["inputs"]["code"]["shape"] == [None, CODE_DIM]
     assert "OUTSIDE" in generate["outputs"]["background"]["meaning"]
     assert generate["outputs"]["modality_1"]["shape"] == [None, 16, 16, 1]
+    assert metadata["signatures"]["segment"]["inputs"]["images"]["shape"] == [None, 16, 16, 2]
     assert metadata["signatures"]["segment_modality_0"]["outputs"]["probabilities"]["shape"] == [None, 16, 16, 3]
 
 

@@ -164,5 +164,8 @@ def test_the_whole_pipeline_runs(real, workdir, config, tmp_path):
     assert example["image"].shape == (3, 40, 48, 1)
     assert example["dice"].shape == (3,)
     table = segmentation.run(study.Request(workdir, real))["table"]
-    assert table.header == ["test_data", "modality", "lesion"]
-    assert [row[1] for row in table.rows] == ["ct", "pet", "t2", "all"]
+    assert table.header == ["test_data", "design", "modality", "lesion"]
+    assert [row[1:3] for row in table.rows] == [
+        ["joint", "all"],
+        *(["4seg", modality] for modality in ("ct", "pet", "t2", "all")),
+    ]

@@ -28,6 +28,7 @@ REFUSED = [
     ["train.py", "--stage=structure", "--data_dir=a", "--workdir=b", "--config.dream=1"],
     ["train.py", "--stage=structure", "--data_dir=absent", "--workdir=b"],
     ["evaluate.py", "--experiment=segmentation", "--test_data=absent", "--workdir=b"],
+    ["evaluate.py", "--experiment=usability", "--test_data=absent", "--workdir=b", "--synthetic_data=c"],
 ]
 
 
@@ -52,6 +53,8 @@ def test_wrong_arguments_are_refused_quickly(arguments):
     result, slow = start(*arguments)
     assert result.returncode == 1
     assert not slow
+    if "--experiment=usability" in arguments:
+        assert "give --protocol=paper, or --experiment=segmentation_gain" in " ".join(result.stdout.split())
 
 
 def test_messages_of_the_package_and_of_the_builds_are_shown_once_and_those_of_others_are_not():

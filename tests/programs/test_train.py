@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+from mmsynth_tf import constants
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # 12 slices of the first data set, whose images are dark, and 36 of the second; few of them are in memory at a time.
@@ -33,7 +36,7 @@ flags.FLAGS(sys.argv)
 train.main(sys.argv[:1])
 """
 SETTINGS = ["segmentation.base_filters=2", "segmentation.levels=2", "segmentation.batch_size=2"]
-SETTINGS += ["runtime.augment=false"]
+SETTINGS += ["segmentation.formulation=paper"]  # Without augmentation.
 
 
 def test_several_data_sets_are_drawn_at_their_shares_all_along_a_pass(tmp_path):
@@ -45,3 +48,21 @@ def test_several_data_sets_are_drawn_at_their_shares_all_along_a_pass(tmp_path):
     assert np.all(dark.sum(axis=(1, 2)) == 12)
     # 36 of 144 draws in each quarter of 12 passes: the sd of a sample is 5.2 at most.
     assert np.all(np.abs(dark.sum(axis=(0, 2)) - 36) < 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--stage=all", "--preset=cpu"], constants.STAGES),
+        (["--stage=all", "--preset=paper"], constants.PAPER_STAGES),
+        (["--stage=joint", "--preset=paper"], (constants.JOINT,)),
+    ],
+)
+def test_all_stages_are_those_of_the_paper_where_it_is_followed(arguments, expected):
+    script = (
+        "import sys, train; from absl import flags; from mmsynth_tf.configs import flags as config_flags;"
+        "flags.FLAGS(sys.argv); print(*train._stages(config_flags.config_from_flags()))"
+    )
+    command = [sys.executable, "-c", script, "--data_dir=a", "--workdir=b", *arguments]
+    result = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+    assert result.stdout.split() == list(expected)

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mmsynth_tf import constants, input_pipeline
+from mmsynth_tf.configs import tree
+from mmsynth_tf.metrics.segmentation import dice
 from mmsynth_tf.models.adam import Adam
-from mmsynth_tf.stages.segmentation.joint import JointSegmenter, drop_modalities
+from mmsynth_tf.stages.joint.joint_segmenter import JointSegmenter, drop_modalities
+from mmsynth_tf.stages.joint.stage import joint_batches
+from mmsynth_tf.training import runs
+from tests.fakes import fakes, fakes_sets
 
 SIZE = (16, 16)
 
@@ -58,3 +64,35 @@ def test_half_of_the_slices_lose_modalities_but_never_all():
 def test_a_slice_with_a_single_modality_keeps_it():
     images = tf.ones([200, 2, 2, 3]) * tf.constant([0.0, 1.0, 0.0])
     np.testing.assert_array_equal(drop_modalities(images, tf.constant([5, 6])), images)
+
+
+def test_batches_hold_whole_slices_with_some_modalities_missing():
+    config = fakes.tiny_config(3, joint__batch_size=4)
+    source = input_pipeline.registered_source([fakes.slices(5, config)])
+    batches = list(joint_batches(source, config).take(8))
+    image, label = (np.concatenate([batch[name] for batch in batches]) for name in ("image", "label"))
+    assert image.shape == (32, fakes.SIZE, fakes.SIZE, 3) and label.shape == (32, fakes.SIZE, fakes.SIZE, 1)
+    given = image.any(axis=(1, 2))
+    assert given.any(axis=1).all() and {1, 3} <= set(given.sum(axis=1))
+    # All modalities of a slice are moved together: their heads are the same.
+    heads = image > 0
+    whole = given.all(axis=1)
+    np.testing.assert_array_equal(heads[whole, ..., 0], heads[whole, ..., 2])
+
+
+def test_trained_from_a_prepared_set_it_finds_lesions_in_any_modality(tmp_path):
+    data = fakes_sets.real_data(train=12)
+    for examples in data.examples.values():
+        # Lesions are brighter than all else, whatever their class.
+        examples["label"] = np.minimum(examples["label"], 1)
+        examples["image"] *= np.float16(0.6)
+        examples["image"][np.broadcast_to(examples["label"][:, None] > 0, examples["image"].shape)] = 1.0
+    sizes = {"segmentation__base_filters": 8, "joint__batch_size": 8}
+    config = fakes.tiny_config(2, 3, **sizes, **fakes.short_runs(steps=150, interval=150))
+    config = tree.override(config, {"runtime.ema_decay": 0.9})
+    runs.train(constants.JOINT, config, [data], tmp_path)
+    model, _ = runs.load(constants.JOINT, tmp_path)
+    test = data.examples["test"]
+    for kept in ([1, 1], [1, 0], [0, 1]):
+        images = np.moveaxis(test["image"][..., 0], 1, -1).astype(np.float32) * kept
+        assert dice(test["label"][..., 0] > 0, model.segment(tf.constant(images, tf.float32)).numpy() > 0) > 0.9

@@ -8,7 +8,7 @@ from pathlib import Path
 from tools.proofs import made_up_cases
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STAGES = ("structure", "segmentation", "synthesis")
+STAGES = ("structure", "segmentation", "joint", "synthesis")
 
 _DATA = {
     "slices": "1,5,1",

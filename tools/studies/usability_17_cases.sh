@@ -29,7 +29,7 @@ build() { [ -e "$1" ] || step datasets/build.py --preset=cpu --output="$1" "${@:
 train() { step train.py --preset=cpu --workdir="$1" --stage="$2" --data_dir="$3" "${@:4}"; }
 unfiltered() { build "$2" --source=synthetic --workdir="$1" --labels_from="$work/real" --count=200 --config.generation.dice_threshold=0; }
 # Experiment and test data follow; what it prints and records goes to the results.
-evaluate() { step evaluate.py --experiment="$1" --workdir="$work/models" --test_data="$work/real" "${@:2}"; }
+evaluate() { step evaluate.py --experiment="$1" --protocol=paper --workdir="$work/models" --test_data="$work/real" "${@:2}"; }
 keep() { cp "$work/models/evaluation/$1/$2" "$results/$1${3:-.${2##*.}}"; }
 
 build "$work/real" --source=cases --input="$cases"
@@ -77,7 +77,7 @@ collect() {
 measure() {
   local set=$work/$1_split$split rows=$2 records=$3
   build "$set" --source=synthetic --workdir="$models" --labels_from="$data" --count=1900 "${@:4}"
-  step evaluate.py --experiment=usability --workdir="$models" --test_data="$data" --synthetic_data="$set" --rows="$rows" \
+  step evaluate.py --experiment=usability --protocol=paper --workdir="$models" --test_data="$data" --synthetic_data="$set" --rows="$rows" \
     --seeds="$seeds" ${STEPS:+--steps="$STEPS"}
   collect usability "$records" dice
 }

@@ -39,10 +39,14 @@ def write(request: study.Request) -> pathlib.Path:
       Path of the page.
     """
     path = pathlib.Path(request.workdir) / finished.EVALUATION / REPORT_FILE
+    # What the joint segmenter says comes first, the paper's tables later.
+    first = [name for name, experiment in catalogue.EXPERIMENTS.items() if experiment.only == constants.JOINT]
+    others = [name for name in catalogue.EXPERIMENTS if name not in first]
     sections = [
         report.Section("Measurements", tables=[contents_table(request.workdir)]),
+        *(_experiment_section(name, request) for name in first),
         *(_synthetic_sections(request) if request.synthetic else [_no_synthetic_section()]),
-        *(_experiment_section(name, request) for name in catalogue.EXPERIMENTS),
+        *(_experiment_section(name, request) for name in others),
         settings_section(request),
     ]
     names = ", ".join(study.data_name(data) for data in request.data_sets)
@@ -59,9 +63,14 @@ def contents_table(workdir: pathlib.Path) -> report.Table:
     rows = []
     for name, experiment in catalogue.EXPERIMENTS.items():
         found = _records(workdir, name)
-        state = "measured" if found else f"not run: evaluate.py --experiment={name}"
+        state = "measured" if found else f"not run: {_command(name)}"
         rows.append([experiment.title, state, len(found)])
     return report.Table(["experiment", "state", "values"], rows)
+
+
+def _command(name: str) -> str:
+    protocol = " --protocol=paper" if catalogue.EXPERIMENTS[name].only == constants.PAPER else ""
+    return f"evaluate.py --experiment={name}{protocol}"
 
 
 def _records(workdir: pathlib.Path, name: str) -> list[Record]:
@@ -73,9 +82,7 @@ def _experiment_section(name: str, request: study.Request) -> report.Section:
     experiment = catalogue.EXPERIMENTS[name]
     rows = _records(request.workdir, name)
     if not rows:
-        return report.Section(
-            experiment.title, f"{experiment.text}\n\nNot run. To run it: evaluate.py --experiment={name}."
-        )
+        return report.Section(experiment.title, f"{experiment.text}\n\nNot run. To run it: {_command(name)}.")
     tables = finished.finished_tables(request.workdir, name)
     draw = getattr(experiment.load(), "report_figures", None)
     return report.Section(

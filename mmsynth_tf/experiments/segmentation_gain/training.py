@@ -1,20 +1,18 @@
-"""Trains and applies the joint segmenter on slices in memory; all random numbers follow from seed and step."""
+"""Trains the joint segmenter as its stage does, on slices in memory, and applies it."""
 
-import functools
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import configs
-from mmsynth_tf.algorithms import strong_augmentation, warping
+from mmsynth_tf import configs, constants
 from mmsynth_tf.experiments.segmentation_gain.slices import Slices
-from mmsynth_tf.models.adam import Adam
-from mmsynth_tf.stages.segmentation.joint import JointSegmenter, drop_modalities
+from mmsynth_tf.stages.joint import stage
+from mmsynth_tf.stages.joint.joint_segmenter import JointSegmenter
 
-NONE, WEAK, STRONG = "none", "weak", "strong"
-BATCH = 16
-_LEARNING_RATE = 1e-3
+NONE, WEAK, STRONG = constants.UNCHANGED, constants.WEAK, constants.STRONG
+BATCH = configs.JointConfig().batch_size
 _DRAWN, _MOVED, _DROPPED = range(3)
 
 Examples = tuple[np.ndarray, np.ndarray]
@@ -35,27 +33,24 @@ def train(
     tf.keras.utils.set_random_seed(seed)
     size, modalities = parts[0][0].shape[1:3], parts[0][0].shape[3]
     model = JointSegmenter(size, modalities, num_classes, base_filters=settings.base_filters, levels=settings.levels)
-    schedule = tf.keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, settings.steps)
-    model.compile({"lesion": Adam(schedule)})
-    draw = batches(parts, augmentation, seed)
-
-    @tf.function(autograph=False)
-    def step(number: tf.Tensor) -> None:
-        model.train_step(draw(number))
-
-    for number in range(settings.steps):
-        step(tf.constant(number, tf.int64))
+    joint = configs.JointConfig(steps=settings.steps)
+    model.compile(stage.STAGE.optimizers(dataclasses.replace(configs.Config(), joint=joint)))
+    drawn = tf.data.Dataset.range(settings.steps).map(
+        tf.autograph.experimental.do_not_convert(batches(parts, augmentation, seed)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    model.fit(drawn.prefetch(2), steps_per_epoch=settings.steps, shuffle=False, verbose=0)
     return model
 
 
 def batches(parts: Sequence[Examples], augmentation: str, seed: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """A function that draws the batch of a step, int64 []; arguments as for `train`."""
-    change = {NONE: lambda *pair, seed: pair, WEAK: _weak, STRONG: functools.partial(strong_augmentation.augment)}
     tensors = [(tf.constant(images), tf.constant(labels[..., None])) for images, labels in parts]
     counts = [len(share) for share in np.array_split(np.arange(BATCH), len(parts))]
 
-    def draw(number: tf.Tensor) -> dict[str, tf.Tensor]:
-        own = tf.stack([tf.constant(seed, tf.int64), number])
+    def draw(step: tf.Tensor) -> dict[str, tf.Tensor]:
+        own = tf.stack([tf.constant(seed, tf.int64), step])
         seeds = [tf.random.experimental.stateless_fold_in(own, stream) for stream in range(_DROPPED + 1)]
         drawn = []
         for place, ((images, labels), count) in enumerate(zip(tensors, counts, strict=True)):
@@ -63,16 +58,10 @@ def batches(parts: Sequence[Examples], augmentation: str, seed: int) -> Callable
             chosen = tf.random.stateless_uniform([count], order, 0, len(images), tf.int32)
             drawn.append((tf.gather(images, chosen), tf.gather(labels, chosen)))
         image, label = (tf.concat(column, axis=0) for column in zip(*drawn, strict=True))
-        image, label = change[augmentation](tf.cast(image, tf.float32), label, seed=seeds[_MOVED])
-        return {"image": drop_modalities(image, seeds[_DROPPED]), "label": label}
+        batch = {"image": tf.cast(image, tf.float32), "label": label}
+        return stage.varied(batch, augmentation, configs.AugmentationConfig(), (seeds[_MOVED], seeds[_DROPPED]))
 
     return draw
-
-
-def _weak(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The paper's classical augmentation: small rotations, scalings and shifts, and mirroring."""
-    transforms = warping.random_transforms(BATCH, images.shape[1:3], configs.AugmentationConfig(), seed)
-    return warping.transform(images, transforms, "BILINEAR"), warping.transform(labels, transforms, "NEAREST")
 
 
 def segmented(model: JointSegmenter, slices: Slices) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

@@ -19,7 +19,6 @@ from mmsynth_tf.models.adam import Adam
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 from mmsynth_tf.reading import splits
 from mmsynth_tf.reports import figures
-from mmsynth_tf.stages.segmentation.stage import segmentation_batches
 from mmsynth_tf.training import checkpoints, loop
 
 # Number of validation slices. They are ordered by a hash of their names, so the first ones are a random sample.
@@ -104,8 +103,8 @@ def train(
 ) -> Trained:
     """Trains on the registered slices of a train split, from the newest checkpoint in `folder` if there is one.
 
-    Size, batch, learning rate and augmentation are those of the segmenters; the rate decays by half a cosine. Training
-    uses one device.
+    Size, batch and learning rate are those of the segmenters, augmentation is that of the synthesis stage; the rate
+    decays by half a cosine. Training uses one device.
 
     Args:
       data: slices with all modalities are used: those of the train split for training, those of the validation split
@@ -124,7 +123,7 @@ def train(
     model = PairedRegressor(
         config.data.image_size, config.data.num_modalities, base_filters=settings.base_filters, levels=settings.levels
     )
-    rate = tf.keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
+    rate = tf.keras.optimizers.schedules.CosineDecay(settings.choices.learning_rate, steps)
     model.compile({"regressor": Adam(rate)})
     # The interval divides `steps`, so that the last weights are validated as well.
     interval = max(n for n in range(1, config.runtime.steps_per_checkpoint + 1) if steps % n == 0)
@@ -185,8 +184,7 @@ class RegisteredSlices:
         self.config = config
         whole = data.slices("train").filter(lambda x: tf.reduce_all(x["available"]))
         try:
-            # As channels of one image the modalities are drawn together, with the same transform.
-            self._slices = input_pipeline.SliceSource(whole.map(_as_channels), 1, config.runtime.cache)
+            self._slices = input_pipeline.registered_source([whole], config.runtime.cache)
         except UserError as error:
             raise UserError(
                 f"No training slice of {data.path} has all modalities, but the reference of this experiment learns "
@@ -195,21 +193,14 @@ class RegisteredSlices:
 
     def batches(self, start_step: int) -> tf.data.Dataset:
         """Batches from step `start_step` on."""
-        drawn = segmentation_batches(self._slices, self.config, start_step)
-        return drawn.enumerate(start=start_step).map(self._with_sources)
+        size, augmentation = self.config.segmentation.batch_size, self.config.synthesis.choices.augmentation
+        return input_pipeline.batches(self._slices, self.config, size, start_step, self._with_sources, augmentation)
 
-    def _with_sources(self, step: tf.Tensor, batch: Batch) -> Batch:
+    def _with_sources(self, batch: Batch, step: tf.Tensor) -> Batch:
         n, seed = self.config.data.num_modalities, tf.constant(self.config.runtime.seed, tf.int64)
         images = tf.transpose(batch["image"][:, 0], [0, 3, 1, 2])[..., None]
         others = tf.random.stateless_uniform([images.shape[0], n], tf.stack([seed, step]), 1, n, tf.int32)
         return {"image": images, "source": (tf.range(n) + others) % n}
-
-
-def _as_channels(example: dict) -> dict:
-    image = tf.transpose(example["image"][..., 0], [1, 2, 0])
-    # The label is not used, but `SliceSource` requires one with the shape of the image.
-    label = tf.broadcast_to(example["label"], image.shape)
-    return {"image": image[None], "label": label, "available": tf.constant([True])}
 
 
 def _preview(model: PairedRegressor, batch: Batch, modalities: tuple[str, ...]) -> bytes:

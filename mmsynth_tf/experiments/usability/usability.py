@@ -2,8 +2,7 @@
 
 All rows use the same number of slices and the same learning rate schedule. The
 schedule spans the whole row, so the second of two phases has the lower rates.
-Only the "augmented" slices of a row are transformed: `runtime.augment` is off in
-all rows, as in the paper.
+Only the "augmented" slices of a row are transformed, as in the paper.
 """
 
 import dataclasses
@@ -93,8 +92,7 @@ def run_config(request: Request) -> configs.Config:
     config = run_folder.read_config(pathlib.Path(request.workdir) / constants.SEGMENTATION)
     prepared.require_same_geometry(request.real, config.data, f"the segmenters in {request.workdir}")
     steps = request.steps or config.segmentation.steps
-    changes = {"segmentation.steps": steps, "runtime.augment": False}
-    return tree.override(dataclasses.replace(config, data=request.real.config), changes)
+    return tree.override(dataclasses.replace(config, data=request.real.config), {"segmentation.steps": steps})
 
 
 def _train_and_score(

@@ -27,7 +27,10 @@ class LesionProcessor(tf.keras.Model):
     ):
         super().__init__(name="lesion_processor")
         if design not in constants.LESION_DESIGNS:
-            raise UserError(f"Unknown lesion design {design!r}; choose one of {', '.join(constants.LESION_DESIGNS)}.")
+            raise UserError(
+                f"Unknown lesion design {design!r}; choose one of {', '.join(constants.LESION_DESIGNS)}. The joint "
+                "segmenter is a stage of its own: train.py --stage=joint."
+            )
         shape = {"base_filters": base_filters, "levels": levels, "initializer": initializer}
         encoders = num_modalities if design == constants.SEGMENTER_PER_MODALITY else 1
         decoders = 1 if design == constants.ONE_SEGMENTER else num_modalities

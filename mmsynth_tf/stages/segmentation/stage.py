@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from mmsynth_tf.configs import Config
+from mmsynth_tf import constants
+from mmsynth_tf.configs import Config, JointConfig, SegmentationConfig
 from mmsynth_tf.input_pipeline import TRANSFORM, SliceSource, augment, batches, step_seed
 from mmsynth_tf.models import adam, networks
 from mmsynth_tf.models.stage import Batch
@@ -14,22 +15,25 @@ from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 
 def segmentation_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
     """Batches for `Segmenter` from step `start_step` on."""
-    return batches(source, config, config.segmentation.batch_size, start_step, lambda batch, step: batch)
+    settings = config.segmentation
+    return batches(
+        source, config, settings.batch_size, start_step, lambda batch, step: batch, settings.choices.augmentation
+    )
 
 
 def mixed_batches(source: SliceSource, config: Config, start_step: int = 0) -> tf.data.Dataset:
     """Batches for `Segmenter` from a source whose feature `augmented` (bool) marks the slices to transform.
 
-    Each draw of such a slice gets a new random transform, so no two passes over the source are equal.
+    Each draw of such a slice gets a new random transform, a weak one, so no two passes over the source are equal.
     """
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
         plain = {name: batch[name] for name in ("image", "label")}
         chosen = batch["augmented"][..., None, None, None]
-        moved = augment(plain, config.augmentation, step_seed(config, step, TRANSFORM))
+        moved = augment(plain, constants.WEAK, config.augmentation, step_seed(config, step, TRANSFORM))
         return {name: tf.where(chosen, moved[name], plain[name]) for name in plain}
 
-    return batches(source, config, config.segmentation.batch_size, start_step, finish)
+    return batches(source, config, config.segmentation.batch_size, start_step, finish, constants.UNCHANGED)
 
 
 def segmentation_preview(model: Segmenter, config: Config, batch: Batch) -> bytes:
@@ -58,10 +62,17 @@ def lesion_processor(config: Config, design: str) -> LesionProcessor:
     )
 
 
+def segmenter_optimizers(
+    settings: SegmentationConfig | JointConfig, config: Config
+) -> dict[str, tf.keras.optimizers.Optimizer]:
+    """The optimizer of a segmenter, for steps and choices of `settings`."""
+    choices = settings.choices
+    decay_steps = settings.steps if choices.cosine_decay else 0
+    return adam.optimizers({"lesion": choices.learning_rate}, choices.beta_1, decay_steps, config)
+
+
 def _optimizers(config: Config) -> dict[str, tf.keras.optimizers.Optimizer]:
-    settings = config.segmentation
-    decay_steps = settings.steps if settings.choices.cosine_decay else 0
-    return adam.optimizers({"lesion": settings.learning_rate}, settings.choices.beta_1, decay_steps, config)
+    return segmenter_optimizers(config.segmentation, config)
 
 
 STAGE = Stage(

@@ -42,7 +42,7 @@ def structure_batches(source: SliceSource, config: Config, start_step: int = 0) 
             "code": codes[1],
         }
 
-    return batches(source, config, size, start_step, finish)
+    return batches(source, config, size, start_step, finish, config.structure.choices.augmentation)
 
 
 def _background(image: tf.Tensor, config: Config) -> tf.Tensor:

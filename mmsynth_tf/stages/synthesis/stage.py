@@ -70,7 +70,7 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
             "contrast": contrast.draw([size, n, contrast_size], step_seed(config, step, CONTRAST)),
         }
 
-    return batches(source, config, size, start_step, finish)
+    return batches(source, config, size, start_step, finish, config.synthesis.choices.augmentation)
 
 
 def synthesis_preview(model: ModalityGAN, config: Config, batch: Batch) -> bytes:

@@ -1,4 +1,4 @@
-"""One segmenter for all modalities together, any of which may be missing (beyond the paper).
+"""The joint segmenter: one for all modalities together, any of which may be missing (beyond the paper).
 
 The paper's designs see one modality each. This is the usual design for registered
 data, where several modalities show the same tumour.
@@ -12,6 +12,7 @@ from mmsynth_tf.configs.stage import weights_by_group
 from mmsynth_tf.models import losses, networks
 from mmsynth_tf.models.stage import Batch, Group, StageModel
 
+_WEIGHTS = SegmentationLossWeights()
 # Fraction of slices that keep all modalities, the usual case.
 _WHOLE_SHARE = 0.5
 
@@ -25,21 +26,27 @@ class JointSegmenter(StageModel):
       image_size: height and width, pixels.
       num_modalities: n.
       num_classes: K.
+      weights: of the loss terms.
       base_filters: filters of the first level.
       levels: number of resolution levels.
     """
 
     def __init__(
-        self, image_size: tuple[int, int], num_modalities: int, num_classes: int, *, base_filters: int, levels: int
+        self,
+        image_size: tuple[int, int],
+        num_modalities: int,
+        num_classes: int,
+        *,
+        weights: SegmentationLossWeights = _WEIGHTS,
+        base_filters: int,
+        levels: int,
     ):
         super().__init__(name="joint_segmenter")
         shape = {"base_filters": base_filters, "levels": levels}
         self.num_modalities, self.num_classes = num_modalities, num_classes
         self.encoder = networks.unet_encoder(image_size, num_modalities, **shape)
         self.decoder = networks.unet_decoder(image_size, num_classes, **shape)
-        self.groups = {
-            "lesion": Group((self.encoder, self.decoder), weights_by_group(SegmentationLossWeights())["lesion"])
-        }
+        self.groups = {"lesion": Group((self.encoder, self.decoder), weights_by_group(weights)["lesion"])}
 
     def forward(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         return {"probabilities": self.decoder(self.encoder(batch["image"], training=training), training=training)}
@@ -51,17 +58,18 @@ class JointSegmenter(StageModel):
             "cross_entropy": lambda: losses.cross_entropy(*pair),
         }
 
+    def probabilities(self, images: tf.Tensor) -> tf.Tensor:
+        """Registered slices float32 [B, H, W, n], 0 for a missing modality, to class probabilities [B, H, W, K]."""
+        return self.forward({"image": images}, training=False)["probabilities"]
+
     def segment(self, images: tf.Tensor) -> tf.Tensor:
-        """Registered slices to labels.
+        """Registered slices float32 [B, H, W, n], 0 for a missing modality, to labels uint8 [B, H, W]."""
+        return tf.cast(tf.argmax(self.probabilities(images), axis=-1), tf.uint8)
 
-        Args:
-          images: float32 [B, H, W, n]; a missing modality is 0.
 
-        Returns:
-          uint8 [B, H, W].
-        """
-        probabilities = self.decoder(self.encoder(images, training=False), training=False)
-        return tf.cast(tf.argmax(probabilities, axis=-1), tf.uint8)
+def as_channels(images: tf.Tensor) -> tf.Tensor:
+    """Registered slices [B, n, H, W, 1] as the joint segmenter takes them: [B, H, W, n]."""
+    return tf.transpose(images[..., 0], [0, 2, 3, 1])
 
 
 def drop_modalities(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,1 @@
+"""The joint segmenter of all modalities (method §8)."""
