@@ -13,6 +13,7 @@ from absl import flags
 from mmsynth_tf import constants
 from mmsynth_tf import program as mmsynth_tf_program
 from mmsynth_tf.configs import path_flags
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading import release_table
 from mmsynth_tf.storage import atomic
 
