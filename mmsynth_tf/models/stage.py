@@ -1,6 +1,8 @@
 """The base class of all stages: a Keras model with groups of loss terms and one optimizer for each group."""
 
+import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
@@ -9,6 +11,9 @@ from mmsynth_tf import compat
 from mmsynth_tf.models import losses
 
 Batch = Mapping[str, tf.Tensor]
+
+# The group whose gradients are being computed. Replicas are traced in threads, each at its own place.
+_differentiated = threading.local()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +178,8 @@ def gradients_of(
     Raises:
       ValueError: the loss does not reach a variable, and `idle_allowed` is false.
     """
-    gradients = tape.gradient(total, variables)
+    with _differentiating(name):
+        gradients = tape.gradient(total, variables)
     if idle_allowed:
         return [tf.zeros_like(v) if g is None else g for v, g in zip(variables, gradients, strict=True)]
     inert = [v.name for v, g in zip(variables, gradients, strict=True) if g is None]
@@ -182,3 +188,35 @@ def gradients_of(
             f"The losses of group {name!r} do not reach {', '.join(inert)}. Terms of weight 0 are not computed."
         )
     return gradients
+
+
+@contextlib.contextmanager
+def _differentiating(group: str) -> Iterator[None]:
+    _differentiated.group = group
+    try:
+        yield
+    finally:
+        del _differentiated.group
+
+
+def with_gradient_for(group: str, tensor: tf.Tensor) -> tf.Tensor:
+    """A tensor that networks of this group made, as input of networks of another group.
+
+    A tape goes back from a loss through all that was computed, even where no variable of the loss's group is left:
+    the discriminator's gradients would run through the generator, in vain. Here `gradients_of` stops for other groups.
+
+    Args:
+      group: the group whose losses reach its networks through this tensor.
+      tensor: any floating-point tensor.
+    """
+
+    @tf.custom_gradient
+    def compute(x: tf.Tensor):
+        return tf.identity(x), lambda upstream: upstream if _is_for(group) else None
+
+    return compute(tensor)
+
+
+def _is_for(group: str) -> bool:
+    """Whether gradients of this group are being computed, or gradients of no group in particular."""
+    return getattr(_differentiated, "group", group) == group

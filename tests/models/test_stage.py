@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf.models.stage import gradients_of
+from mmsynth_tf.models.stage import gradients_of, with_gradient_for
 from tests.fakes import training_checks
 from tests.fakes.two_scales import TwoScales
 
@@ -54,6 +54,30 @@ def test_a_variable_that_no_loss_reaches_is_an_error_that_names_it():
         total = 2.0 * reached
     with pytest.raises(ValueError, match=r"group 'some' do not reach inert"):
         gradients_of(tape, total, [reached, inert], "some")
+
+
+@pytest.mark.parametrize("run", [lambda f: f(), lambda f: tf.function(f, autograph=False)()], ids=["eager", "traced"])
+def test_gradients_do_not_go_back_in_vain_through_what_another_group_made(run):
+    made_by, judged_by = tf.Variable(3.0), tf.Variable(5.0)
+    walks = []
+
+    @tf.custom_gradient
+    def doubled(x):
+        return 2.0 * x, lambda upstream: (walks.append(1), 2.0 * upstream)[1]
+
+    def step():
+        with tf.GradientTape(persistent=True) as tape:
+            total = judged_by * with_gradient_for("generator", doubled(tf.convert_to_tensor(made_by)))
+        counts, gradients = [], []
+        for group, variable in (("discriminator", judged_by), ("generator", made_by)):
+            gradients += gradients_of(tape, total, [variable], group)
+            counts.append(len(walks))
+        # Of no group in particular: all of it.
+        return counts, [*gradients, tape.gradient(total, made_by)]
+
+    counts, gradients = run(step)
+    assert [int(count) for count in counts] == [0, 1]
+    assert [float(gradient) for gradient in gradients] == [6.0, 10.0, 10.0]
 
 
 class Lacking(TwoScales):

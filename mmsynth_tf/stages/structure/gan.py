@@ -9,7 +9,7 @@ from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs import StructureConfig
 from mmsynth_tf.configs.stage import weights_by_group
 from mmsynth_tf.models import discriminators, losses, networks
-from mmsynth_tf.models.stage import Batch, Group, StageModel
+from mmsynth_tf.models.stage import Batch, Group, StageModel, with_gradient_for
 from mmsynth_tf.stages.structure.code_flow import CodeFlow
 
 # Window of the moving averages of the code statistics, steps. Early in training the window is half the steps so far.
@@ -198,8 +198,9 @@ class StructureGAN(StageModel):
         # Separate calls for real and generated maps: one call would back-propagate through the real half in vain.
         # Only the first call runs with training=True, so spectral normalisation updates once a step.
         real_scores = self.map_discriminator(real, training=training)
-        fake_scores = self.map_discriminator(fake, training=False)
-        code_scores, z_scores = tf.split(self.code_discriminator(tf.concat([code, z], 0), training=training), 2)
+        fake_scores = self.map_discriminator(with_gradient_for("generator", fake), training=False)
+        codes = tf.concat([code, with_gradient_for("generator", z)], 0)
+        code_scores, z_scores = tf.split(self.code_discriminator(codes, training=training), 2)
         return {
             "z_mean": z_mean,
             "z_log_var": z_log_var,

@@ -10,7 +10,7 @@ from mmsynth_tf.algorithms import fusion
 from mmsynth_tf.configs import DataConfig, StructureMapConfig, SynthesisConfig
 from mmsynth_tf.configs.stage import weights_by_group
 from mmsynth_tf.models import passes
-from mmsynth_tf.models.stage import Batch, Group, StageModel
+from mmsynth_tf.models.stage import Batch, Group, StageModel, with_gradient_for
 from mmsynth_tf.stages.segmentation.lesion_processor import LesionProcessor
 from mmsynth_tf.stages.synthesis import contrast, pairs, parts
 from mmsynth_tf.stages.synthesis.losses import ModalityLosses, Tensors
@@ -19,6 +19,8 @@ from mmsynth_tf.stages.synthesis.losses import ModalityLosses, Tensors
 Features = tuple[tf.Tensor, ...]
 # Inputs of the decoder: features, a modality int32 [B, k], and a contrast float32 [B, k, S].
 Request = tuple[Features, tf.Tensor, tf.Tensor]
+
+_GENERATOR = "generator"
 
 
 class ModalityGAN(StageModel):
@@ -61,7 +63,7 @@ class ModalityGAN(StageModel):
         self.discriminator, self.feature_discriminator = judging
         self.lesion_processor = lesion_processor
         self.step_losses = ModalityLosses(data, structure_map, config, self.contrast_scale)
-        trained = {"generator": generating, "discriminator": judging}
+        trained = {_GENERATOR: generating, "discriminator": judging}
         if self.choices.pretrained_lesion:
             self.frozen_networks = lesion_processor.networks
         else:
@@ -121,7 +123,7 @@ class ModalityGAN(StageModel):
         judged = {"real": (batch["image"], batch)} | {name: (first[name], rows) for name in ("translated", "fake")}
         if "self_reconstructed" in first:
             judged["self"] = first["self_reconstructed"], batch
-        codes = [first["code"], first["fusion_code"]]
+        codes = [with_gradient_for(_GENERATOR, first[name]) for name in ("code", "fusion_code")]
         code_scores, fusion_code_scores = passes.one_pass(self.feature_discriminator, codes, training)
         return {
             **first,
@@ -198,6 +200,7 @@ class ModalityGAN(StageModel):
             shown.append(contrast.vary(images, *tf.unstack(draws, axis=2), self.choices.judged_intensity))
             first += images.shape[1]
         real, *made = shown
+        made = [with_gradient_for(_GENERATOR, images) for images in made]
         # Separate calls for real and generated slices: one call would back-propagate through the real half in vain.
         # Only the first call runs with training=True, so spectral normalisation updates once a step.
         judged = passes.one_pass(self.discriminator, [real], training)
@@ -215,7 +218,8 @@ class ModalityGAN(StageModel):
     def _find_lesions(self, real: tf.Tensor, fake: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
         if self.choices.pretrained_lesion:
             return {"lesion_of_fake": self.lesion_processor(fake, training=False)}
-        of_real, of_fake = tf.split(self.lesion_processor(tf.concat([real, fake], axis=0), training=training), 2)
+        both = tf.concat([real, with_gradient_for(_GENERATOR, fake)], axis=0)
+        of_real, of_fake = tf.split(self.lesion_processor(both, training=training), 2)
         return {"lesion_of_real": of_real, "lesion_of_fake": of_fake}
 
     def formulas(self, batch, tensors):
