@@ -1,7 +1,9 @@
 """Checks that every training stage has to pass: who is trained by what, on one device, on two, and under XLA."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +12,19 @@ from mmsynth_tf.models.stage import Batch, StageModel
 from mmsynth_tf.training import devices
 
 Networks = Mapping[str, Sequence[tf.keras.Model]]
+
+
+@contextlib.contextmanager
+def untraced() -> Iterator[None]:
+    """Within it compiled functions run eagerly: at a tiny size tracing takes nearly all of the time.
+
+    What tracing and the compilers can break is for the tests of ways to run, of faults and of whole programs.
+    """
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 def assert_terms_close(actual: Mapping[str, tf.Tensor], expected: Mapping[str, float], tolerance: float = 1e-5) -> None:
@@ -44,9 +59,11 @@ def networks_reached(model: StageModel, batch: Batch, group: str, networks: Netw
     reached = {}
     for term in model.groups[group].terms:
         reached[term] = set()
+        # All at once: to go back through the step takes most of the time.
+        gradients = iter(tape.gradient(terms[term], variables_of(n for nets in candidates.values() for n in nets)))
         for name, nets in candidates.items():
-            gradients = tape.gradient(terms[term], variables_of(nets))
-            if any(g is not None and np.any(g.numpy()) for g in gradients):
+            own = itertools.islice(gradients, len(variables_of(nets)))
+            if any(gradient is not None and np.any(gradient.numpy()) for gradient in list(own)):
                 reached[term].add(name)
     return reached
 
@@ -66,10 +83,11 @@ def assert_no_idle_variable(model: StageModel, batch: Batch) -> None:
 class StepProber:
     """Runs single training steps from the same start, each with its own choice of loss terms.
 
-    The weights of the terms are variables, so that one traced step serves all choices.
+    The weights of the terms are variables, so that one traced step serves all choices. For a few steps tracing takes
+    longer than it saves.
     """
 
-    def __init__(self, model: StageModel, networks: Callable[[StageModel], Networks]):
+    def __init__(self, model: StageModel, networks: Callable[[StageModel], Networks], traced: bool = False):
         self.model, self._networks = model, networks(model)
         self._weights = {name: tf.Variable(0.0) for name in model.terms}
         model.groups = {
@@ -77,7 +95,7 @@ class StepProber:
             for name, group in model.groups.items()
         }
         compile_with_sgd(model)
-        self._step = tf.function(model.train_step, autograph=False)
+        self._step = tf.function(model.train_step, autograph=False) if traced else model.train_step
         self._start = {name: _values(nets) for name, nets in self._networks.items()}
 
     def moved_by(self, terms: Iterable[str], batch: Batch) -> set[str]:
@@ -92,7 +110,7 @@ class StepProber:
 
 
 def assert_steps_agree(build: Callable[[], StageModel], batches: Sequence[Batch]) -> None:
-    """Steps under `jit_compile`, and on two logical CPUs at the same global batch, leave the weights of plain ones."""
+    """Steps under `jit_compile`, and on two logical CPUs at the same global batch, leave the weights of eager ones."""
     plain, compiled = build(), build()
     strategy = devices.strategy()
     assert strategy.num_replicas_in_sync == 2
@@ -102,7 +120,8 @@ def assert_steps_agree(build: Callable[[], StageModel], batches: Sequence[Batch]
     compile_with_sgd(plain)
     compile_with_sgd(compiled, jit_compile=True)
     start = _weights(plain)
-    plain.fit(_dataset(batches), verbose=0)
+    with untraced():
+        plain.fit(_dataset(batches), verbose=0)
     for model in (compiled, double):
         _set_weights(model, start)
         model.fit(_dataset(batches), verbose=0)

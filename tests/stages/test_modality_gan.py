@@ -1,6 +1,7 @@
 """Multimodal synthesis: literal losses, which networks each loss trains, and what the trained model answers."""
 
 import dataclasses
+import functools
 import itertools
 
 import numpy as np
@@ -77,6 +78,8 @@ def tiny_config(num_modalities=3, num_classes=5, **settings):
             return name
         return f"synthesis__choices__{name}" if name in CHOICES else f"synthesis__{name}"
 
+    # Residual blocks are most of the layers and tested with the networks.
+    settings = {"residual_blocks": 0, **settings}
     return fakes.tiny_config(num_modalities, num_classes, **{path(name): value for name, value in settings.items()})
 
 
@@ -86,6 +89,23 @@ def build(config=None) -> ModalityGAN:
 
 def terms_of(model: ModalityGAN, batch) -> dict[str, tf.Tensor]:
     return model.loss_terms(batch, model.forward(batch, training=False))
+
+
+class Oracle(ModalityOracle):
+    """Judges and rebuilds each slice once: calls of networks take most of the time here, and were repeated per term."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        judge, known = self._discriminator, {}
+
+        def judge_once(image):
+            if image.ref() not in known:
+                known[image.ref()] = judge(image)
+            return known[image.ref()]
+
+        self._discriminator = judge_once
+
+    _rebuilt = functools.cache(ModalityOracle._rebuilt)
 
 
 def mean_of_rows(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -105,36 +125,37 @@ def model():
 @pytest.fixture(scope="module")
 def prober():
     # Spectral normalisation rescales discriminators in every pass, so it would look like training.
-    return training_checks.StepProber(build(tiny_config(discriminator_normalization=constants.NONE)), networks)
+    return training_checks.StepProber(
+        build(tiny_config(discriminator_normalization=constants.NONE)), networks, traced=True
+    )
 
 
 @pytest.mark.parametrize(("modalities", "classes", "settings"), VARIANTS)
 def test_every_term_equals_the_literal_sum_over_all_pairs(rng, modalities, classes, settings):
     config = tiny_config(modalities, classes, triples_per_slice=0, **settings)
     model, batch = build(config), fakes.synthesis_batch(rng, config)
-    expected = mean_of_rows([ModalityOracle(model, row).terms() for row in fakes.rows(batch)])
-    training_checks.assert_terms_close(terms_of(model, batch), expected)
+    training_checks.assert_terms_close(terms_of(model, batch), Oracle(model, batch).terms())
 
 
-@pytest.mark.parametrize("modalities", [2, 3, 4])
+@pytest.mark.parametrize("modalities", [2, 4])
 def test_sampled_pairs_give_the_literal_sum_scaled_up(rng, modalities):
     config = tiny_config(modalities, triples_per_slice=2)
     model, batch = build(config), fakes.synthesis_batch(rng, config)
-    oracles = [ModalityOracle(model, row, literal_method.drawn_pairs(row)) for row in fakes.rows(batch)]
+    oracles = [Oracle(model, row, literal_method.drawn_pairs(row)) for row in fakes.rows(batch)]
     expected = mean_of_rows([row.terms() for row in oracles])
     training_checks.assert_terms_close(terms_of(model, batch), expected)
 
 
-@pytest.mark.parametrize("modalities", [3, 4])
-def test_sampled_pairs_are_unbiased(rng, modalities):
+def test_sampled_pairs_are_unbiased(rng):
+    # Of four modalities, as with three the scale of cycle consistency is 1.
     # A batch that repeats one row once for each triple averages the estimate over all equally likely draws.
-    config = tiny_config(modalities, triples_per_slice=1)
+    config = tiny_config(4, triples_per_slice=1)
     model, row = build(config), fakes.synthesis_batch(rng, config, batch_size=1)
-    triples = np.array(list(itertools.permutations(range(modalities), 3)), np.int32)
+    triples = np.array(list(itertools.permutations(range(4), 3)), np.int32)
     batch = {name: tf.repeat(value, len(triples), axis=0) for name, value in row.items()}
     batch["pair_source"] = tf.constant(triples[:, [0, 0]])
     batch["pair_target"] = tf.constant(triples[:, [1, 2]])
-    training_checks.assert_terms_close(terms_of(model, batch), ModalityOracle(model, row).terms())
+    training_checks.assert_terms_close(terms_of(model, batch), Oracle(model, row).terms())
 
 
 def test_pretrained_lesion_processors_judge_but_do_not_learn(batch):
@@ -180,8 +201,8 @@ def test_every_variable_has_a_gradient(batch, design):
 
 
 def test_the_discriminator_sees_every_slice_in_a_contrast_of_its_own(rng):
-    config = tiny_config(judged_intensity=0.7, discriminator_normalization=constants.NONE)
-    plain = build(tiny_config(discriminator_normalization=constants.NONE))
+    config = tiny_config(2, judged_intensity=0.7, discriminator_normalization=constants.NONE)
+    plain = build(tiny_config(2, discriminator_normalization=constants.NONE))
     model, batch = build(config), fakes.synthesis_batch(rng, config)
     for ours, theirs in zip(model.networks.values(), plain.networks.values(), strict=True):
         ours.set_weights(theirs.get_weights())
@@ -191,7 +212,7 @@ def test_the_discriminator_sees_every_slice_in_a_contrast_of_its_own(rng):
     expected = terms_of(plain, batch)
     training_checks.assert_terms_close(terms_of(model, as_they_are), expected)
 
-    n, pairs = 3, batch["pair_source"].shape[1]
+    n, pairs = 2, batch["pair_source"].shape[1]
     groups = {
         "real": (0, n, {"discriminator_real", "discriminator_class"}),
         "translated": (
@@ -226,7 +247,7 @@ def test_in_pretraining_slices_are_only_rebuilt_from_their_own_maps(batch):
 
     model = build(config)
     model.in_pretraining = True
-    expected = mean_of_rows([ModalityOracle(model, row).rebuilt_terms() for row in fakes.rows(batch)])
+    expected = mean_of_rows([Oracle(model, row).rebuilt_terms() for row in fakes.rows(batch)])
     training_checks.assert_terms_close(terms_of(model, batch), dict.fromkeys(model.terms, 0.0) | expected)
 
 
@@ -294,9 +315,9 @@ def test_every_formulation_trains_every_variable_on_its_own_terms(rng, formulati
 
 
 def test_rows_that_are_not_full_are_rebuilt_from_their_own_maps_alone(rng):
-    config = tiny_config(full_every=2, batch_size=4)
-    model, batch = build(config), fakes.synthesis_batch(rng, config, batch_size=4)
-    oracles = [ModalityOracle(model, row, literal_method.drawn_pairs(row)) for row in fakes.rows(batch)]
+    config = tiny_config(num_modalities=2, full_every=2)
+    model, batch = build(config), fakes.synthesis_batch(rng, config, batch_size=3)
+    oracles = [Oracle(model, row, literal_method.drawn_pairs(row)) for row in fakes.rows(batch)]
     rebuilt = mean_of_rows([oracle.rebuilt_terms() for oracle in oracles])
     rebuilt_full = mean_of_rows([oracle.rebuilt_terms() for oracle in oracles[::2]])
     full = mean_of_rows([oracle.terms() for oracle in oracles[::2]])

@@ -64,7 +64,7 @@ def batch():
 def prober():
     # Spectral normalisation rescales discriminators in every pass, so it would look like training.
     with literal(discriminator_normalization=constants.NONE) as settings:
-        return training_checks.StepProber(build(**settings), networks)
+        return training_checks.StepProber(build(**settings), networks, traced=True)
 
 
 @pytest.mark.parametrize("normalization", constants.DISCRIMINATOR_NORMALIZATIONS)
