@@ -65,7 +65,7 @@ def _maps_section(synthetic: prepared.PreparedData) -> report.Section:
     return report.Section(
         "Structure maps from noise",
         "Each map is decoded from a random code; the mask generator derives the background (tinted) from it. "
-        "The figure shows the first maps that passed the structure filter.",
+        "The figure shows the maps of the first samples that passed all filters.",
         figures=[report.Figure(maps, "Generated structure maps and masks.")],
     )
 
@@ -77,7 +77,7 @@ def _samples_section(samples: bytes, real: prepared.PreparedData) -> report.Sect
         "Each row is one sample: its map, its background mask, the input label, and the generated modalities. "
         "Below are slices of test patients, which no stage has seen.",
         figures=[
-            report.Figure(samples, "Synthetic samples, the first that passed both filters."),
+            report.Figure(samples, "The first synthetic samples that passed all filters."),
             report.Figure(slices, "Real (phantom) slices of test patients."),
         ],
     )
@@ -106,7 +106,8 @@ def _curves_section(models: pathlib.Path) -> report.Section:
         # The terms in the log depend on the settings.
         drawn = {title: names for title, names in panels.items() if set(names) <= set(curves)}
         pictures.append(report.Figure(plots.training_curves(curves, panels=drawn), f"Losses of the {stage} stage."))
-    return report.Section("Training", figures=pictures)
+    text = "During pretraining the synthesis stage omits terms; the curves show them as 0."
+    return report.Section("Training", text, figures=pictures)
 
 
 def _config_text(models: pathlib.Path) -> str:
