@@ -54,7 +54,7 @@ def test_wrong_arguments_are_refused_quickly(arguments):
     assert result.returncode == 1
     assert not slow
     if "--experiment=usability" in arguments:
-        assert "give --protocol=paper, or --experiment=segmentation_gain" in " ".join(result.stdout.split())
+        assert "give --protocol=paper, or --experiment=segmentation_gain" in " ".join(result.stderr.split())
 
 
 def test_messages_of_the_package_and_of_the_builds_are_shown_once_and_those_of_others_are_not():
