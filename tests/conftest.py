@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -17,6 +18,7 @@ import pytest
 import tensorflow as tf
 
 REAL_CASES_VARIABLE = "MMSYNTH_BRATS"
+LONGEST = ("test_ways_to_run.py", "test_notebook.py")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -26,12 +28,26 @@ def pytest_configure() -> None:
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest tests first, so that at the end no worker is alone with one."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(autouse=True)
 def fixed_seeds() -> None:
     """Tests that draw from a global generator by way of a library see the same numbers every time."""
     random.seed(0)
     np.random.seed(0)
     tf.keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def without_tracing() -> Iterator[None]:
+    """See `training_checks.untraced`."""
+    from tests.fakes import training_checks
+
+    with training_checks.untraced():
+        yield
 
 
 @pytest.fixture

@@ -31,14 +31,6 @@ from tests.fakes.two_scales import TwoScales
 SMALL = {"synthesis__choices__residual_blocks": 0, "segmentation__design": constants.ONE_SEGMENTER}
 
 
-@pytest.fixture
-def without_tracing():
-    """Compiled functions run eagerly: at a tiny size tracing takes nearly all of the time."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 @pytest.mark.parametrize(
     ("preset", "stage", "triples"),
     [

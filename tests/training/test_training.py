@@ -14,7 +14,7 @@ from mmsynth_tf.stages import catalogue
 from mmsynth_tf.storage import records
 from mmsynth_tf.training import callbacks, checkpoints, run_folder, runs
 from mmsynth_tf.training import devices as training_devices
-from tests.fakes import fakes
+from tests.fakes import fakes, training_checks
 
 # One network for all modalities is traced sooner than one for each.
 CONFIG = fakes.tiny_config(
@@ -34,7 +34,7 @@ def one_device(monkeypatch):
 def trained(prepared_data, tmp_path_factory):
     """A work folder with the structure and segmentation stages; not to be changed."""
     workdir = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, training_checks.untraced():
         patch.setattr(training_devices, "strategy", tf.distribute.get_strategy)
         for stage in (constants.STRUCTURE, constants.SEGMENTATION):
             runs.train(stage, CONFIG, [prepared_data], workdir)
@@ -83,6 +83,7 @@ def test_xla_is_refused_on_several_devices(prepared_data, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("without_tracing")
 @pytest.mark.parametrize("stage", [constants.STRUCTURE, constants.SEGMENTATION])
 def test_a_stopped_run_ends_like_an_undisturbed_one(stage, prepared_data, trained, tmp_path):
     stop_after_first_checkpoint(stage, prepared_data, tmp_path)
@@ -138,6 +139,7 @@ def test_data_of_another_geometry_is_refused(prepared_data):
         prepared.require_same_geometry(prepared_data, other, "the models")
 
 
+@pytest.mark.usefixtures("without_tracing")
 def test_pretrained_lesion_processors_are_the_segmenters_and_stay(prepared_data, trained, tmp_path):
     config = fakes.tiny_config(4, base=CONFIG, synthesis__choices__pretrained_lesion=True)
     with pytest.raises(WorkDirError, match=r"run train\.py"):
@@ -172,6 +174,7 @@ def test_a_damaged_checkpoint_is_one_clear_error(trained, tmp_path):
         runs.load(constants.STRUCTURE, tmp_path)
 
 
+@pytest.mark.usefixtures("without_tracing")
 def test_non_finite_losses_stop_the_run_and_keep_the_checkpoint(prepared_data, tmp_path):
     config = tree.override(CONFIG, {"structure.learning_rate": 1e38})
     with pytest.raises(callbacks.NonFiniteLossError, match="became non-finite"):
@@ -184,11 +187,13 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
         prepared.open_prepared(tmp_path)
 
 
+@pytest.mark.usefixtures("without_tracing")
 def test_several_data_sets_are_joined(prepared_data, tmp_path):
     runs.train(constants.SEGMENTATION, CONFIG, [prepared_data, prepared_data], tmp_path)
     assert len(run_folder.trained_on(constants.SEGMENTATION, tmp_path)) == 2
 
 
+@pytest.mark.usefixtures("without_tracing")
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains(precision, prepared_data, tmp_path):
     config = tree.override(CONFIG, {"runtime.precision": precision})
