@@ -141,7 +141,7 @@ def test_sources_may_lack_a_modality_that_others_have():
 
 
 def test_a_modality_without_slices_is_refused_with_the_counts():
-    with pytest.raises(ValueError, match=r"no labelled slice.*\[2, 0\]"):
+    with pytest.raises(ValueError, match=r"no labelled training slice.*\[2, 0\]"):
         SliceSource(numbered_slices([[True, False]] * 2), 2)
 
 

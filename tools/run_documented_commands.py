@@ -43,7 +43,9 @@ _MOST_SECONDS = flags.DEFINE_integer("most_seconds", 3600, "Time after which a c
 _LINK = re.compile(r"\]\((docs/[\w/]+\.md)")
 _BLOCK = re.compile(r"(?:<!-- not run: (?P<why>[^>]*?) -->\n)?^```sh\n(?P<lines>.*?)^```$", re.MULTILINE | re.DOTALL)
 # Flags that name what a command reads. Training writes its work directory, all others read it.
-_READ = re.compile(r"--(?:input|data|data_dir|labels_from|test_data|train_data|synthetic_data|models|label|lesions_from)=(\S+)")
+_READ = re.compile(
+    r"--(?:input|data|data_dir|labels_from|test_data|train_data|synthetic_data|models|label|lesions_from)=(\S+)"
+)
 _WORKDIR = re.compile(r"--workdir=(\S+)")
 _OUTPUT = re.compile(r"--output=(\S+)")
 _GIVEN_FOLDER = re.compile(r"\.sh (\S+/)")

@@ -89,7 +89,12 @@ def _plan(
                     lacking.setdefault((row.name, size), []).append(str(seed))
     lines = [[*key, ", ".join(numbers)] for key, numbers in sorted(lacking.items())]
     for name, size, numbers in lines:
-        _LOG.warning("Row %s with %s patients is left out in draw %s: no set has such generators.", name, size, numbers)
+        _LOG.warning(
+            "Row %s with %s patients is left out in draw %s: no set has generators of only these patients.",
+            name,
+            size,
+            numbers,
+        )
     if not chosen:
         raise UserError("No row has the sets it needs. Give sets whose generators saw only patients of a subset.")
     caption = "Left out: no set whose generators saw only patients of that subset."
