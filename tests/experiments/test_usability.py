@@ -218,6 +218,7 @@ def test_labels_are_transformed_with_their_images():
 ROWS = ("real_1", "real_0.1_synthetic_1")
 
 
+@pytest.mark.usefixtures("without_tracing")
 def test_an_interrupted_experiment_ends_like_an_undisturbed_one(request_for, synthetic_data):
     undisturbed, stopped = (request_for(name, rows=ROWS) for name in ("undisturbed", "stopped"))
     tables = usability.run(undisturbed)

@@ -21,7 +21,7 @@ from mmsynth_tf.generation import sampling
 from mmsynth_tf.reading import releases
 from mmsynth_tf.storage import atomic
 from mmsynth_tf.training import devices, runs
-from tests.fakes import fakes
+from tests.fakes import fakes, training_checks
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GUIDE = (REPOSITORY / "docs" / "bring_your_own_data.md").read_text(encoding="utf-8")
@@ -104,7 +104,7 @@ def real(cases, config, tmp_path_factory):
 @pytest.fixture(scope="module")
 def workdir(real, config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, training_checks.untraced():
         patch.setattr(devices, "strategy", tf.distribute.get_strategy)
         for stage in constants.STAGES:
             runs.train(stage, tiny(config), [real], folder)
