@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mmsynth_tf import configs, constants, prepared
+from mmsynth_tf import configs, prepared
 from mmsynth_tf.configs import tree
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.generation import pasted_samples, sampling
@@ -65,9 +65,8 @@ class Remaker:
             raise RemakeError(f"Trained stages generated {data.path}. Name their work directory with --workdir.")
         else:
             _refuse_other_weights(recorded, data.path, workdir)
-            # Earlier versions knew only the paper's segmenters.
-            judge = recorded.get("lesion_filter", constants.SEGMENTATION)
-            self._generation = sampling.Generation(workdir, labels_from, _recorded_config(recorded), judge)
+            config, judge = _recorded_config(recorded), recorded["lesion_filter"]
+            self._generation = sampling.Generation(workdir, labels_from, config, judge)
         labels = f"The labels of {labels_from} have changed, or --labels_from of the build was another data set"
         self._refuse_other("label_pool", f"{labels}. Give the data set of the build, unchanged")
         self._refuse_other("draws_per_block", "Blocks of samples have another length. Use the mmsynth_tf of the build")

@@ -202,8 +202,8 @@ def _differentiating(group: str) -> Iterator[None]:
 def with_gradient_for(group: str, tensor: tf.Tensor) -> tf.Tensor:
     """A tensor that networks of this group made, as input of networks of another group.
 
-    A tape goes back from a loss through all that was computed, even where no variable of the loss's group is left:
-    the discriminator's gradients would run through the generator, in vain. Here `gradients_of` stops for other groups.
+    A tape goes back from a loss through all computations, even if they hold no variable of the loss's group: the
+    discriminator's gradients would run through the generator in vain. `gradients_of` stops here for other groups.
 
     Args:
       group: the group whose losses reach its networks through this tensor.

@@ -194,7 +194,7 @@ def test_seeds_are_averaged_before_patients_and_pairs_are_compared():
 
 
 def test_main_tables_are_of_all_modalities_and_subsets_have_a_table_of_their_own():
-    rows = [score(gain_tables.BASE, name, 0.6) for name in "ab"]  # As earlier versions recorded them.
+    rows = [score(gain_tables.BASE, name, 0.6) for name in "ab"]  # Without "given".
     rows += [
         {**score("pasted", name, value, seed), "given": given}
         for name, seed, given, value in [

@@ -24,7 +24,7 @@ BASE = training_sets.BASE.name
 def tables(records: Sequence[Record]) -> dict[str, Table]:
     """Tables of the scores of each row, comparisons with `BASE`, given modalities, and content of the training sets."""
     scores = [r for r in records if r["patient"] != TRAINING_SET]
-    # Records of earlier versions are of all modalities.
+    # Records without "given" are of all modalities.
     whole = [r for r in scores if r.get("given", ALL) == ALL]
     given = _given(scores)
     return {
