@@ -272,7 +272,7 @@ def test_every_sample_of_a_data_set_can_be_made_again(remaker, made, tmp_path):
     written = np.load(remaker.save(remade, tmp_path), allow_pickle=False)
     np.testing.assert_array_equal(written["image_t1"], remade.example["image/t1"])
     assert (tmp_path / f"{case_id}.png").stat().st_size
-    with pytest.raises(remaking.RemakeError, match="holds no sample synthetic_9; it holds 8"):
+    with pytest.raises(remaking.RemakeError, match=r"holds no sample synthetic_9\. Choose one of its 8"):
         remaker.remake("synthetic_9")
 
 
