@@ -281,7 +281,7 @@ def test_patients_behind_synthetic_slices_are_not_tested_on(request_for, prepare
 
 def test_rows_that_cannot_be_filled_are_refused_before_any_training(request_for):
     request = request_for(rows=("real_1", "synthetic_3"))
-    with pytest.raises(UserError, match="12 more"):
+    with pytest.raises(UserError, match="but there are 24"):
         usability.run(request)
     assert not list(request.workdir.glob("evaluation/**/*.json"))
 
