@@ -95,7 +95,7 @@ def test_translation_without_maps_needs_no_label_and_with_them_asks_for_it(model
     images, target, label = batch["image"][:, 0], [1, 2], batch["label"][:, 0]
     plain = translate(model, images, target, map_share=0.0)
     np.testing.assert_array_equal(plain, translate(model, images, target, label, map_share=0.0))
-    with pytest.raises(ValueError, match="give their label"):
+    with pytest.raises(ValueError, match="need a lesion label"):
         translate(model, images, target)
 
 
