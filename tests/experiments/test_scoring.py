@@ -53,7 +53,7 @@ def test_other_patients_may_be_tested_on():
 )
 def test_a_patient_seen_in_training_is_refused_at_another_time_point(trained_on):
     later = {"source": "cases", "split": {"test": ["a_3"]}, "patients": {"a_3": "a"}}
-    with pytest.raises(leaks.LeakError, match="trained on \\(a"):
+    with pytest.raises(leaks.LeakError, match="split of data \\(a"):
         leaks.refuse_leak(trained_on, data(later), "test")
 
 
