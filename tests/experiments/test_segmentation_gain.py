@@ -17,6 +17,7 @@ from mmsynth_tf.experiments.study import Request
 from mmsynth_tf.metrics.segmentation import OVERLAP_METRICS
 from mmsynth_tf.reading import splits
 from mmsynth_tf.storage import records
+from tools.studies import training_length
 
 PATIENTS = [f"patient {number}" for number in range(17)]
 
@@ -226,3 +227,12 @@ def test_the_page_of_real_cases_is_as_its_records_have_it(capsys):
     [folder] = re.findall(r"gain_tables (docs/experiments/records/\S+)", page)
     gain_tables.main(str(repository / folder))
     assert page.endswith(capsys.readouterr().out.rstrip() + "\n")
+
+
+def test_training_lengths_are_compared_on_the_patients_that_both_have():
+    short = [{**score(gain_tables.BASE, name, 0.5), "steps": 600} for name in "abc"]
+    long = [{**score(gain_tables.BASE, name, value), "steps": 1200} for name, value in (("a", 0.6), ("b", 0.8))]
+    # In any order.
+    assert training_length.table([long, short]).texts() == [
+        [gain_tables.BASE, "600 to 1200", "2", *["+0.200 [+0.100, +0.300]"] * 2]
+    ]
