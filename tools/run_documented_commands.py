@@ -52,6 +52,7 @@ _GIVEN_FOLDER = re.compile(r"\.sh (\S+/)")
 _SHORT_FLAGS = (
     "--preset=demo",
     "--config.data.slices=50,105,8",
+    "--config.data.validation_fraction=0.1",
     *tiny.network_flags(**tiny.lengths(4, 4), synthesis__pretraining_steps=2),
 )
 
@@ -125,7 +126,7 @@ def shortened(text: str, short_flags: str) -> str:
         text = text.replace("evaluate.py", "evaluate.py --steps=4")
     if "--experiment=usability" in text and "--rows=" not in text:
         text = text.replace("--experiment=usability", "--experiment=usability --rows=real_1")
-    for flag, value in {"seeds": "0", "count": "16", "num_cases": "4"}.items():
+    for flag, value in {"seeds": "0", "count": "96", "num_cases": "4"}.items():
         text = re.sub(rf"--{flag}=\S+", f"--{flag}={value}", text)
     return text
 
@@ -134,8 +135,11 @@ def write_stand_ins(folder: Path) -> None:
     """Simulated patients in the folders that the documents name."""
     from datasets import phantom
 
-    for seed, (name, count) in enumerate({"BraTS2018": 6, "others": 2, "scans": 2}.items()):
+    for seed, (name, count) in enumerate({"BraTS2018": 8, "others": 2, "scans": 2}.items()):
         phantom.write_cases(folder / name, count, seed=seed)
+    # Other patients need other names.
+    for path in sorted((folder / "others").rglob("*"), reverse=True):
+        path.rename(path.with_name(path.name.replace("phantom", "other")))
     case = sorted((folder / "scans").iterdir())[0]
     (folder / "labels").mkdir()
     os.link(next(case.glob("*_seg.nii.gz")), folder / "labels" / "tumour_seg.nii.gz")
