@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
         one = patient.read(case, models.data, with_label=True)
         real = {modality: one.slices(modality) for modality in one.case.images}
         for job, images in make(one, models).items():
-            for modality, setting in itertools.product(images, itertools.product(_LEVELS_MM, _BLURS_MM)):
+            for modality, setting in itertools.product(real.keys() & images, itertools.product(_LEVELS_MM, _BLURS_MM)):
                 made = even_out(images[modality], *(sigma / one.slice_spacing for sigma in setting))
                 scores[(job, *setting)].append(score(made, real[modality]))
     atomic.write_text(_OUTPUT.value, table(scores))
@@ -58,10 +58,12 @@ def make(one: "Patient", models: "SliceModels") -> dict[str, dict[str, np.ndarra
     source = one.choose(None)
     translation, insertion = translate.Translate(models), insert.Insert(models, [], remove_lesion=True)
     targets = [modality for modality in one.case.images if modality != source]
-    lesion = one.view.label_slices(one.case.label, models.data.num_classes) if models.translate_labels else None
+    lesion = one.view.label_slices(one.case.label) if models.translate_labels else None
     return {
         "translate": {target: translation.translate(one.slices(source), target, lesion) for target in targets},
-        "insert": insertion.synthesize(one, source, one.case.label, np.random.default_rng(0)),
+        "insert": insertion.synthesize(
+            one, source, one.case.label, removed=one.case.label, rng=np.random.default_rng(0)
+        ),
     }
 
 
