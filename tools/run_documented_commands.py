@@ -126,7 +126,7 @@ def shortened(text: str, short_flags: str) -> str:
         text = text.replace("evaluate.py", "evaluate.py --steps=4")
     if "--experiment=usability" in text and "--rows=" not in text:
         text = text.replace("--experiment=usability", "--experiment=usability --rows=real_1")
-    for flag, value in {"seeds": "0", "count": "96", "num_cases": "4"}.items():
+    for flag, value in {"seeds": "0", "count": "120", "num_cases": "4"}.items():
         text = re.sub(rf"--{flag}=\S+", f"--{flag}={value}", text)
     return text
 
