@@ -53,7 +53,7 @@ def test_a_command_needs_what_it_reads_and_not_what_it_writes(tmp_path):
 
 def test_shortened_commands_keep_their_other_flags():
     text = "python datasets/build.py --count=2000 --preset=cpu --output=data/a"
-    assert documents.shortened(text, "s") == "python datasets/build.py --count=16 --flagfile=s --output=data/a"
+    assert documents.shortened(text, "s") == "python datasets/build.py --count=120 --flagfile=s --output=data/a"
     text = "python evaluate.py --experiment=usability --seeds=0,1,2"
     short = "python evaluate.py --steps=4 --experiment=usability --rows=real_1 --seeds=0"
     assert documents.shortened(text, "s") == short
