@@ -192,7 +192,7 @@ def _data_set_contents(folder: Path) -> dict[str, object]:
     return {
         path.name: _examples(path)
         if ".tfrecord" in path.name
-        else path.read_text(encoding="utf-8").replace(record["created"], "")
+        else path.read_bytes().replace(record["created"].encode(), b"")
         for path in files
     }
 
