@@ -38,7 +38,8 @@ def run(request: Request) -> dict[str, report.Table]:
       UserError: a row is unknown, no row has its sets, there are too few patients, or as for `Inputs.of`.
       PreparedDataError: the data sets do not fit together.
     """
-    wanted, inputs = _rows(request), Inputs.of(request)
+    wanted = rows.named(rows.CURVE_ROWS, request.rows) if request.rows else rows.CURVE_ROWS
+    inputs = Inputs.of(request)
     draws = {seed: _subsets(inputs.folds[seed % len(inputs.folds)], inputs) for seed in request.seeds}
     chosen, left_out = _plan(wanted, draws, request.synthetic)
     study = Study(NAME, dataclasses.replace(request, synthetic=()), ())
@@ -57,13 +58,6 @@ def run(request: Request) -> dict[str, report.Table]:
 def report_figures(request: Request, _rows: Sequence[Record]) -> list[report.Figure]:
     """The curves."""
     return finished.kept_picture(request.workdir, NAME, FIGURE_FILE, curve_tables.CAPTION)
-
-
-def _rows(request: Request) -> list[Row]:
-    known = {row.name: row for row in rows.CURVE_ROWS}
-    if unknown := sorted(set(request.rows) - set(known)):
-        raise UserError(f"No such row: {', '.join(unknown)}. The rows are {', '.join(known)}.")
-    return [row for name, row in known.items() if name in (request.rows or known)]
 
 
 def _subsets(fold: Fold, inputs: Inputs) -> dict[str, Fold]:

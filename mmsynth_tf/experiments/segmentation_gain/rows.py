@@ -1,8 +1,10 @@
 """The training sets that are compared."""
 
 import dataclasses
+from collections.abc import Collection, Iterable
 
 from mmsynth_tf import prepared
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments.segmentation_gain import training
 
 PASTED_LESIONS, NOISE, MADE = "pasted lesions", "slices from noise", "made lesions"
@@ -48,3 +50,15 @@ SYNTHETIC_ROWS = (
 )
 CURVE_ROWS = (*ROWS[:2], SYNTHETIC_ROWS[2], SYNTHETIC_ROWS[1], SYNTHETIC_ROWS[0])
 NAMES = tuple(row.name for row in ROWS + SYNTHETIC_ROWS)
+
+
+def named(rows: Iterable[Row], names: Collection[str]) -> tuple[Row, ...]:
+    """The rows with these names, in the order of `rows`.
+
+    Raises:
+      UserError: there is no row of a name.
+    """
+    known = {row.name: row for row in rows}
+    if unknown := sorted(set(names) - set(known)):
+        raise UserError(f"No such row: {', '.join(unknown)}. The rows are {', '.join(known)}.")
+    return tuple(row for name, row in known.items() if name in names)

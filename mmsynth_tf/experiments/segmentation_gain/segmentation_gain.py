@@ -12,7 +12,7 @@ from mmsynth_tf import prepared
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import leaks
 from mmsynth_tf.experiments.segmentation_gain import gain_tables, measuring
-from mmsynth_tf.experiments.segmentation_gain.rows import ROWS, SYNTHETIC_ROWS, Row, kind_of
+from mmsynth_tf.experiments.segmentation_gain.rows import ROWS, SYNTHETIC_ROWS, Row, kind_of, named
 from mmsynth_tf.experiments.segmentation_gain.slices import Fold
 from mmsynth_tf.experiments.segmentation_gain.units import Units
 from mmsynth_tf.experiments.study import Request, Study
@@ -51,12 +51,8 @@ def run(request: Request) -> dict[str, report.Table]:
 
 
 def _rows(request: Request) -> tuple[Row, ...]:
-    known = {row.name: row for row in ROWS + SYNTHETIC_ROWS}
-    unknown = sorted(set(request.rows) - set(known))
-    if unknown:
-        raise UserError(f"No such row: {', '.join(unknown)}. The rows are {', '.join(known)}.")
     if request.rows:
-        return tuple(row for name, row in known.items() if name in request.rows)
+        return named(ROWS + SYNTHETIC_ROWS, request.rows)
     kinds = {kind_of(data) for data in request.synthetic}
     return ROWS + tuple(row for row in SYNTHETIC_ROWS if row.further in kinds)
 
