@@ -18,6 +18,14 @@ from absl import app
 from mmsynth_tf.errors import STOP_SIGNALS, Interrupted, UserError, interrupt
 
 _OTHER_KERAS = ("TF_USE_LEGACY_KERAS", "KERAS_NNX_ENABLED", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
+# Variables that TensorFlow, and the libraries below NumPy, read when they are imported.
+_THREADS = (
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+)
 _SHOWN_LOGGERS = ("mmsynth_tf", "datasets")
 _X86 = ("x86_64", "AMD64")
 _FULL_DISK = "The disk is full: {}. Free some space and run the same command again."
@@ -80,6 +88,12 @@ def prepare_tensorflow() -> None:
         # TensorFlow's default is oneDNN's convolutions only on CPUs with AVX-512 VNNI. They are also faster on other
         # CPUs (docs/performance.md).
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def limit_threads(count: int | None) -> None:
+    """Limits the CPU threads of TensorFlow and NumPy, which must not be imported yet; None changes nothing."""
+    if count is not None:
+        os.environ.update(dict.fromkeys(_THREADS, str(count)))
 
 
 def _show_own_messages() -> None:

@@ -3,9 +3,12 @@
 import datetime
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tqdm
 
@@ -19,8 +22,13 @@ _log = logging.getLogger(__name__)
 # Describes the job, beside the images; its presence shows that this package wrote the folder.
 RECORD_FILE = "mmsynth.json"
 
+# Time between two lines of progress where the output is no terminal, s: short enough for an impatient reader, and
+# a log of an hour keeps below 400 lines.
+_INTERVAL = 10.0
+
 Record = dict[str, Any]
 Job = Callable[[CaseFiles, Path], Record]
+T = TypeVar("T")
 
 
 def for_each(cases: Sequence[CaseFiles], output: Path, job: Job, overwrite: bool = False, resume: bool = False) -> None:
@@ -45,7 +53,7 @@ def for_each(cases: Sequence[CaseFiles], output: Path, job: Job, overwrite: bool
             "--resume, replace them with --overwrite, or choose another --output."
         )
     failures = {}
-    for case in tqdm.tqdm(cases, unit="case", disable=None):
+    for case in progress(cases, len(cases)):
         try:
             _do(case, output / case.case_id, job, overwrite)
         except UserError as error:
@@ -56,6 +64,45 @@ def for_each(cases: Sequence[CaseFiles], output: Path, job: Job, overwrite: bool
         first, error = next(iter(failures.items()))
         counted = f"{len(failures)} of {len(cases)} cases failed; the first: " if len(cases) > 1 else ""
         raise UserError(counted + _naming(first, error))
+
+
+def progress(items: Iterable[T], total: int, unit: str = "case") -> Iterator[T]:
+    """Yields the items of a job, and shows how many are done and how long the others will take.
+
+    On a terminal this is a bar. Elsewhere it is a line in the log every `_INTERVAL` seconds, also during a long item.
+
+    Args:
+      items: what the job works on; an item is done when the next one is asked for.
+      total: number of items.
+      unit: name of an item.
+    """
+    if sys.stderr.isatty():
+        yield from tqdm.tqdm(items, total=total, unit=unit)
+        return
+    done, began, ended = 0, time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(_INTERVAL):
+            _log.info("%s", progress_line(done, total, time.monotonic() - began, unit))
+
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        for item in items:
+            yield item
+            done += 1
+    finally:
+        ended.set()
+
+
+def progress_line(done: int, total: int, seconds: float, unit: str) -> str:
+    """One line that says how many items are done after some seconds, and the time left at this speed."""
+    if not done:
+        return f"0 of {total} {unit}s done in {_duration(seconds)}"
+    return f"{done} of {total} {unit}s done, {_duration(seconds / done * (total - done))} left"
+
+
+def _duration(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))
 
 
 def _do(case: CaseFiles, output: Path, job: Job, overwrite: bool) -> None:

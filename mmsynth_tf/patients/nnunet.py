@@ -12,7 +12,7 @@ from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import leaks
 from mmsynth_tf.experiments.study import data_name
-from mmsynth_tf.patients import files
+from mmsynth_tf.patients import files, jobs
 from mmsynth_tf.patients.files import FileGrid
 from mmsynth_tf.prepared import PreparedData
 from mmsynth_tf.reading.splits import TEST, TRAIN, VALIDATION, patient_folds
@@ -138,7 +138,8 @@ def _write_split(folder: Path, data: PreparedData, split: str, part: str) -> dic
 
 
 def _whole_slices(data: PreparedData, split: str) -> Iterator[dict[str, Any]]:
-    for example in data.slices(split).as_numpy_iterator():
+    slices = data.slices(split)
+    for example in jobs.progress(slices.as_numpy_iterator(), len(slices), "slice"):
         lacking = [name for name, there in zip(data.config.modalities, example["available"], strict=True) if not there]
         lacking += [] if example["has_label"] else ["its label"]
         if lacking:

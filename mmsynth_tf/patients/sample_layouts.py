@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tqdm
-
 from mmsynth_tf import constants
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.errors import UserError
@@ -57,15 +55,15 @@ def write(
     parts, made = output.with_name(f"{output.name}.parts"), []
     with atomic.new_folder(output, MANIFEST_FILE, overwrite) as folder:
         _claim(parts, settings | {"labels": [str(path) for path, _ in sampler.labels]})
-        for index in tqdm.trange(count, unit="case", disable=None):
-            case_id = f"synthetic_{index:05d}"
-            part = parts / case_id
-            if not part.exists():
-                with atomic.new_folder(part, _PART_FILE) as scratch:
-                    sample = sampler(index)
-                    write_case(scratch, case_id, sample, sampler.grid, data.labels, largest)
-                    _write_preview(scratch, case_id, sample, data)
-                    records.write_json(scratch / _PART_FILE, [{"case": case_id, **sample.record}])
+        folders = [parts / f"synthetic_{index:05d}" for index in range(count)]
+        missing = [index for index, part in enumerate(folders) if not part.exists()]
+        for index in jobs.progress(missing, len(missing)):
+            with atomic.new_folder(folders[index], _PART_FILE) as scratch:
+                case_id, sample = folders[index].name, sampler(index)
+                write_case(scratch, case_id, sample, sampler.grid, data.labels, largest)
+                _write_preview(scratch, case_id, sample, data)
+                records.write_json(scratch / _PART_FILE, [{"case": case_id, **sample.record}])
+        for part in folders:
             shutil.copytree(part, folder, ignore=shutil.ignore_patterns(_PART_FILE), dirs_exist_ok=True)
             made += json.loads((part / _PART_FILE).read_text(encoding="utf-8"))
         if layout == NNUNET:

@@ -1,7 +1,9 @@
 """Jobs on patients with models that can be seen through, and what is refused."""
 
 import dataclasses
+import io
 import json
+import time
 
 import nibabel
 import numpy as np
@@ -129,6 +131,24 @@ def test_bad_case_is_named_and_does_not_keep_others_from_being_done(tmp_path):
     with pytest.raises(UserError, match=r"1 of 3 cases failed; the first: Case b, b_t1\.nii\.gz"):
         run(translate.Translate(MODELS), tmp_path / "in", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "c"]
+
+
+def test_progress_is_a_line_every_few_seconds_where_there_is_no_terminal(monkeypatch, caplog):
+    monkeypatch.setattr(jobs, "_INTERVAL", 0.05)
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with caplog.at_level("INFO"):
+        for number in jobs.progress(range(2), 2):
+            # The line comes while an item is being worked on, too.
+            expected = "1 of 2 cases done, 0:00:0" if number else "0 of 2 cases done in 0:00:0"
+            for _ in range(200):
+                if expected in caplog.text:
+                    break
+                time.sleep(0.05)
+            assert expected in caplog.text
+    assert jobs.progress_line(3, 17, 90.0, "case") == "3 of 17 cases done, 0:07:00 left"
+    caplog.clear()
+    time.sleep(0.2)
+    assert not caplog.text
 
 
 def test_nothing_is_overwritten_unless_asked(tmp_path):

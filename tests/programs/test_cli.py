@@ -1,5 +1,6 @@
 """The console script: its jobs, their help and their refusals; one job from file to file with real signatures."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,31 @@ def test_help_of_a_job_is_quick_and_lists_its_flags():
     assert "--[no]remove_lesion" in result.stdout
     assert "--layout" not in result.stdout
     assert "tensorflow" not in result.stderr
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_says_what_a_job_needs_and_how_many_threads_it_takes(job):
+    text = mmsynth(job, "--help").stdout
+    assert "\nNeeds: " in text
+    assert "--threads" in text
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [(["--threads=3"], "3 3 False"), ([], "None None False")])
+def test_threads_are_limited_before_libraries_that_read_the_limit_are_imported(arguments, expected):
+    script = (
+        "import os, sys\n"
+        "from mmsynth_tf.cli import main\n"
+        "def show():\n"
+        "    names = 'TF_NUM_INTRAOP_THREADS', 'OMP_NUM_THREADS'\n"
+        "    print(*(os.environ.get(name) for name in names), bool({'numpy', 'tensorflow'} & set(sys.modules)))\n"
+        "show.__doc__ = 'Shows.'\n"
+        "main._JOBS['show'] = main._Job(show, lambda: None, 'nothing.')\n"
+        "main.main()\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}
+    command = [sys.executable, "-c", script, "show", *arguments]
+    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.stdout.strip() == expected, result.stderr
 
 
 def test_translates_a_file_with_exported_models(models, tmp_path):

@@ -12,6 +12,7 @@ from typing import Any
 
 from mmsynth_tf import constants
 from mmsynth_tf.errors import UserError
+from mmsynth_tf.patients import jobs
 from mmsynth_tf.patients.viewer.files import find_images
 from mmsynth_tf.patients.viewer.volume_data import pack_case
 from mmsynth_tf.reports import figures
@@ -34,7 +35,7 @@ def write_page(cases: str | os.PathLike, output: str | os.PathLike, max_size: in
     if max_size < 1:
         raise UserError(f"Volumes cannot be shrunk to {max_size} voxels along an axis; give 1 or more.")
     found = find_images(Path(cases))
-    page = _render([pack_case(case, max_size) for case in found])
+    page = _render([pack_case(case, max_size) for case in jobs.progress(found, len(found))])
     atomic.write_text(output, page)
     _LOG.info("%s: %d cases, %.1f MB.", output, len(found), len(page) / 1e6)
 
