@@ -106,12 +106,18 @@ def segment() -> None:
     from mmsynth_tf.patients import segment
 
     models = shared_flags.load_models()
-    _for_each_case(models, segment.Segment(models, release=_FLAGS.label_values))
+    _for_each_case(models, segment.Segment(models, _FLAGS.label_values, _FLAGS.min_volume))
 
 
 def define_segment() -> None:
     shared_flags.define_cases()
     shared_flags.define_label_values()
+    flags.DEFINE_float(
+        "min_volume",
+        constants.SEGMENTED_MIN_VOLUME,
+        "Drop connected lesions of a smaller volume, ml; 0 keeps all.",
+        lower_bound=0.0,
+    )
 
 
 def view() -> None:

@@ -4,16 +4,27 @@ Models without it have the paper's segmenters, one for each modality. Their resu
 """
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import nibabel
 import numpy as np
+import scipy.ndimage
 
+from mmsynth_tf import constants
+from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.patients import files, jobs, patient
 from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
 from mmsynth_tf.reading.releases import CaseFiles
 from mmsynth_tf.stages.segmentation import ensemble
+
+_log = logging.getLogger(__name__)
+
+# Voxels that share a face, an edge or a corner belong to one lesion.
+_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +37,7 @@ class Segment:
     Attributes:
       models: with a joint segmenter, or a segmentation stage.
       release: release whose label values are written; canonical classes if not given.
+      min_volume: connected lesions of a smaller volume are dropped, ml.
 
     Raises:
       UserError: the models cannot segment, or the release has no values for their classes.
@@ -33,6 +45,7 @@ class Segment:
 
     models: SliceModels
     release: str = files.CANONICAL
+    min_volume: float = constants.SEGMENTED_MIN_VOLUME
 
     def __post_init__(self):
         if not self.models.joint:
@@ -49,8 +62,9 @@ class Segment:
             found = {modality: find_classes(one, self.models, modality) for modality in given}
             scores = ensemble.scores(list(found.values()))
             self._save_by_modality(one, found, folder / "by_modality", name, codes)
-        result = to_label(one, scores, given)
+        result, dropped = without_small(to_label(one, scores, given), voxel_ml(one), self.min_volume)
         files.save_label(result, one.grid(one.choose(None)), folder / name, codes)
+        outside = self._outside_training(one, result)
         counts = np.bincount(result.ravel(), minlength=self.models.data.num_classes).tolist()
         return {
             "job": "segment",
@@ -58,8 +72,24 @@ class Segment:
             "found_in": given,
             "label_values": self.release,
             "voxels": dict(zip(self.models.data.labels, counts, strict=True)),
+            "min_volume": self.min_volume,
+            "dropped_lesions": dropped,
+            "outside_training": outside,
             "models": self.models.hashes,
         }
+
+    def _outside_training(self, one: Patient, label: np.ndarray) -> dict[str, Any]:
+        """Which slices of the head no training slice resembles by its height, and how much of the lesion lies there."""
+        head = np.logical_or.reduce([one.head(modality).any(axis=(0, 1)) for modality in one.case.images])
+        outside = head & ~trained_slices(len(head), one.slice_spacing, self.models.data)
+        lesion = np.count_nonzero(label, axis=(0, 1))
+        share = float(lesion[outside].sum() / lesion.sum()) if lesion.any() else 0.0
+        spans = _spans(outside)
+        if spans:
+            text = ", ".join(f"{first} to {last}" for first, last in spans)
+            message = "Case %s: no training slice lies at the height of slices %s; %.0f%% of the lesion is there."
+            _log.info(message, one.case.case_id, text, 100 * share)
+        return {"slices": spans, "share_of_lesion": round(share, 4)}
 
     def _save_by_modality(
         self, one: Patient, found: Mapping[str, np.ndarray], folder: Path, name: str, codes: Mapping[int, int]
@@ -109,6 +139,53 @@ def to_label(one: Patient, scores: np.ndarray, modalities: Sequence[str]) -> np.
         if np.argmax(classes, axis=0).any():
             label[..., index] = np.argmax(one.view.to_volume(classes), axis=-1)
     return np.where(head, label, 0).astype(np.uint8)
+
+
+def trained_slices(count: int, spacing: float, data: DataConfig) -> np.ndarray:
+    """Which slices of a volume lie at the height of training slices: bool [count].
+
+    Heights are counted from a volume's lowest slice, as `data.slices` counts.
+
+    Args:
+      count: number of slices.
+      spacing: their distance, mm.
+      data: of the models.
+    """
+    place = np.arange(count) * spacing / data.voxel_mm[0]
+    return (place > data.slice_start - 1) & (place < data.slice_stop)
+
+
+def _spans(chosen: np.ndarray) -> list[list[int]]:
+    """First and last index of each run of True in a bool [n]."""
+    edges = np.flatnonzero(np.diff(np.pad(chosen.astype(np.int8), 1)))
+    return [[int(start), int(stop) - 1] for start, stop in edges.reshape(-1, 2)]
+
+
+def voxel_ml(one: Patient) -> float:
+    """Volume of the patient's voxels, ml."""
+    return float(np.prod(nibabel.affines.voxel_sizes(one.case.affine))) / 1000
+
+
+def lesion_parts(label: np.ndarray) -> np.ndarray:
+    """Numbers the connected lesions of a label [x, y, z], from 1: int32 [x, y, z], 0 outside lesions."""
+    return scipy.ndimage.label(label > 0, _NEIGHBOURS)[0]
+
+
+def without_small(label: np.ndarray, voxel_volume: float, least: float) -> tuple[np.ndarray, int]:
+    """Drops connected lesions below a volume; classes of a lesion belong together.
+
+    Args:
+      label: uint8 [x, y, z], 0 outside lesions.
+      voxel_volume: volume of a voxel.
+      least: smallest volume that is kept, in the same unit; 0 keeps all.
+
+    Returns:
+      The label without the small lesions, and their number.
+    """
+    parts = lesion_parts(label)
+    small = np.bincount(parts.ravel()) * voxel_volume < least
+    small[0] = False  # Outside lesions.
+    return np.where(small[parts], 0, label).astype(label.dtype), int(np.count_nonzero(small))
 
 
 def own_lesion(

@@ -174,50 +174,6 @@ def test_models_without_the_stage_are_refused():
         insert.Insert(without, [])
 
 
-def test_segmentation_is_written_in_the_codes_asked_for(tmp_path):
-    write_case(tmp_path / "in")
-    run(segment.Segment(MODELS, release="brats2023"), tmp_path / "in", tmp_path / "out")
-    made = nibabel.load(tmp_path / "out" / "case" / "case_seg.nii.gz")
-    assert made.get_data_dtype() == np.uint8
-    expected = np.where(own_label() > 0, 3, 0)
-    np.testing.assert_array_equal(made.get_fdata(), expected)
-    for modality in ("t1", "flair"):
-        one = load(tmp_path / "out" / "case" / "by_modality" / f"{modality}_case_seg.nii.gz")
-        np.testing.assert_array_equal(one, expected)
-    assert record(tmp_path / "out" / "case")["voxels"]["enhancing tumour"] == 4 * 4 * 3
-
-
-@pytest.mark.parametrize(("certainty", "found"), [(0.6, True), (0.4, False)])
-def test_modality_that_shows_a_lesion_convinces_one_that_does_not(tmp_path, certainty, found):
-    """The sums are `certainty` for the lesion and 0.4 (2 - `certainty`) for the background."""
-    models = fake_slice_models.slice_models(certainty={"t1": 0.0, "flair": certainty})
-    write_case(tmp_path / "in")
-    run(segment.Segment(models), tmp_path / "in", tmp_path / "out")
-    folder = tmp_path / "out" / "case"
-    assert not load(folder / "by_modality" / "t1_case_seg.nii.gz").any()
-    np.testing.assert_array_equal(load(folder / "case_seg.nii.gz"), own_label() if found else 0 * own_label())
-
-
-def test_the_joint_segmenter_gets_all_given_modalities_at_once_and_zeros_for_the_others(tmp_path):
-    models = fake_slice_models.slice_models(joint=True)
-    write_case(tmp_path / "two")
-    fakes_cases.write_nifti_case(tmp_path / "one", "case", {"t1": load_t1(tmp_path / "two")}, affine=AFFINE)
-    # The block is 1 in each modality, which only two of them bring above 1.
-    for name, given, expected in (("two", ["t1", "flair"], own_label()), ("one", ["t1"], 0 * own_label())):
-        run(segment.Segment(models), tmp_path / name, tmp_path / "out" / name)
-        folder = tmp_path / "out" / name / "case"
-        found = load(folder / "case_seg.nii.gz")
-        np.testing.assert_array_equal(found[own_label() > 0], expected[own_label() > 0])
-        assert record(folder)["found_in"] == given
-        assert not (folder / "by_modality").exists()
-    one = patient.read(files.find(tmp_path / "two", models.data.modalities)[0], models.data)
-    seen = []
-    models._functions["segment"] = lambda images: (seen.append(np.asarray(images)), {"probabilities": images})[1]
-    models.segment({"flair": one.slices("flair")})
-    np.testing.assert_array_equal(np.concatenate(seen)[..., 3], one.slices("flair"))
-    assert not np.concatenate(seen)[..., :3].any()
-
-
 def labels_from(tmp_path, label, affine=AFFINE):
     path = tmp_path / "labels" / "other_seg.nii.gz"
     path.parent.mkdir()

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Dice of `mmsynth segment` on whole volumes: five folds, each with a joint segmenter of the other patients (preset `cpu`).
+#
+#   tools/studies/segment_volumes.sh <folder with BraTS cases> <work folder>
+#
+# STEPS, FOLDS and SPLIT (test; validation for choices) can be set in the environment. A step that is done is not done
+# again, so the study can be stopped and started. Records lie in docs/experiments/records/segment_volumes/<split>_<steps>/.
+set -euo pipefail
+cases=$1 work=$2
+root=$(dirname "$0")/../..
+python=${PYTHON:-python} steps=${STEPS:-3000} split=${SPLIT:-test}
+records=$root/docs/experiments/records/segment_volumes/${split}_$steps
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+for fold in ${FOLDS:-0 1 2 3 4}; do
+  data=$work/fold_$fold models=$work/models_${fold}_$steps run=$work/run_${fold}_$steps
+  [ -e "$data" ] || "$python" "$root/datasets/build.py" --source=cases --preset=cpu --input="$cases" --fold="$fold" --output="$data"
+  [ -e "$models" ] || {
+    "$python" "$root/train.py" --stage=joint --preset=cpu --data_dir="$data" --workdir="$run" --config.joint.steps="$steps"
+    "$python" -m mmsynth_tf.export --workdir="$run" --output="$models"
+  }
+  "$python" -m tools.studies.segment_volumes --models="$models" --input="$cases" --data="$data" --split="$split" \
+    --output="$records/fold$fold.csv"
+done
