@@ -46,7 +46,7 @@ def define_translate() -> None:
 
 
 def insert() -> None:
-    """Inserts a lesion into the images of patients, and generates the modalities that they lack, with the lesion.
+    """Inserts lesions into the images of patients, and generates the modalities that they lack, with the lesions.
 
     mmsynth insert --models=models/a --input=scans/ --label=labels/ --output=out/
     mmsynth insert --models=models/a --input=scans/case_1 --label=case_1_seg.nii.gz --output=out/
@@ -56,6 +56,9 @@ def insert() -> None:
     scaled and moved to a place where it fits. A single file stays where its
     header says, unless --move_label is given. With --lesions_from, a real lesion
     of another patient is pasted in place of a generated one.
+
+    Cases may have a lesion of their own or none. mmsynth.json says how well the
+    joint segmenter, if the models have it, finds what was inserted.
     """
     if bool(_FLAGS.label) == bool(_FLAGS.lesions_from):
         raise UserError("Give either --label, for a generated lesion, or --lesions_from, for a real one.")
@@ -69,6 +72,8 @@ def insert() -> None:
     job = insert.Insert(
         models,
         lesions.find(path, _FLAGS.label_release),
+        count=_FLAGS.count,
+        overlap=_FLAGS.overlap,
         move=path.is_dir() if _FLAGS.move_label is None else _FLAGS.move_label,
         source=_FLAGS.source or _FLAGS.modality,
         remove_lesion=_FLAGS.remove_lesion,
@@ -89,6 +94,8 @@ def define_insert() -> None:
     path_flags.define_path(
         "lesions_from", None, "Folder with labelled cases, whose real lesions are pasted in place of generated ones."
     )
+    flags.DEFINE_integer("count", 1, "Number of lesions to insert into each case.", lower_bound=1)
+    flags.DEFINE_bool("overlap", False, "Lesions may overlap each other, and the case's own lesion.")
     flags.DEFINE_bool("move_label", None, "Move the lesion to a random place; the default except for a single --label.")
     flags.DEFINE_bool(
         "remove_lesion", False, "Erase the case's own lesion, found by its label or else by the models' segmentation."
@@ -147,8 +154,10 @@ def _paste() -> None:
 
     models = shared_flags.load_models()
     job = paste.Paste(
-        models.data,
+        models,
         releases.find_cases(_FLAGS.lesions_from, models.data.modalities),
+        count=_FLAGS.count,
+        overlap=_FLAGS.overlap,
         move=_FLAGS.move_label is not False,
         seed=_FLAGS.seed,
         largest=_FLAGS.largest,

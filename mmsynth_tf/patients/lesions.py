@@ -18,14 +18,17 @@ from mmsynth_tf.reading.release_table import RELEASES, Release, release_named
 
 _log = logging.getLogger(__name__)
 
-# Maximum number of places tried; the lesion shrinks a little at each try.
-_TRIES = 200
+# Maximum number of places tried, and how many of them before the lesion shrinks a little.
+_TRIES, _TRIES_OF_A_SIZE = 2000, 10
 _SHRINKING = 0.985
 _MAX_ROTATION, _MAX_SCALING = np.deg2rad(15.0), 0.1
 # A lesion fits if less than this fraction lies outside the head; that part is cut off.
 _LARGEST_SHARE_OUTSIDE = 0.01
 # A lesion at its own place with a larger share outside the head was drawn for another head.
 _LARGEST_SHARE_OUTSIDE_AT_ITS_PLACE = 0.05
+# Distance that lesions keep from each other, mm: the seam of one hardly reaches the next at 3 mm a pixel, and a
+# segmenter sees two lesions.
+_GAP_MM = 6.0
 # Number of lesion voxels sampled to test whether it fits.
 _PROBES = 4000
 # Classes of a procedural lesion from its rim to its centre: oedema, enhancing tumour, necrotic core.
@@ -153,6 +156,65 @@ def at_its_place(lesion: Lesion, affine: np.ndarray, head: np.ndarray) -> np.nda
     return np.where(head, label, 0).astype(np.uint8)
 
 
+def put(
+    chosen: Sequence[Lesion],
+    affine: np.ndarray,
+    head: np.ndarray,
+    taken: np.ndarray | None,
+    rng: np.random.Generator,
+    *,
+    move: bool,
+) -> list[tuple[np.ndarray, dict[str, Any]]]:
+    """Puts lesions into a head, one after the other.
+
+    Args:
+      chosen: the lesions.
+      affine: float64 [4, 4], of the head's grid.
+      head: bool [x, y, z] in LPS order.
+      taken: bool [x, y, z], further lesions. The chosen ones keep clear of them and of each other; None: they need not.
+      rng: source of randomness.
+      move: move them to random places, see `place`; otherwise their headers give the places, see `at_its_place`.
+
+    Returns:
+      For each lesion its label, uint8 [x, y, z], 0 outside the head, and a record: its origin, and the transform from
+      the head's indices to the lesion's.
+
+    Raises:
+      UserError: a lesion does not fit, or must not move and overlaps another one.
+    """
+    placed, sizes = [], nibabel.affines.voxel_sizes(affine)
+    for lesion in chosen:
+        if move:
+            free = head if taken is None else head & ~_grown(taken, sizes)
+            label, record = place(lesion, free, sizes, rng)
+        else:
+            label, to_lesion = at_its_place(lesion, affine, head), np.linalg.inv(lesion.affine) @ affine
+            record = {"matrix": to_lesion[:3, :3].tolist(), "offset": to_lesion[:3, 3].tolist()}
+        if taken is not None:
+            if label[taken].any():
+                raise UserError(
+                    f"The lesion of {lesion.source} overlaps another one. Move it with --move_label, or allow this "
+                    "with --overlap."
+                )
+            taken = taken | (label > 0)
+        placed.append((label, {"source": lesion.source, **record}))
+    return placed
+
+
+def merge(labels: Sequence[np.ndarray]) -> np.ndarray:
+    """One label from several, uint8 [x, y, z]; later ones lie on top."""
+    whole = labels[0]
+    for label in labels[1:]:
+        whole = np.where(label > 0, label, whole)
+    return whole
+
+
+def _grown(taken: np.ndarray, voxel_sizes: np.ndarray) -> np.ndarray:
+    """Lesions bool [x, y, z] with the gap around them that others keep."""
+    reach = 2 * np.ceil(_GAP_MM / voxel_sizes).astype(int) + 1
+    return scipy.ndimage.maximum_filter(taken, reach, mode="constant") if taken.any() else taken
+
+
 def place(
     lesion: Lesion, head: np.ndarray, voxel_sizes: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -177,7 +239,7 @@ def place(
         raise UserError("The head is empty, so no lesion fits. Give an image with a head, or another --seed.")
     probes = (voxels[:: max(1, len(voxels) // _PROBES)] - centre) * lesion.voxel_sizes
     for attempt in range(_TRIES):
-        turn = _random_turn(rng) * _SHRINKING**attempt
+        turn = _random_turn(rng) * _SHRINKING ** (attempt // _TRIES_OF_A_SIZE)
         target = inside[rng.integers(len(inside))]
         moved = np.rint(target + probes @ turn.T / voxel_sizes).astype(int)
         if _share_outside(moved, head) <= _LARGEST_SHARE_OUTSIDE:
@@ -188,7 +250,8 @@ def place(
                 offset = (centre - matrix @ target).tolist()
                 return label, {"source": lesion.source, "matrix": matrix.tolist(), "offset": offset}
     raise UserError(
-        f"The lesion of {lesion.source} does not fit anywhere in the head, even shrunk. Choose another label."
+        f"The lesion of {lesion.source} does not fit anywhere in the head, even shrunk. Choose another label, or fewer "
+        "lesions."
     )
 
 

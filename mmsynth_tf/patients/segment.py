@@ -188,6 +188,12 @@ def without_small(label: np.ndarray, voxel_volume: float, least: float) -> tuple
     return np.where(small[parts], 0, label).astype(label.dtype), int(np.count_nonzero(small))
 
 
+def found_lesion(one: Patient, models: SliceModels, modalities: Sequence[str]) -> np.ndarray:
+    """The lesion that the joint segmenter finds in some modalities: uint8 [x, y, z], classes."""
+    label = to_label(one, find_jointly(one, models, modalities), modalities)
+    return without_small(label, voxel_ml(one), constants.SEGMENTED_MIN_VOLUME)[0]
+
+
 def own_lesion(
     one: Patient, models: SliceModels, modalities: Sequence[str], background_weight: float | None = None
 ) -> np.ndarray:
@@ -206,6 +212,6 @@ def own_lesion(
     if one.case.label is not None:
         return one.case.label
     if models.joint and background_weight is None:
-        return to_label(one, find_jointly(one, models, modalities), modalities)
+        return found_lesion(one, models, modalities)
     probabilities = [find_classes(one, models, modality) for modality in modalities]
     return to_label(one, ensemble.scores(probabilities, background_weight), modalities)

@@ -239,7 +239,7 @@ def test_label_outside_the_head_is_refused_or_moved(tmp_path):
     moved = load(tmp_path / "out" / "case" / "case_seg.nii.gz")
     assert 0 < np.count_nonzero(moved) < 2 * 36
     assert not moved[~head()].any()
-    assert record(tmp_path / "out" / "case")["label"]["source"] == "other_seg.nii.gz"
+    assert record(tmp_path / "out" / "case")["lesions"][0]["source"] == "other_seg.nii.gz"
 
 
 def test_own_lesion_is_removed_as_labelled_or_as_found(tmp_path, monkeypatch):
