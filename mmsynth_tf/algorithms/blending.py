@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.ndimage
 
-# Standard deviations of Gaussians, in pixels of the models: width of the seam, and scale of the brightness correction
-# from the tissue around the lesion.
+# Standard deviations of Gaussians, in pixels of `slice_sizes.MEASURED_SIZE`: width of the seam, and scale of the
+# brightness correction from the tissue around the lesion.
 _SEAM, _LEVEL = 1.0, 3.0
 _TRUNCATE = 4.0
 # Weight of the mean brightness difference, which regularises the correction where there is little tissue.
@@ -22,10 +22,11 @@ def blend(own: np.ndarray, made: np.ndarray, lesion: np.ndarray, spacing: Sequen
       own: float32, one image with any number of axes, in [0, 1], 0 only outside the head.
       made: float32, synthetic image of the same shape, with the lesion, in [0, 1].
       lesion: bool, pixels to copy from `made`.
-      spacing: distance of neighbouring pixels along each axis, in pixels of the models that generated `made`.
+      spacing: distance of neighbouring pixels along each axis, in pixels of the models that generated `made`, if these
+        had slices of `slice_sizes.MEASURED_SIZE`.
 
     Returns:
-      float32, equal to `own` beyond a few pixels from the lesion, and 0 where `own` is 0.
+      float32, equal to `own` beyond a few of these pixels from the lesion, and 0 where `own` is 0.
     """
     if not lesion.any():
         return own

@@ -19,9 +19,9 @@ class DataConfig:
     slices: tuple[int, int, int] = setting(
         (50, 105, 1), "Axial slices kept, counted from the feet: start, stop (not kept) and step."
     )
-    crop_rows: tuple[int, int] = setting((0, 240), "Rows (anterior to posterior) kept, start and stop, voxels.")
-    crop_columns: tuple[int, int] = setting((0, 240), "Columns (right to left) kept, start and stop, voxels.")
-    image_size: tuple[int, int] = setting((240, 240), "Rows and columns of a slice after resizing, pixels.")
+    crop_rows: tuple[int, int] = setting((33, 225), "Rows (anterior to posterior) kept, start and stop, voxels.")
+    crop_columns: tuple[int, int] = setting((24, 216), "Columns (right to left) kept, start and stop, voxels.")
+    image_size: tuple[int, int] = setting((192, 192), "Rows and columns of a slice after resizing, pixels.")
     voxel_mm: tuple[float, float, float] = setting(
         (1.0, 1.0, 1.0), "Size of a voxel of the volumes: between slices, rows and columns, mm."
     )
@@ -51,7 +51,7 @@ class DataConfig:
         if len(self.slices) != 3 or self.slices[2] < 1:
             raise UserError(f"data.slices is {self.slices}; give start, stop and a step of at least 1, as in 50,105,1.")
         if len(self.image_size) != 2 or min(self.image_size) < 1:
-            raise UserError(f"data.image_size is {self.image_size}; give rows and columns, such as 240,240.")
+            raise UserError(f"data.image_size is {self.image_size}; give rows and columns, such as 192,192.")
         if len(self.percentiles) != 2 or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
             raise UserError(f"data.percentiles is {self.percentiles}; give two between 0 and 100, such as 0.5,99.5.")
         if not 0 <= self.median < 1:

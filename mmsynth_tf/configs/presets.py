@@ -1,15 +1,30 @@
-"""Named configurations. `demo`, `cpu` and `default` set sizes and lengths; `paper` also sets formulas and weights.
+"""Named configurations. `demo`, `cpu`, `workstation` and `default` set sizes and lengths; `paper` also sets formulas.
 
 What measured best is the default of every setting; docs/experiments/README.md has the page of each choice.
 """
 
 from mmsynth_tf import constants
+from mmsynth_tf.configs import slice_sizes
 from mmsynth_tf.configs.config import Config
 from mmsynth_tf.configs.tree import override
+
+
+def sized(side: int) -> dict[str, object]:
+    """What follows from slices of `side` x `side` pixels, as settings (see `slice_sizes`)."""
+    size = side, side
+    return {
+        "data.image_size": size,
+        "structure.latent_dim": slice_sizes.latent_dim(size),
+        "segmentation.levels": slice_sizes.unet_levels(size),
+    }
+
 
 # The draft's settings, literally, with the weights of the authors' draft-time code (method §9).
 _PAPER = {
     "data.slices": (55, 105, 1),
+    "data.crop_rows": (0, 240),
+    "data.crop_columns": (0, 240),
+    "data.image_size": (240, 240),
     "data.percentiles": (0.0, 100.0),
     "structure_map.beta": 0.07,
     "structure_map.fill_holes": False,
@@ -31,6 +46,7 @@ _PAPER = {
     "segmentation.steps": 100 * 12_200,
     "segmentation.batch_size": 1,
     "segmentation.base_filters": 64,
+    "segmentation.levels": 4,
     "synthesis.formulation": constants.PAPER,
     "synthesis.steps": 50 * 12_200,
     "synthesis.batch_size": 1,
@@ -66,14 +82,9 @@ _PAPER = {
     "runtime.ema_decay": 0.0,
 }
 
-# Slices of 64 x 64 pixels of 3 mm, and networks that two CPU cores train (times: docs/performance.md). Of few patients
-# a quarter is kept for testing.
+# Networks that two CPU cores train (times: docs/performance.md). Of few patients a quarter is kept for testing.
 _SMALL = {
-    "data.crop_rows": (33, 225),
-    "data.crop_columns": (24, 216),
-    "data.image_size": (64, 64),
     "data.test_fraction": 0.25,
-    "structure.latent_dim": 64,
     "structure.base_filters": 16,
     "structure.max_filters": 128,
     "structure.discriminator_filters": 32,
@@ -82,10 +93,11 @@ _SMALL = {
     "synthesis.discriminator_filters": 32,
 }
 
-# Minutes on two CPU cores: docs/experiments/demonstration.md. Maps are hatched after 100 steps of the structure stage,
-# and loops without anatomy after 300.
+# Slices of 64 x 64 pixels of 3 mm. Minutes on two CPU cores: docs/experiments/demonstration.md. Maps are hatched
+# after 100 steps of the structure stage, and loops without anatomy after 300.
 _DEMO = {
     **_SMALL,
+    **sized(64),
     "data.slices": (50, 105, 2),
     "structure.steps": 600,
     "segmentation.steps": 120,
@@ -96,9 +108,10 @@ _DEMO = {
     "runtime.ema_decay": 0.98,
 }
 
-# The study on 17 cases: docs/experiments/usability_17_cases.md.
+# Slices of 64 x 64 pixels of 3 mm. The study on 17 cases: docs/experiments/usability_17_cases.md.
 _CPU = {
     **_SMALL,
+    **sized(64),
     "data.validation_fraction": 0.1,
     "structure.steps": 1_500,
     "segmentation.steps": 1_500,
@@ -109,13 +122,19 @@ _CPU = {
     "runtime.ema_decay": 0.99,
 }
 
-# Slices of 240 x 240 pixels, on a GPU. Its sizes and lengths are the defaults of the settings; the choices behind them
-# were measured with preset cpu.
+# Slices of 128 x 128 pixels of 1.5 mm: the method and the networks of cpu at four times the pixels.
+_WORKSTATION = {
+    **_CPU,
+    **sized(128),
+}
+
+# Slices of 192 x 192 pixels of 1 mm, on a GPU. Its sizes and lengths are the defaults of the settings; the choices
+# behind them were measured with preset cpu.
 _DEFAULT = {}
 
-PRESETS = {"default": _DEFAULT, "paper": _PAPER, "cpu": _CPU, "demo": _DEMO}
+PRESETS = {"default": _DEFAULT, "paper": _PAPER, "workstation": _WORKSTATION, "cpu": _CPU, "demo": _DEMO}
 
 
 def preset(name: str) -> Config:
-    """The configuration of that name: demo, cpu, default or paper."""
+    """The configuration of that name: demo, cpu, workstation, default or paper."""
     return override(Config(), PRESETS[name])

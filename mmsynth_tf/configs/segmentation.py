@@ -69,7 +69,7 @@ class SegmentationConfig(StageConfig):
         "What the modalities share: 1seg, 1ecl_4dcl or 4seg (paper §2.7). The joint segmenter is the stage joint.",
     )
     base_filters: int = setting(32, "Filters of the first level of the U-Nets, also of the joint segmenter.")
-    levels: int = setting(4, "Resolution levels of these U-Nets.")
+    levels: int = setting(5, "Resolution levels of these U-Nets; see `slice_sizes.unet_levels`.")
 
     @property
     def choices(self) -> SegmentationChoices:

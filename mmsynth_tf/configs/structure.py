@@ -3,6 +3,7 @@
 import dataclasses
 
 from mmsynth_tf import constants
+from mmsynth_tf.configs import slice_sizes
 from mmsynth_tf.configs.stage import FORMULATION_HELP, StageConfig, chosen
 from mmsynth_tf.configs.tree import setting
 
@@ -39,12 +40,14 @@ class StructureChoices:
       detail: whether the decoder gets noise on a grid besides the code, for edges finer than a code can say.
       reconstruction_blur: sigma of a Gaussian blur of both maps before they are compared, as a share of the slices'
         shorter side. It leaves the finest edges to the discriminator.
+      closing: of gaps in the outlines of generated maps, see `contour_filter.mask_from_contours`.
       erase_lesion: whether the lesion's edges are erased from the maps that are learned from (§2.8).
       transform_maps: generated maps are scaled, turned and shifted at random, by up to this share of `augmentation`.
         The stage learns from upright slices, so its maps are more alike than real ones.
       dropout: rate at the encoder's input.
       mean_filter_init: whether generators start as mean filters (paper §3.1).
       augmentation: of the training slices: none or weak.
+      discriminator_halvings: how often the discriminator of maps halves them; 0 follows the size of slices.
       discriminator_normalization: one of `constants.DISCRIMINATOR_NORMALIZATIONS`.
       discriminator_init_stddev: of the discriminators' weights; 0 takes He's.
     """
@@ -53,11 +56,13 @@ class StructureChoices:
     match_edges: bool = True
     detail: bool = True
     reconstruction_blur: float = 1 / 64
+    closing: float = slice_sizes.CLOSING
     erase_lesion: bool = False
     transform_maps: float = 0.3
     dropout: float = 0.0
     mean_filter_init: bool = False
     augmentation: str = constants.WEAK
+    discriminator_halvings: int = 0
     discriminator_normalization: str = constants.INSTANCE
     discriminator_init_stddev: float = 0.0
 
@@ -70,11 +75,13 @@ STRUCTURE_FORMULATIONS = {
         match_edges=False,
         detail=False,
         reconstruction_blur=0.0,
+        closing=0.0,
         erase_lesion=True,
         transform_maps=0.0,
         dropout=0.1,
         mean_filter_init=True,
         augmentation=constants.UNCHANGED,
+        discriminator_halvings=3,
         discriminator_normalization=constants.INSTANCE_EVERYWHERE,
         discriminator_init_stddev=0.2,
     ),
@@ -90,7 +97,7 @@ class StructureConfig(StageConfig):
     batch_size: int = setting(16, "Global batch size, slices.")
     learning_rate: float = setting(5e-4, "Adam's learning rate; paper 1e-4.")
     discriminator_learning_rate: float = setting(1e-3, "Learning rate of the discriminators; paper 1e-4.")
-    latent_dim: int = setting(512, "Dimensions of the latent code z; authors 4096.")
+    latent_dim: int = setting(192, "Dimensions of the latent code z, see `slice_sizes.latent_dim`; authors 4096.")
     base_filters: int = setting(32, "Filters of the first layer of encoder and decoder.")
     max_filters: int = setting(512, "Most filters of any layer.")
     discriminator_filters: int = setting(64, "Filters of the first layer of the discriminators.")

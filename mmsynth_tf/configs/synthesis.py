@@ -94,10 +94,12 @@ class SynthesisChoices:
       conditional_normalization: whether the modality also sets scale and shift of the decoder's normalisation;
         otherwise it is only concatenated.
       skips: whether features of the encoders' finer levels go to the decoder besides the code, as in a U-Net.
+      code_halvings: how often the encoders halve a slice; 0 follows the size of slices.
       residual_blocks: number of them at the code's resolution, in each encoder and the decoder.
       dropout: rate at the encoders' input.
       mean_filter_init: whether generators start as mean filters (paper §3.1).
       augmentation: of the training slices: none or weak.
+      discriminator_halvings: how often the discriminator halves a slice; 0 follows the size of slices.
       discriminator_normalization: one of `constants.DISCRIMINATOR_NORMALIZATIONS`.
       discriminator_init_stddev: of the discriminators' weights; 0 takes He's.
       softmax_class: whether the modality class is judged by softmax cross-entropy; otherwise by squared error on the
@@ -120,10 +122,12 @@ class SynthesisChoices:
     contrast_condition: bool = True
     conditional_normalization: bool = True
     skips: bool = True
+    code_halvings: int = 0
     residual_blocks: int = 2
     dropout: float = 0.0
     mean_filter_init: bool = False
     augmentation: str = constants.WEAK
+    discriminator_halvings: int = 0
     discriminator_normalization: str = constants.INSTANCE
     discriminator_init_stddev: float = 0.0
     softmax_class: bool = True
@@ -157,10 +161,12 @@ SYNTHESIS_FORMULATIONS = {
         contrast_condition=False,
         conditional_normalization=False,
         skips=False,
+        code_halvings=2,
         residual_blocks=0,
         dropout=0.1,
         mean_filter_init=True,
         augmentation=constants.UNCHANGED,
+        discriminator_halvings=3,
         discriminator_normalization=constants.INSTANCE_EVERYWHERE,
         discriminator_init_stddev=0.2,
         softmax_class=False,

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mmsynth_tf import configs, prepared
 from mmsynth_tf.algorithms import blending, contour_filter, fusion, warping
+from mmsynth_tf.configs import slice_sizes
 from mmsynth_tf.generation.map_filter import MapFilter
 from mmsynth_tf.stages.structure.gan import StructureGAN
 
@@ -59,7 +60,7 @@ class MadeAnatomy:
             )
             structure, head = np.split(moved.numpy(), 2, axis=-1)
             background = 1 - head
-        errors = contour_filter.mask_errors(structure[..., 0], background[..., 0])
+        errors = contour_filter.mask_errors(structure[..., 0], background[..., 0], self._structure_gan.choices.closing)
         return {
             **maps,
             # Edges outside the head would be drawn into the empty background.
@@ -194,8 +195,9 @@ def put_in(made: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:
     Returns:
       float32 [B, n, H, W, 1].
     """
+    spacing = (1.0 / slice_sizes.relative_size(made.shape[2:4]),) * 2
     images = [
-        [blending.blend(*pair, where, (1.0, 1.0)) for pair in zip(own, other, strict=True)]
+        [blending.blend(*pair, where, spacing) for pair in zip(own, other, strict=True)]
         for own, other, where in zip(rows["own_image"][..., 0], made[..., 0], rows["placed"][..., 0], strict=True)
     ]
     return np.array(images)[..., None]

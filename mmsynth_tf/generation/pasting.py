@@ -11,12 +11,13 @@ import numpy as np
 import scipy.ndimage
 
 from mmsynth_tf.algorithms import blending
+from mmsynth_tf.configs import slice_sizes
 from mmsynth_tf.errors import UserError
 
-# Of an object: sizes as TumorCP and nnU-Net draw them.
+# Of an object: sizes as TumorCP and nnU-Net draw them. Blur in pixels of `slice_sizes.MEASURED_SIZE`.
 _SCALE, _GAMMA, _BLUR = (0.7, 1.4), (0.7, 1.5), (0.5, 1.0)
 _BLUR_SHARE = 0.5
-# Smaller regions are rims of lesions in the next slice.
+# Smaller regions are rims of lesions in the next slice. Such pixels, too.
 _LEAST_PIXELS = 10
 # Places for one lesion, then lesions for one slice.
 _PLACES, _LESIONS = 30, 20
@@ -85,7 +86,8 @@ class Pasting:
 
     def __init__(self, image: np.ndarray, label: np.ndarray, seed: int):
         self._image, self._label, self._seed = image, label, seed
-        self._donors = np.flatnonzero(np.sum(label > 0, axis=(1, 2)) >= _LEAST_PIXELS)
+        least = _LEAST_PIXELS * slice_sizes.relative_size(label.shape[1:]) ** 2
+        self._donors = np.flatnonzero(np.sum(label > 0, axis=(1, 2)) >= least)
         if not self._donors.size:
             raise UserError("No training slice has a lesion to cut out. Give labelled patients with lesions.")
 
@@ -106,9 +108,8 @@ def _draw(image: np.ndarray, label: np.ndarray, donors: np.ndarray, rng: np.rand
         if moved is not None:
             placed = moved > 0
             made = _varied(made, rng)
-            layers = [
-                blending.blend(*pair, placed, (1.0, 1.0)) for pair in zip(*map(_layers, (own, made)), strict=True)
-            ]
+            spacing = (1.0 / slice_sizes.relative_size(placed.shape),) * 2
+            layers = [blending.blend(*pair, placed, spacing) for pair in zip(*map(_layers, (own, made)), strict=True)]
             result = np.stack(layers, axis=-1).astype(np.float16)
             return PastedSlice(result, np.where(placed, moved, label[recipient]), placed, recipient, donor, transform)
     raise UserError(
@@ -163,6 +164,6 @@ def _varied(made: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A slice with another contrast in each modality, and blurred or not, 0 where it is 0."""
     made = np.clip(made, 0.0, 1.0) ** np.exp(rng.uniform(*np.log(_GAMMA), size=made.shape[-1])).astype(np.float32)
     if rng.random() < _BLUR_SHARE:
-        sigma = rng.uniform(*_BLUR)
+        sigma = rng.uniform(*_BLUR) * slice_sizes.relative_size(made.shape[:2])
         made = np.where(made > 0, scipy.ndimage.gaussian_filter(made, (sigma, sigma, 0)), made)
     return made

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from mmsynth_tf.configs import slice_sizes
+
 # Intensity bins: few, so that the pixels of a small head fill the joint histogram.
 _BINS = 8
-_SIGMA = 1.0  # Of the Gaussian derivative, pixels.
+_SIGMA = 1.0  # Of the Gaussian derivative, pixels of `slice_sizes.MEASURED_SIZE`.
 
 
 def mutual_information(first: np.ndarray, second: np.ndarray) -> float:
@@ -45,7 +47,8 @@ def gradient_correlation(images: Sequence[np.ndarray], regions: Sequence[np.ndar
     Returns:
       Indices of two modalities to the correlation in [-1, 1]; NaN if all magnitudes of a region are equal.
     """
-    magnitudes = [ndimage.gaussian_gradient_magnitude(image.astype(np.float64), _SIGMA) for image in images]
+    sigma = _SIGMA * slice_sizes.relative_size(images[0].shape)
+    magnitudes = [ndimage.gaussian_gradient_magnitude(image.astype(np.float64), sigma) for image in images]
     found = {}
     for i, j in itertools.combinations(range(len(images)), 2):
         shared = regions[i] & regions[j]

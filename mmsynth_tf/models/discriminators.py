@@ -15,23 +15,26 @@ def patch_discriminator(
     image_size: tuple[int, int],
     *,
     base_filters: int,
+    halvings: int = 3,
     class_outputs: int = 0,
     own_class_features: bool = False,
     normalization: str = constants.SPECTRAL,
     init_stddev: float = 0.02,
 ) -> keras.Model:
-    """D: slice or map [B, H, W, 1] to real/fake scores of patches [B, h, w, 1].
+    """D: slice or map [B, H, W, 1] to real/fake scores of patches [B, h, w, 1], the slice halved `halvings` times.
+
+    A score sees a square of `slice_sizes.receptive_field(halvings)` pixels.
 
     With `class_outputs` a second head gives class scores [B, h, w, class_outputs]. With `own_class_features` that head
     shares no layer with the first and always has instance normalisation.
     """
     inputs = keras.Input((*image_size, 1))
-    features = _patch_features(inputs, base_filters, normalization, init_stddev)
+    features = _patch_features(inputs, base_filters, halvings, normalization, init_stddev)
     outputs = [_patch_scores(features, base_filters, 1, normalization, init_stddev)]
     if class_outputs:
         if own_class_features:
             normalization, init_stddev = constants.INSTANCE, 0.0
-            features = _patch_features(inputs, base_filters, normalization, init_stddev)
+            features = _patch_features(inputs, base_filters, halvings, normalization, init_stddev)
         outputs.append(_patch_scores(features, base_filters, class_outputs, normalization, init_stddev))
     return keras.Model(inputs, outputs if class_outputs else outputs[0], name="patch_discriminator")
 
@@ -68,10 +71,12 @@ def feature_discriminator(
     return keras.Model(inputs, float32_output(scores), name="feature_discriminator")
 
 
-def _patch_features(x: tf.Tensor, base_filters: int, normalization: str, init_stddev: float) -> tf.Tensor:
+def _patch_features(
+    x: tf.Tensor, base_filters: int, halvings: int, normalization: str, init_stddev: float
+) -> tf.Tensor:
     # With `INSTANCE` the first features are not normalised, so that the network can use brightness.
     x = _discriminator_block(x, base_filters, 4, 2, _of_unnormalised(normalization), init_stddev)
-    for filters in (2 * base_filters, 4 * base_filters):
+    for filters in (min(base_filters << level, 4 * base_filters) for level in range(1, halvings)):
         x = _discriminator_block(x, filters, 4, 2, normalization, init_stddev)
     return x
 

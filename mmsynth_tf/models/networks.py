@@ -6,6 +6,7 @@ dimension. Output probabilities and images are float32.
 
 import tensorflow as tf
 
+from mmsynth_tf.configs import slice_sizes
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.models.layers import (
     AppendCondition,
@@ -101,7 +102,7 @@ def structure_decoder(
 
 def detail_shape(image_size: tuple[int, int]) -> tuple[int, int, int]:
     """Shape of the noise for detail in `structure_decoder`: [h, w, 1], twice the coarsest resolution."""
-    coarser = _halvings(image_size) - 1
+    coarser = slice_sizes.halvings(image_size) - 1
     return image_size[0] >> coarser, image_size[1] >> coarser, 1
 
 
@@ -113,7 +114,7 @@ def mask_generator(
     A U-Net over blocks of 2 x 2 pixels.
     """
     # Whether a pixel is inside can depend on distant edges, so the coarsest level covers most of the image.
-    levels = min(4, _halvings((image_size[0] // 2, image_size[1] // 2)) + 1)
+    levels = slice_sizes.unet_levels((image_size[0] // 2, image_size[1] // 2))
     shape = {"base_filters": base_filters, "levels": levels, "block": 2, "initializer": initializer}
     encoder = unet_encoder(image_size, 1, **shape)
     decoder = unet_decoder(image_size, 1, activation="sigmoid", **shape)
@@ -126,21 +127,24 @@ def image_encoder(
     *,
     base_filters: int,
     residual_blocks: int,
+    halvings: int = 2,
     skips: bool = False,
     dropout: float = 0.0,
     initializer: Initializer | None = None,
     name: str = "image_encoder",
 ) -> keras.Model:
-    """EC_R and EC_M: fused map or slice [B, H, W, channels] to a code [B, H/4, W/4, 4 base_filters].
+    """EC_R and EC_M: fused map or slice [B, H, W, channels] to a code [B, h, w, 4 base_filters].
 
-    With `skips` the output also has the features of the finer levels: [code, [B, H/2, W/2, 2 base_filters],
-    [B, H, W, base_filters]].
+    The code is the slice halved `halvings` times, at least twice. With `skips` the output also has the features of the
+    finer levels, from coarse to fine. After two halvings: [code, [B, H/2, W/2, 2 base_filters], [B, H, W,
+    base_filters]].
     """
-    _require_multiple(image_size, 4, name)
+    _require_multiple(image_size, 1 << halvings, name)
     inputs = keras.Input((*image_size, channels))
     x = keras.layers.Dropout(dropout)(inputs) if dropout else inputs
-    levels = [_block(x, base_filters, initializer=initializer)]
-    for filters in (2 * base_filters, 4 * base_filters):
+    finest, *coarser = _generator_filters(base_filters, halvings)
+    levels = [_block(x, finest, initializer=initializer)]
+    for filters in coarser:
         levels.append(_block(levels[-1], filters, strides=2, initializer=initializer))
     x = levels.pop()
     for _ in range(residual_blocks):
@@ -154,20 +158,21 @@ def image_decoder(
     *,
     base_filters: int,
     residual_blocks: int,
+    halvings: int = 2,
     skips: bool = False,
     contrast_size: int = 0,
     conditional_normalization: bool,
     initializer: Initializer | None = None,
 ) -> keras.Model:
-    """DC_M: [code [B, h, w, C], one-hot modality [B, n], contrast [B, S]] to a slice [B, 4h, 4w, 1] in [0, 1].
+    """DC_M: [code [B, h, w, C], one-hot modality [B, n], contrast [B, S]] to a slice [B, H, W, 1] in [0, 1].
 
     With `conditional_normalization` the modality also sets the scale and shift of every normalisation.
     With `skips` the finer features of `image_encoder` follow the code as inputs.
     `contrast_size` is S; 0 means that contrast is not a condition.
     """
     height, width, _ = code_shape
-    # From coarse to fine.
-    levels = [(2 * height, 2 * width, 2 * base_filters), (4 * height, 4 * width, base_filters)]
+    finer_filters = _generator_filters(base_filters, halvings)[-2::-1]
+    levels = [(height << step, width << step, filters) for step, filters in enumerate(finer_filters, start=1)]
     code, modality = keras.Input(code_shape), keras.Input((num_modalities,))
     finer = [keras.Input(shape) for shape in levels] if skips else []
     contrast = keras.Input((contrast_size,))
@@ -288,20 +293,17 @@ def _residual(x: tf.Tensor, initializer: Initializer | None, condition: tf.Tenso
     return keras.layers.Add()([x, _normalized_conv(y, x.shape[-1], 1, initializer, condition)])
 
 
+def _generator_filters(base_filters: int, halvings: int) -> list[int]:
+    """Filters of each level, finest first; the code has four times as many as the first level at every depth."""
+    return [min(base_filters << level, 4 * base_filters) for level in range(halvings + 1)]
+
+
 def _pyramid(image_size: tuple[int, int], base_filters: int, max_filters: int) -> list[int]:
-    """Filters for each halving, until the shorter side is at most 8 pixels or cannot be halved exactly."""
-    halvings = _halvings(image_size)
+    """Filters for each halving."""
+    halvings = slice_sizes.halvings(image_size)
     if not halvings:
-        raise UserError(f"Image size {image_size} cannot be halved; choose height and width divisible by 8 or more.")
+        raise UserError(f"Image size {image_size} cannot be halved; choose even sides of more than 12 pixels.")
     return [min(base_filters << (level + 1), max_filters) for level in range(halvings)]
-
-
-def _halvings(image_size: tuple[int, int]) -> int:
-    height, width = image_size
-    count = 0
-    while height % 2 == 0 and width % 2 == 0 and min(height, width) > 8:
-        height, width, count = height // 2, width // 2, count + 1
-    return count
 
 
 def _require_multiple(image_size: tuple[int, int], divisor: int, name: str) -> None:

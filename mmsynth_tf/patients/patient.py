@@ -6,7 +6,7 @@ import logging
 import nibabel
 import numpy as np
 
-from mmsynth_tf.configs import DataConfig
+from mmsynth_tf.configs import DataConfig, slice_sizes
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.patients import field_of_view
 from mmsynth_tf.patients.field_of_view import FieldOfView
@@ -35,9 +35,13 @@ class Patient:
         return float(nibabel.affines.voxel_sizes(self.case.affine)[2])
 
     def voxels_in_pixels(self, data: DataConfig) -> np.ndarray:
-        """Size of the voxels along each axis, in pixels of slices made with these settings: float [3]."""
+        """Size of the voxels along each axis: float [3].
+
+        In pixels of slices made with these settings, if these had the size of `slice_sizes.MEASURED_SIZE`.
+        """
         _, row, column = data.spacing_mm
-        return nibabel.affines.voxel_sizes(self.case.affine) / np.sqrt(row * column)
+        pixel = np.sqrt(row * column) * slice_sizes.relative_size(data.image_size)
+        return nibabel.affines.voxel_sizes(self.case.affine) / pixel
 
     def head(self, modality: str) -> np.ndarray:
         """Head mask of a modality: bool [x, y, z]."""

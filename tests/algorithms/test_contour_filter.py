@@ -6,6 +6,7 @@ import pytest
 from mmsynth_tf import configs
 from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.algorithms.contour_filter import mask_errors, mask_from_contours
+from mmsynth_tf.configs import slice_sizes
 
 
 def outline(size=24, start=4, stop=20) -> np.ndarray:
@@ -24,12 +25,24 @@ def test_a_closed_outline_is_filled():
 
 
 @pytest.mark.parametrize(("size", "wider"), [(64, 0), (119, 0), (120, 1), (240, 1)])
-def test_the_blur_widens_the_head_by_a_pixel_of_the_papers_slices_alone(size, wider):
-    head = mask_from_contours(outline(size, 10, 50)) == 0.0
-    assert np.flatnonzero(head.any(axis=1)).tolist() == list(range(10 - wider, 50 + wider))
+def test_the_draft_s_blur_widens_the_head_by_a_pixel_of_the_papers_slices_alone(size, wider):
+    for closing, expected in ((0.0, wider), (slice_sizes.CLOSING, 0)):
+        head = mask_from_contours(outline(size, 12, 50), closing) == 0.0
+        assert np.flatnonzero(head.any(axis=1)).tolist() == list(range(12 - expected, 50 + expected))
 
 
-@pytest.mark.parametrize("size", [48, 64, 96, 120, 160, 240])
+@pytest.mark.parametrize(("size", "gap"), [(24, 2), (64, 2), (128, 6), (192, 8), (240, 10)])
+def test_gaps_of_the_same_share_of_a_slice_are_closed_at_every_size(size, gap):
+    start, stop = size // 6, size - size // 6
+    for closing, widest in ((slice_sizes.CLOSING, gap), (0.0, 2)):
+        for width in (widest, widest + 1):
+            structure = outline(size, start, stop)
+            structure[start, size // 2 : size // 2 + width] = 0.0
+            filled = mask_from_contours(structure, closing)[size // 2, size // 2] == 0.0
+            assert filled == (width == widest), (closing, width)
+
+
+@pytest.mark.parametrize("size", [48, 64, 96, 120, 128, 160, 192, 240])
 def test_real_maps_pass_at_every_size_of_slices(size):
     # A head of the size that heads have in BraTS slices, once whole and once with an open outline.
     rows, columns = np.mgrid[:size, :size] / size - 0.5

@@ -10,12 +10,12 @@ from typing import Any
 from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import tree
 
-_OTHERS = ("cpu", "demo", "paper")
+_OTHERS = ("workstation", "cpu", "demo", "paper")
 _INTRODUCTION = """# Settings
 
 Every setting is a flag of the programs: `--config.<setting>=<value>`. Tuples are given with commas, dictionaries as
-JSON. `--preset` sets several at once: `demo`, `cpu` and `default` differ in sizes and lengths, and `paper` follows the
-draft. An empty cell means that the preset keeps the default. The defaults are the values that
+JSON. `--preset` sets several at once: `demo`, `cpu`, `workstation` and `default` differ in sizes and lengths, and
+`paper` follows the draft. An empty cell means that the preset keeps the default. The defaults are the values that
 [measured best](experiments/README.md). A `formulation` of a stage stands for several choices, which are listed below
 its settings.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmsynth_tf import configs, constants
-from mmsynth_tf.configs import Config, tree
+from mmsynth_tf.configs import Config, presets, tree
 from mmsynth_tf.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -82,17 +82,16 @@ def test_fields_cover_the_whole_tree():
 
 
 def test_presets_have_their_documented_names():
-    assert set(configs.PRESETS) == {"demo", "cpu", "default", "paper"}
+    assert set(configs.PRESETS) == {"demo", "cpu", "workstation", "default", "paper"}
     assert configs.preset("default") == Config()
-    assert "paper" in configs.preset.__doc__
+    assert all(name in configs.preset.__doc__ for name in configs.PRESETS)
 
 
 # What a preset but the paper's may set; all else has one value, the one that measured best.
 SIZES_AND_LENGTHS = {
-    *(f"data.{name}" for name in ("slices", "crop_rows", "crop_columns", "image_size")),
-    *("data.test_fraction", "data.validation_fraction"),
+    *(f"data.{name}" for name in ("slices", "image_size", "test_fraction", "validation_fraction")),
     *(f"structure.{name}" for name in ("latent_dim", "base_filters", "max_filters", "discriminator_filters")),
-    *("segmentation.base_filters", "synthesis.base_filters", "synthesis.discriminator_filters"),
+    *("segmentation.base_filters", "segmentation.levels", "synthesis.base_filters", "synthesis.discriminator_filters"),
     *(f"{stage}.steps" for stage in constants.STAGES),
     *("synthesis.pretraining_steps", "runtime.steps_per_checkpoint", "runtime.ema_decay"),
 }
@@ -100,14 +99,35 @@ MOST_SETTINGS, MOST_WEIGHTS = 60, 30
 
 
 def test_presets_but_the_paper_s_differ_in_sizes_and_lengths_alone():
-    values = [tree.fields(configs.preset(name)) for name in ("demo", "cpu", "default")]
+    values = [tree.fields(configs.preset(name)) for name in ("demo", "cpu", "workstation", "default")]
     differing = {path for path in values[0] if len({str(of_preset[path][0]) for of_preset in values}) > 1}
     assert differing == SIZES_AND_LENGTHS
 
 
 @pytest.mark.parametrize("name", configs.PRESETS)
-def test_presets_set_nothing_to_what_it_is_already(name):
-    assert not [path for path, value in configs.PRESETS[name].items() if tree.fields(Config())[path][0] == value]
+def test_presets_set_nothing_but_what_follows_from_the_size_to_what_it_is_already(name):
+    same = {path for path, value in configs.PRESETS[name].items() if tree.fields(Config())[path][0] == value}
+    assert same <= set(presets.sized(64))
+
+
+@pytest.mark.parametrize("name", ["demo", "cpu", "workstation", "default"])
+def test_depths_and_codes_follow_from_the_slice_size(name):
+    config = configs.preset(name)
+    assert tree.override(config, presets.sized(config.data.height)) == config
+
+
+def test_workstation_is_cpu_at_four_times_the_pixels():
+    cpu, workstation = (tree.fields(configs.preset(name)) for name in ("cpu", "workstation"))
+    differing = {path for path in cpu if cpu[path][0] != workstation[path][0]}
+    assert differing == set(presets.sized(128))
+    assert configs.preset("workstation").data.spacing_mm == (1.0, 1.5, 1.5)
+
+
+def test_the_slices_of_all_presets_but_the_paper_s_show_the_same_field_of_view():
+    fields = {
+        (c.data.crop_rows, c.data.crop_columns) for n in configs.PRESETS if n != "paper" for c in [configs.preset(n)]
+    }
+    assert fields == {((33, 225), (24, 216))}
 
 
 def test_there_are_not_more_settings_and_loss_weights_than_a_person_can_look_through():

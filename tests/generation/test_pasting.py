@@ -73,3 +73,20 @@ def test_a_missing_modality_of_the_donor_is_not_pasted_into_a_head_that_has_it(s
 def test_slices_without_lesions_are_refused(slices):
     with pytest.raises(UserError, match="No training slice has a lesion"):
         pasting.paste_lesions(slices[0], np.zeros_like(slices[1]), 1, seed=0)
+
+
+def test_the_seam_and_the_smallest_lesion_follow_the_size_of_the_slices():
+    """The same heads and lesions, at twice the pixels: as many donors, and a seam twice as wide."""
+    widths = []
+    for factor in (1, 2):
+        image, label = np.full((3, 64, 64, 1), 0.25, np.float32), np.zeros((3, 64, 64), np.uint8)
+        label[0, 20:23, 20:23], label[1, 20:30, 20:30] = 1, 1
+        image[label > 0] = 0.75
+        image, label = (x.repeat(factor, axis=1).repeat(factor, axis=2) for x in (image, label))
+        pasted = pasting.paste_lesions(image, label, COUNT, seed=5)
+        assert set(pasted.donor) == {1}
+        changed = np.abs(pasted.image[..., 0] - image[pasted.recipient][..., 0]) > 0.05
+        own = label[pasted.recipient] > 0
+        distances = scipy.ndimage.distance_transform_edt(~pasted.placed[0])
+        widths.append(distances[changed[0] & ~own[0]].max())
+    assert widths[1] == pytest.approx(2 * widths[0], rel=0.5) and widths[1] > widths[0]

@@ -152,7 +152,7 @@ def test_the_lesion_filter_goes_by_the_mean_of_the_modalities(workdir, prepared_
 
 def test_algorithm_3_keeps_maps_whose_error_is_small(workdir, prepared_data, unfiltered, monkeypatch):
     errors = np.array([0.0625, 0.07] * 2, np.float32)
-    monkeypatch.setattr(contour_filter, "mask_errors", lambda structures, backgrounds: errors)
+    monkeypatch.setattr(contour_filter, "mask_errors", lambda structures, backgrounds, closing: errors)
     counts = collections.Counter()
     kept = list(generation(workdir, prepared_data, generation__mask_error=0.0625).block(0, counts))
     every = [sample["seed"] for sample in unfiltered.block(0, collections.Counter())]

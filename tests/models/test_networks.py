@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf import compat, constants
+from mmsynth_tf.configs import slice_sizes
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.models import discriminators, layers, networks
 
@@ -47,6 +48,11 @@ NETWORKS = {
         [(2, 2, 3, 1), (2, 2, 3, 3)],
     ),
     "code discriminator": (lambda: discriminators.code_discriminator(5, units=4), lambda: noise(2, 5), [(2, 1)]),
+    "deep patch discriminator": (
+        lambda: discriminators.patch_discriminator(SIZE, base_filters=2, halvings=4),
+        lambda: noise(2, *SIZE, 1),
+        [(2, 1, 2, 1)],
+    ),
     "feature discriminator": (
         lambda: discriminators.feature_discriminator((4, 6, 8), base_filters=2),
         code_of,
@@ -60,6 +66,25 @@ NETWORKS = {
     "image decoder": (
         lambda: networks.image_decoder((4, 6, 8), 3, base_filters=2, residual_blocks=1, conditional_normalization=True),
         lambda: [code_of(), tf.one_hot([0, 2], 3), tf.zeros([2, 0])],
+        [(2, *SIZE, 1)],
+    ),
+    "deep image encoder": (
+        lambda: networks.image_encoder(SIZE, 3, base_filters=2, residual_blocks=1, halvings=3, skips=True),
+        lambda: noise(2, *SIZE, 3),
+        [(2, 2, 3, 8), (2, 4, 6, 8), (2, 8, 12, 4), (2, *SIZE, 2)],
+    ),
+    "deep image decoder": (
+        lambda: networks.image_decoder(
+            (2, 3, 8), 3, base_filters=2, residual_blocks=1, halvings=3, skips=True, conditional_normalization=True
+        ),
+        lambda: [
+            noise(2, 2, 3, 8),
+            noise(2, 4, 6, 8),
+            noise(2, 8, 12, 4),
+            noise(2, *SIZE, 2),
+            tf.one_hot([0, 2], 3),
+            tf.zeros([2, 0]),
+        ],
         [(2, *SIZE, 1)],
     ),
     "unet encoder": (
@@ -138,7 +163,7 @@ def kernels(network: tf.keras.Model) -> list[np.ndarray]:
     ("size", "expected"),
     [((64, 32), (32, 16, 1)), ((32, 64), (16, 32, 1)), ((240, 240), (30, 30, 1)), ((16, 16), (16, 16, 1))],
 )
-def test_detail_has_twice_the_resolution_of_the_last_exact_halving(size, expected):
+def test_detail_has_twice_the_resolution_of_the_last_halving(size, expected):
     # 64 x 32, 32 x 16, 16 x 8; 240, 120, 60, 30, 15.
     assert networks.detail_shape(size) == expected
 
@@ -219,3 +244,17 @@ def test_dropout_acts_in_training_only():
     images = noise(1, *SIZE, 1)
     np.testing.assert_array_equal(network(images, training=False), network(images, training=False))
     assert not np.array_equal(network(images, training=True), network(images, training=True))
+
+
+@pytest.mark.parametrize(("halvings", "expected"), [(3, 54), (4, 110)])
+def test_the_receptive_field_of_patch_discriminators_is_what_is_stated(halvings, expected):
+    assert slice_sizes.receptive_field(halvings) == expected
+    # Without normalisation, which sees the whole slice.
+    network = discriminators.patch_discriminator(
+        (256, 256), base_filters=2, halvings=halvings, normalization=constants.NONE
+    )
+    image = tf.Variable(noise(1, 256, 256, 1))
+    with tf.GradientTape() as tape:
+        centre = network(image)[0, 128 >> halvings, 128 >> halvings, 0]
+    seen = np.flatnonzero(np.any(tape.gradient(centre, image)[0, :, :, 0] != 0, axis=0))
+    assert seen[-1] - seen[0] + 1 == expected

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf.algorithms import warping
-from mmsynth_tf.configs import AugmentationConfig
+from mmsynth_tf.configs import AugmentationConfig, slice_sizes
 
-_BLUR = 1.0  # Pixels.
+_BLUR = 1.0  # Pixels of `slice_sizes.MEASURED_SIZE`.
 _GAMMA = 0.5  # Gamma between exp(-v) and exp(v), drawn for each modality.
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -31,7 +31,8 @@ def moved(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def blurred(images: np.ndarray, rng: np.random.Generator, width: float = _BLUR) -> np.ndarray:
-    """Convolves with a Gaussian, within the head."""
+    """Convolves with a Gaussian, within the head; `width` is its sigma, see `_BLUR`."""
+    width = width * slice_sizes.relative_size(images.shape[2:])
     offsets = np.arange(-math.ceil(3 * width), math.ceil(3 * width) + 1)
     weights = np.exp(-(offsets**2) / (2 * width**2))
     found = images

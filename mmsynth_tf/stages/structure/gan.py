@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from mmsynth_tf.algorithms import structure_maps
-from mmsynth_tf.configs import StructureConfig
+from mmsynth_tf.configs import StructureConfig, slice_sizes
 from mmsynth_tf.configs.stage import weights_by_group
 from mmsynth_tf.models import discriminators, losses, networks
 from mmsynth_tf.models.stage import Batch, Group, StageModel, with_gradient_for
@@ -53,7 +53,10 @@ class StructureGAN(StageModel):
             "init_stddev": self.choices.discriminator_init_stddev,
         }
         self.map_discriminator = discriminators.patch_discriminator(
-            image_size, base_filters=config.discriminator_filters, **adversary
+            image_size,
+            base_filters=config.discriminator_filters,
+            halvings=self.choices.discriminator_halvings or slice_sizes.discriminator_halvings(image_size),
+            **adversary,
         )
         self.code_discriminator = discriminators.code_discriminator(config.latent_dim, **adversary)
         self._build_statistics()

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from mmsynth_tf.configs import DataConfig, SynthesisConfig
+from mmsynth_tf.configs import DataConfig, SynthesisConfig, slice_sizes
 from mmsynth_tf.models import discriminators, networks
 
 
@@ -14,6 +14,7 @@ def generators(
     shape = {
         "base_filters": config.base_filters,
         "residual_blocks": choices.residual_blocks,
+        "halvings": choices.code_halvings or slice_sizes.code_halvings(data.image_size),
         "skips": choices.skips,
         "initializer": networks.generator_initializer(choices.mean_filter_init),
     }
@@ -42,6 +43,7 @@ def judges(
     }
     discriminator = discriminators.patch_discriminator(
         data.image_size,
+        halvings=choices.discriminator_halvings or slice_sizes.discriminator_halvings(data.image_size),
         class_outputs=data.num_modalities if choices.softmax_class else 1,
         own_class_features=choices.own_class_features,
         **shape,

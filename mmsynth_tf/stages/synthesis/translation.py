@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from mmsynth_tf.algorithms import fusion, guided_filter, structure_maps
-from mmsynth_tf.configs import TranslationConfig
+from mmsynth_tf.configs import TranslationConfig, slice_sizes
 from mmsynth_tf.stages.synthesis.gan import Features, ModalityGAN
 
 # Weight of the background class when lesions are detected for translation. Below 1, uncertain lesions are drawn, too:
@@ -12,7 +12,7 @@ BACKGROUND_WEIGHT = 0.01
 # Upper limit of the additional contrast between lesions and healthy tissue, in standard deviations of real contrasts.
 # Without it lesions are too faint, as the mean of all plausible lesions is.
 _LESION_EMPHASIS = 1.0
-# Sigma of the transition between a translated lesion and its surroundings, pixels.
+# Sigma of the transition between a translated lesion and its surroundings, pixels of `slice_sizes.MEASURED_SIZE`.
 _LESION_BORDER = 1.0
 
 
@@ -62,10 +62,11 @@ class Translator:
     def _guided(self, images: tf.Tensor, drawn: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         """Decoded slices with the fine anatomy of the source slices (guided filter)."""
         lesion, head = tf.cast(label > 0, tf.float32), 1.0 - structure_maps.background_mask(images)
-        radius = guide_radius(tuple(images.shape[1:3]))
+        size = tuple(images.shape[1:3])
+        radius, border = guide_radius(size), _LESION_BORDER * slice_sizes.relative_size(size)
         guided = guided_filter.guided_filter(drawn, images, head * (1.0 - lesion), radius)
         # Lesions are not filtered, because not every modality shows all of a lesion; the filter fades out around them.
-        fading = 1.0 - tf.minimum(2.0 * structure_maps.gaussian_blur(lesion, _LESION_BORDER), 1.0)
+        fading = 1.0 - tf.minimum(2.0 * structure_maps.gaussian_blur(lesion, border), 1.0)
         share = self._config.guide_share * fading
         return head * ((1.0 - share) * drawn + share * tf.clip_by_value(guided, 0.0, 1.0))
 
