@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from mmsynth_tf.storage.records import Record
 
 _BENCHMARKS = ("steps", "growth", "waiting", "generation", "torch_unet")
-# On demand, for the others take ten minutes by themselves. The first two compare nothing; modes are for GPUs.
-_ON_DEMAND = ("start", "operations", "modes")
+# On demand, for the others take ten minutes by themselves. The first three compare nothing; modes are for GPUs.
+_ON_DEMAND = ("start", "operations", "memory", "modes")
 
 _OUTPUT = path_flags.define_path("output", "bench_output", "Folder for records and tables.")
 _ONLY = flags.DEFINE_multi_enum("only", _BENCHMARKS, _BENCHMARKS + _ON_DEMAND, "Benchmarks to run.")
-_PRESET = flags.DEFINE_enum("preset", "cpu", ("cpu", "demo", "default", "paper"), "Preset of the sizes.")
+_PRESET = flags.DEFINE_enum("preset", "cpu", ("cpu", "demo", "workstation", "default", "paper"), "Preset of the sizes.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds of each comparison.", lower_bound=1)
 
 
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
 
 def _records(name: str, config: "Config") -> Iterable["Record"]:
     """What one benchmark measures."""
-    from benchmarks import generation, growth, modes, operations, start, steps, torch_unet, waiting
+    from benchmarks import generation, growth, memory, modes, operations, start, steps, torch_unet, waiting
     from mmsynth_tf import configs
 
     rounds, larger = _ROUNDS.value, {name: configs.preset(name) for name in ("default", "paper")}
@@ -71,6 +71,7 @@ def _records(name: str, config: "Config") -> Iterable["Record"]:
         "generation": lambda: generation.run(config, samples=2 * config.generation.batch_size, rounds=3),
         "torch_unet": lambda: torch_unet.run(unet, rounds),
         "operations": lambda: operations.run(config),
+        "memory": lambda: memory.run(_PRESET.value),
         "modes": lambda: modes.run(config, rounds),
     }
     return benchmarks[name]()
