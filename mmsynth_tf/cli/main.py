@@ -40,7 +40,7 @@ _JOBS = {
     "translate": _Job(
         patient_jobs.translate,
         patient_jobs.define_translate,
-        "models of the stages segmentation and synthesis. Cases without skull, one modality or more.",
+        "models of the stages joint (or else segmentation) and synthesis. Cases without skull, one modality or more.",
     ),
     "insert": _Job(
         patient_jobs.insert,

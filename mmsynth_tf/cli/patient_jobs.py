@@ -16,20 +16,23 @@ _FLAGS = flags.FLAGS
 
 
 def translate() -> None:
-    """Translates one modality of a patient to the others, as whole volumes on the input's grid.
+    """Translates the modalities that a patient has to the others, as whole volumes on the input's grid.
 
     mmsynth translate --models=models/a --input=scans/ --output=out/
     mmsynth translate --models=models/a --input=scan.nii.gz --modality=t1 --output=out/
 
     --input is a folder with cases in any release's layout, or one file. The
-    modalities that a case lacks are generated, and written to <output>/<case>/.
+    modalities that a case lacks are generated from all that it has, and written
+    to <output>/<case>/. A lesion is drawn where the case's label says; without a
+    label, where the segmenter is sure. <case>_lesion_uncertainty.nii.gz is the
+    probability at each voxel that this is wrong.
     """
     from mmsynth_tf.patients import translate
 
     models = shared_flags.load_models()
     job = translate.Translate(
         models,
-        source=_FLAGS.source or _FLAGS.modality,
+        sources=_FLAGS.source,
         targets=_FLAGS.targets,
         smooth=_FLAGS.smooth,
         blur=_FLAGS.blur,
@@ -40,7 +43,7 @@ def translate() -> None:
 
 def define_translate() -> None:
     shared_flags.define_cases()
-    shared_flags.define_source()
+    flags.DEFINE_list("source", [], "Modalities to translate from; all that a case has if not given.")
     flags.DEFINE_list("targets", [], "Modalities to generate; the missing modalities of each case if not given.")
     shared_flags.define_images(constants.TRANSLATED_BLUR)
 
@@ -89,7 +92,7 @@ def insert() -> None:
 
 def define_insert() -> None:
     shared_flags.define_cases()
-    shared_flags.define_source()
+    flags.DEFINE_string("source", None, "Modality of the structure map; the first of each case if not given.")
     shared_flags.define_label(required=False)
     path_flags.define_path(
         "lesions_from", None, "Folder with labelled cases, whose real lesions are pasted in place of generated ones."

@@ -49,10 +49,6 @@ def define_images(blur: float) -> None:
     )
 
 
-def define_source() -> None:
-    flags.DEFINE_string("source", None, "Modality to translate from; the first of each case if not given.")
-
-
 def define_label(required: bool) -> None:
     path_flags.define_path("label", None, "Label file, or folder with label files.", required=required)
     flags.DEFINE_string(

@@ -24,8 +24,8 @@ from mmsynth_tf.storage import atomic, plain_paths
 from mmsynth_tf.training import checkpoints, run_folder, runs
 
 METADATA_FILE = "metadata.json"
-# Grows when a reader of the format before would misunderstand the folder.
-FORMAT_VERSION = 1
+# Grows when a reader of the other format would misunderstand the folder.
+FORMAT_VERSION = 2
 
 _COMMAND = "python -m mmsynth_tf.export"
 
@@ -127,10 +127,11 @@ def _read_metadata(path: pathlib.Path) -> dict[str, Any]:
         raise ExportError(
             f"{file} does not describe exported models ({type(error).__name__}: {error}). Export the models again."
         ) from error
-    if version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
+        remedy = "Install a newer mmsynth_tf." if version > FORMAT_VERSION else f"Write it again with {_COMMAND}."
         raise ExportError(
             f"mmsynth_tf {metadata.get('version')} wrote {path} in format {version}, but mmsynth_tf {__version__} "
-            f"reads up to format {FORMAT_VERSION}. Install a newer mmsynth_tf."
+            f"reads format {FORMAT_VERSION}. {remedy}"
         )
     return metadata
 

@@ -84,11 +84,11 @@ class Signatures:
             **self.synthesize(structure, background, label, **appearance),
         }
 
-    def translate(self, image: tf.Tensor, target: tf.Tensor, label: tf.Tensor | None = None) -> Outputs:
+    def translate(self, images: tf.Tensor, target: tf.Tensor, label: tf.Tensor | None = None) -> Outputs:
         _require_index(target, self._data.num_modalities, "target")
         if label is not None:
             _require_index(label, self._data.num_classes, "label")
-        return {"image": self._translator.translate(image, target, label)}
+        return {"image": self._translator.translate(images, target, label)}
 
     def segment_one(self, image: tf.Tensor, modality: int) -> Outputs:
         return {"probabilities": self._segmenter.lesion_processor.segment(image, modality)}
@@ -101,6 +101,7 @@ class Signatures:
         height, width = self._data.image_size
         image = tf.TensorSpec([None, height, width, 1], tf.float32)
         label = tf.TensorSpec([None, height, width, 1], tf.uint8)
+        channels = tf.TensorSpec([None, height, width, self._data.num_modalities], tf.float32)
         traced = {}
         if self._structure_gan:
             code = tf.TensorSpec([None, self._structure_gan.code_dim], tf.float32)
@@ -108,7 +109,7 @@ class Signatures:
         if self._modality_gan:
             appearance = self._appearance(image)
             traced["synthesize"] = _trace(self.synthesize, structure=image, background=image, label=label, **appearance)
-            translated = {"image": image, "target": tf.TensorSpec([None], tf.int32)}
+            translated = {"images": channels, "target": tf.TensorSpec([None], tf.int32)}
             if self._translator.needs_label:
                 translated["label"] = label
             traced["translate"] = _trace(self.translate, **translated)
@@ -118,7 +119,6 @@ class Signatures:
             for index, name in enumerate(self._data.modalities):
                 traced[f"segment_{name}"] = _trace(functools.partial(self.segment_one, modality=index), image=image)
         if self._joint:
-            channels = tf.TensorSpec([None, height, width, self._data.num_modalities], tf.float32)
             traced["segment"] = _trace(self.segment, images=channels)
         return traced
 

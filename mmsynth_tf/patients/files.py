@@ -115,10 +115,18 @@ def _read_header(path: Path) -> nibabel.Nifti1Header:
         return kind.from_fileobj(file)
 
 
-def save_image(volume: np.ndarray, grid: FileGrid, path: Path, largest: int = 1) -> None:
-    """Writes a volume in [0, 1] as float32, or as int16 in [0, largest] if `largest` is above 1."""
+def save_image(volume: np.ndarray, grid: FileGrid, path: Path, largest: int = 1, what: str = "synthetic image") -> None:
+    """Writes a volume in [0, 1] as float32, or as int16 in [0, largest] if `largest` is above 1.
+
+    Args:
+      volume: [x, y, z] in LPS order.
+      grid: of the file.
+      path: of the file.
+      largest: value of the brightest voxel.
+      what: what the volume is, for the header.
+    """
     values = np.rint(volume * largest).astype(np.int16) if largest > 1 else volume.astype(np.float32)
-    nibabel.save(grid.image(values, _description("synthetic image")), path)
+    nibabel.save(grid.image(values, _description(what)), path)
 
 
 def save_label(label: np.ndarray, grid: FileGrid, path: Path, codes: Mapping[int, int] | None = None) -> None:

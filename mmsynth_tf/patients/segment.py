@@ -194,24 +194,20 @@ def found_lesion(one: Patient, models: SliceModels, modalities: Sequence[str]) -
     return without_small(label, voxel_ml(one), constants.SEGMENTED_MIN_VOLUME)[0]
 
 
-def own_lesion(
-    one: Patient, models: SliceModels, modalities: Sequence[str], background_weight: float | None = None
-) -> np.ndarray:
+def own_lesion(one: Patient, models: SliceModels, modalities: Sequence[str]) -> np.ndarray:
     """The patient's lesion: the case's label, or a segmentation of some modalities if it has none.
 
     Args:
       one: the patient.
       models: with a joint segmenter, or a segmentation stage.
       modalities: modalities to segment.
-      background_weight: see `ensemble.scores`; a small weight includes uncertain lesions. Without it the joint
-        segmenter is asked if there is one.
 
     Returns:
       uint8 [x, y, z], classes.
     """
     if one.case.label is not None:
         return one.case.label
-    if models.joint and background_weight is None:
+    if models.joint:
         return found_lesion(one, models, modalities)
     probabilities = [find_classes(one, models, modality) for modality in modalities]
-    return to_label(one, ensemble.scores(probabilities, background_weight), modalities)
+    return to_label(one, ensemble.scores(probabilities), modalities)

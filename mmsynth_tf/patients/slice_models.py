@@ -83,22 +83,23 @@ class SliceModels:
         """Whether `translate` takes a lesion label."""
         return "label" in self._wanted("translate")
 
-    def translate(self, slices: np.ndarray, target: str, label: np.ndarray | None = None) -> np.ndarray:
-        """Translates slices of any modality to another modality.
+    def translate(self, slices: Mapping[str, np.ndarray], target: str, label: np.ndarray | None = None) -> np.ndarray:
+        """Translates slices of any modalities to another modality.
 
         Args:
-          slices: in [0, 1].
+          slices: registered slices by modality, in [0, 1]; at least one modality, the others may be missing.
           target: modality to translate to.
           label: uint8 [N, H, W], classes; required if `translate_labels`.
 
         Returns:
           [N, H, W] in [0, 1], 0 outside the head.
         """
-        targets = np.full(len(slices), self.data.modalities.index(target), np.int32)
-        inputs = {"image": slices[..., None], "target": targets}
+        images = self._channels(slices)
+        inputs = {"images": images, "target": np.full(len(images), self.data.modalities.index(target), np.int32)}
         if self.translate_labels:
             inputs["label"] = label[..., None]
-        return self._run("translate", inputs)["image"][..., 0]
+        # Each given slice goes through the networks on its own.
+        return self._run("translate", inputs, max(1, _BATCH_SIZE // len(slices)))["image"][..., 0]
 
     @property
     def joint(self) -> bool:
@@ -111,9 +112,7 @@ class SliceModels:
         Args:
           slices: registered slices by modality, in [0, 1]; at least one modality, the others may be missing.
         """
-        missing = np.zeros_like(next(iter(slices.values())))
-        channels = [slices.get(modality, missing) for modality in self.data.modalities]
-        return self._run("segment", {"images": np.stack(channels, axis=-1)})["probabilities"]
+        return self._run("segment", {"images": self._channels(slices)})["probabilities"]
 
     def segment_one(self, slices: np.ndarray, modality: str) -> np.ndarray:
         """Probabilities of the classes, [N, H, W, K], by the segmenter of a modality."""
@@ -150,15 +149,20 @@ class SliceModels:
         made = self._run("synthesize", inputs)
         return {modality: made[modality][..., 0] for modality in self.data.modalities}
 
+    def _channels(self, slices: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Slices by modality as float32 [N, H, W, n], 0 where a modality is missing."""
+        missing = np.zeros_like(next(iter(slices.values())))
+        return np.stack([slices.get(modality, missing) for modality in self.data.modalities], axis=-1)
+
     def _wanted(self, name: str) -> Mapping[str, Mapping]:
         """The inputs that a function takes, with their shapes."""
         return self._metadata["signatures"][name]["inputs"]
 
-    def _run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _run(self, name: str, inputs: Mapping[str, np.ndarray], batch_size: int = _BATCH_SIZE) -> dict[str, np.ndarray]:
         self.require(name)
         count, parts = len(next(iter(inputs.values()))), []
-        for start in tqdm.trange(0, count, _BATCH_SIZE, desc=name, unit="batch", leave=False, disable=None):
-            batch = {key: tf.constant(value[start : start + _BATCH_SIZE]) for key, value in inputs.items()}
+        for start in tqdm.trange(0, count, batch_size, desc=name, unit="batch", leave=False, disable=None):
+            batch = {key: tf.constant(value[start : start + batch_size]) for key, value in inputs.items()}
             parts.append({key: np.asarray(value) for key, value in self._functions[name](**batch).items()})
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 

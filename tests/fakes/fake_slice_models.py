@@ -21,7 +21,7 @@ def slice_models(
     guided: bool = True,
     joint: bool = False,
 ) -> SliceModels:
-    """Translation is the identity, segmenters find class 4 where a slice is brighter than 0.7.
+    """Translation is the mean of the given slices, segmenters find class 4 where a slice is brighter than 0.7.
 
     They give it the `certainty` of their modality, 1 unless said, and the background the rest.
 
@@ -31,12 +31,12 @@ def slice_models(
     size follows from the code.
 
     If not `guided` translations do not go by the given slice. A `joint` segmenter finds class 4 where the modalities
-    that are given add up to more than 1.
+    that are given add up to more than 1, as surely as `certainty["joint"]`.
     """
     how = configs.TranslationConfig(guide_share=0.7 if guided else 0.0)
     settings = dataclasses.asdict(configs.Config(data=data, translation=how))
     functions = {
-        "translate": lambda image, target, label=None: {"image": image if label is None else _drawn(image, label)},
+        "translate": lambda images, target, label=None: {"image": _translated(np.asarray(images), label)},
         "synthesize": lambda structure, background, label: {
             name: (0.5 - np.asarray(label) / 10.0) * (1.0 - np.asarray(background)) for name in data.modalities
         },
@@ -44,7 +44,8 @@ def slice_models(
         **{f"segment_{name}": _finder(data, (certainty or {}).get(name, 1.0)) for name in data.modalities},
     }
     if joint:
-        functions["segment"] = lambda images: _finder(data, 1.0, least=1.0)(np.sum(images, axis=-1, keepdims=True))
+        find = _finder(data, (certainty or {}).get("joint", 1.0), least=1.0)
+        functions["segment"] = lambda images: find(np.sum(images, axis=-1, keepdims=True))
     functions = {name: function for name, function in functions.items() if name not in without}
     inputs = {name: {} for name in functions}
     if draws_lesions:
@@ -68,8 +69,11 @@ def _finder(data: configs.DataConfig, certainty: float, least: float = 0.7):
     return find
 
 
-def _drawn(image: np.ndarray, label: np.ndarray) -> np.ndarray:
-    return np.where(np.asarray(image) > 0, 0.1 + np.asarray(label) / 10.0, 0.0).astype(np.float32)
+def _translated(images: np.ndarray, label: np.ndarray | None) -> np.ndarray:
+    given = (images > 0).sum(axis=-1, keepdims=True)
+    mean = images.sum(axis=-1, keepdims=True) / np.maximum(given, 1)
+    made = mean if label is None else 0.1 + np.asarray(label) / 10.0
+    return np.where(given > 0, made, 0.0).astype(np.float32)
 
 
 def _discs(codes: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -21,8 +21,8 @@ def coarse_view():
 
 def with_detail(made, slices, lesion, source, view):
     """The made slices on the volume's grid, without detail and with it."""
-    plain, lost = view.image_volume(made, source > 0), detail.lost(source, slices, view)
-    return plain, detail.restored(plain, lost, made, slices, lesion, view, RADIUS)
+    given = [detail.GivenModality(source, slices)]
+    return tuple(detail.to_volume(made, given, lesion, view, radius) for radius in (0, RADIUS))
 
 
 @pytest.fixture
@@ -41,6 +41,20 @@ def test_detail_has_the_direction_and_strength_of_what_goes_together(coarse_view
     np.testing.assert_array_equal(inside, plain > 0)
     # Less by what counts as flat: the variance of these slices is some times 1e-3.
     assert np.abs(volume - wanted)[inside].mean() < 0.25 * np.abs(plain - wanted)[inside].mean()
+
+
+def test_the_detail_of_several_modalities_is_averaged_in_the_union_of_their_heads(coarse_view, source, rng):
+    other = np.where(source > 0, rng.uniform(0.1, 0.9, SHAPE), 0).astype(np.float32)
+    other[:14], source[18:] = 0, 0
+    given = [detail.GivenModality(image, coarse_view.image_slices(image)) for image in (source, other)]
+    made = np.where((given[0].slices > 0) | (given[1].slices > 0), 0.5, 0).astype(np.float32)
+    made += 0.3 * np.where(given[0].slices > 0, given[0].slices - 0.5, 0)
+    together = detail.to_volume(made, given, None, coarse_view, RADIUS)
+    plain = detail.to_volume(made, given, None, coarse_view, 0)
+    np.testing.assert_array_equal(together > 0, (source > 0) | (other > 0))
+    alone = [detail.to_volume(made, [one], None, coarse_view, RADIUS) for one in given]
+    both = (source > 0) & (other > 0)
+    np.testing.assert_allclose((together - plain)[both], sum(alone)[both] / 2 - plain[both], atol=1e-6)
 
 
 def test_lesions_get_no_detail_and_slices_of_their_own_pixels_stay(coarse_view, source):

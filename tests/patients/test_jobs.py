@@ -57,47 +57,79 @@ def test_missing_modalities_are_made_under_the_names_of_the_case(tmp_path):
     names = sorted(path.name for path in (tmp_path / "out" / "case").iterdir())
     assert names == ["case_t1ce.nii.gz", "case_t2.nii.gz", "mmsynth.json"]
     made = record(tmp_path / "out" / "case")
-    assert (made["source"], made["targets"]) == ("t1", ["t2", "t1c"])
+    assert (made["sources"], made["targets"]) == (["t1", "flair"], ["t2", "t1c"])
     assert made["models"] == {"synthesis": "abc"}
     assert "Not for clinical use" in made["disclaimer"]
 
 
-def test_source_and_targets_can_be_named(tmp_path):
+def test_all_modalities_of_a_case_are_translated_from_unless_some_are_named(tmp_path):
     write_case(tmp_path / "in")
-    run(translate.Translate(MODELS, source="flair", targets=("t1",)), tmp_path / "in", tmp_path / "out")
-    assert record(tmp_path / "out" / "case")["source"] == "flair"
+    one = patient.read(files.find(tmp_path / "in", MODELS.data.modalities)[0], MODELS.data)
+    plain = fake_slice_models.slice_models(guided=False)
+    for sources, seen in (((), ("t1", "flair")), (("flair",), ("flair",))):
+        job = translate.Translate(plain, sources=sources, targets=("t2",), smooth=False)
+        run(job, tmp_path / "in", tmp_path / seen[0])
+        assert record(tmp_path / seen[0] / "case")["sources"] == list(seen)
+        # A translation is the mean of the given modalities.
+        mean = np.mean([one.scaled(name) for name in seen], axis=0)
+        np.testing.assert_allclose(load(tmp_path / seen[0] / "case" / "case_t2.nii.gz"), mean, atol=1e-5)
+
+
+def test_sources_and_targets_that_do_not_go_together_are_refused(tmp_path):
+    write_case(tmp_path / "in")
     for settings, message in (
-        ({"source": "t2"}, "Case case has no t2, only t1, flair"),
-        ({"source": "t1", "targets": ("t1",)}, "t1 is both source and target"),
+        ({"sources": ("t2",)}, "Case case has no t2, only t1, flair"),
+        ({"sources": ("t1",), "targets": ("t1",)}, r"t1 is both source and target.*--source"),
+        ({"targets": ("t1", "flair")}, r"Case case: all its modalities \(t1, flair\) are targets.*--targets"),
     ):
         with pytest.raises(UserError, match=message):
-            run(translate.Translate(MODELS, **settings), tmp_path / "in", tmp_path / "out2")
-    assert not list((tmp_path / "out2").iterdir())
+            run(translate.Translate(MODELS, **settings), tmp_path / "in", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
-def test_lesions_are_found_in_what_the_case_has_and_drawn_where_its_label_says_if_it_has_one(tmp_path):
-    models = fake_slice_models.slice_models(draws_lesions=True)
-    elsewhere = np.roll(own_label(), 6, axis=1)
-    for name, labels, settings, where, lesion in (
-        ("two", {}, {}, "found in t1, flair", own_label()),
-        ("one", {}, {"source": "t1", "targets": ("flair",)}, "found in t1", own_label()),
-        ("labelled", {"label": elsewhere}, {}, "the case's label", elsewhere),
-    ):
-        write_case(tmp_path / name, **labels)
-        run(translate.Translate(models, smooth=False, **settings), tmp_path / name, tmp_path / "out" / name)
-        folder = tmp_path / "out" / name / "case"
-        assert record(folder)["lesion"] == where
-        made = load(folder / f"case_{'flair' if settings else 't2'}.nii.gz")
-        np.testing.assert_array_equal(made > 0.3, lesion > 0)
+ALONE = " by the segmenters of single modalities, because the models have no joint segmenter"
 
 
-def test_lesions_that_are_less_likely_than_not_are_drawn_but_not_segmented(tmp_path):
-    models = fake_slice_models.slice_models(draws_lesions=True, certainty={"t1": 0.1, "flair": 0.3})
+@pytest.mark.parametrize(
+    ("joint", "labels", "settings", "where"),
+    [
+        (True, {}, {}, "found in t1, flair"),
+        (False, {}, {}, "found in t1, flair" + ALONE),
+        (False, {}, {"sources": ("t1",), "targets": ("flair",)}, "found in t1" + ALONE),
+        (True, {"label": np.roll(own_label(), 6, axis=1)}, {}, "the case's label"),
+    ],
+)
+def test_a_lesion_is_drawn_where_the_label_says_or_where_it_is_found(tmp_path, joint, labels, settings, where):
+    models = fake_slice_models.slice_models(draws_lesions=True, joint=joint)
+    write_case(tmp_path / "in", **labels)
+    run(translate.Translate(models, smooth=False, **settings), tmp_path / "in", tmp_path / "out")
+    folder = tmp_path / "out" / "case"
+    assert record(folder)["lesion"] == where
+    made = load(folder / f"case_{'flair' if settings else 't2'}.nii.gz")
+    np.testing.assert_array_equal(made > 0.3, (labels.get("label", own_label())) > 0)
+    # An annotated lesion is certain.
+    assert (folder / "case_lesion_uncertainty.nii.gz").exists() is not bool(labels)
+    assert (record(folder)["least_lesion_probability"] is None) is bool(labels)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_lesion_that_is_not_sure_is_left_out_and_shown_as_uncertain(tmp_path, joint):
     write_case(tmp_path / "in")
-    run(translate.Translate(models, smooth=False), tmp_path / "in", tmp_path / "out")
-    np.testing.assert_array_equal(load(tmp_path / "out" / "case" / "case_t2.nii.gz") > 0.3, own_label() > 0)
-    run(segment.Segment(models), tmp_path / "in", tmp_path / "segmented")
-    assert not load(tmp_path / "segmented" / "case" / "case_seg.nii.gz").any()
+    block = own_label() > 0
+    for certainty, drawn in ((0.95, True), (0.6, False)):
+        # Without a joint segmenter, t1 alone finds the lesion, so that no sum over modalities changes the probability.
+        models = fake_slice_models.slice_models(
+            draws_lesions=True, joint=joint, certainty={"t1": certainty, "joint": certainty}
+        )
+        job = translate.Translate(models, sources=() if joint else ("t1",), smooth=False)
+        run(job, tmp_path / "in", tmp_path / str(drawn))
+        folder = tmp_path / str(drawn) / "case"
+        np.testing.assert_array_equal(load(folder / "case_t2.nii.gz") > 0.3, block & drawn)
+        image = nibabel.load(folder / "case_lesion_uncertainty.nii.gz")
+        assert image.get_data_dtype() == np.float32
+        uncertainty = image.get_fdata()
+        np.testing.assert_allclose(uncertainty[block], 1 - certainty if drawn else certainty, atol=1e-6)
+        assert not uncertainty[~block].any()
 
 
 def test_translations_keep_the_detail_of_the_files_own_voxels_if_the_models_go_by_the_given_slice(tmp_path):
@@ -107,8 +139,7 @@ def test_translations_keep_the_detail_of_the_files_own_voxels_if_the_models_go_b
     errors = {}
     for name, guided in (("plain", False), ("guided", True)):
         models = fake_slice_models.slice_models(data, guided=guided)
-        run(translate.Translate(models, smooth=False), tmp_path / "in", tmp_path / name)
-        # Translation is the identity.
+        run(translate.Translate(models, sources=("t1",), smooth=False), tmp_path / "in", tmp_path / name)
         made = load(tmp_path / name / "case" / "case_t2.nii.gz")
         errors[name] = np.abs(made - source).mean()
     assert errors["guided"] < 0.3 * errors["plain"]

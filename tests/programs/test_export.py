@@ -100,7 +100,7 @@ def draw_inputs():
         "sample_structure": ["code"],
         "synthesize": ["structure", "background", "label", "noise"],
         "generate": ["code", "label", "noise"],
-        "translate": ["image", "target", "label"],
+        "translate": ["images", "target", "label"],
         "segment_modality_0": ["image"],
         "segment_modality_1": ["image"],
         "segment": ["images"],
@@ -123,7 +123,7 @@ def expected_outputs(models, inputs):
         found = modality_gan.synthesize(*given, contrast=tf.zeros([len(label), 2, 0])).numpy()
         return {f"modality_{i}": found[:, i] for i in range(2)}
 
-    shown, target, label = (tf.constant(inputs["translate"][name]) for name in ("image", "target", "label"))
+    shown, target, label = (tf.constant(inputs["translate"][name]) for name in ("images", "target", "label"))
     # Compiled like the exported function: one by one, its many operations round a little otherwise.
     translate = tf.function(Translator(modality_gan, CONFIG.translation).translate, autograph=False)
     image, processor = inputs["segment_modality_0"]["image"], models[constants.SEGMENTATION].lesion_processor
@@ -183,8 +183,6 @@ def test_weights_of_generators_are_stored_once_and_no_others(trained, exported):
     stored = tf.train.list_variables(str(exported / "variables" / "variables"))
     stored_shapes = [shape for name, shape in stored if name.endswith("VARIABLE_VALUE")]
     statistics = structure_gan.edge_offset, structure_gan.code_mean, structure_gan.code_covariance
-    # Those of the contrasts are empty here: the configuration has none.
-    statistics += tuple(modality_gan.contrast_scale.averages)
     variables = [*statistics, *(v for network in used for v in network.weights)]
     assert sorted(stored_shapes) == sorted(list(v.shape) for v in variables)
 
@@ -228,7 +226,7 @@ def test_noise_and_lesions_are_inputs_only_where_the_models_want_them():
     ).trace()
     assert set(traced) == {"synthesize", "translate"}
     assert set(signatures.describe(traced["synthesize"])["inputs"]) == {"structure", "background", "label"}
-    assert set(signatures.describe(traced["translate"])["inputs"]) == {"image", "target"}
+    assert set(signatures.describe(traced["translate"])["inputs"]) == {"images", "target"}
 
 
 @pytest.mark.parametrize(("signature", "name", "value"), [("translate", "target", 2), ("synthesize", "label", 3)])
@@ -317,6 +315,10 @@ def _rewrite_metadata(folder, **changes):
         (lambda f: (f / saved_models.METADATA_FILE).write_text("{"), "does not describe exported models"),
         (lambda f: (f / saved_models.METADATA_FILE).write_text("[]"), "does not describe exported models"),
         (lambda f: _rewrite_metadata(f, format_version=99), "format 99.* Install a newer mmsynth_tf"),
+        (
+            lambda f: _rewrite_metadata(f, format_version=1),
+            "format 1.* Write it again with python -m",
+        ),
         (lambda f: _rewrite_metadata(f, signatures={"dream": {}}), "lacks dream"),
         (lambda f: (f / "saved_model.pb").unlink(), "no SavedModel that can be loaded"),
         (lambda f: (f / "saved_model.pb").write_bytes(b"no model"), "no SavedModel that can be loaded"),

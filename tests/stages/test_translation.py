@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf.algorithms import fusion, guided_filter
+from mmsynth_tf.algorithms import fusion, guided_filter, structure_maps
 from mmsynth_tf.configs import TranslationConfig
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.stages.synthesis import contrast, translation
@@ -30,13 +30,13 @@ def model(batch):
 
 
 def translate(model, images, target, label=None, map_share=0.5, guide_share=0.0):
+    """Translates slices [B, H, W, m] of the first m modalities; the others are not given."""
     config = TranslationConfig(map_share=map_share, guide_share=guide_share)
-    return Translator(model, config).translate(images, tf.constant(target), label).numpy()
+    channels = tf.pad(images, [[0, 0]] * 3 + [[0, 3 - images.shape[-1]]])
+    return Translator(model, config).translate(channels, tf.constant(target), label).numpy()
 
 
-def test_each_slice_is_translated_to_its_own_target(model, batch, monkeypatch):
-    # The emphasis divides by small deviations, which enlarges rounding.
-    monkeypatch.setattr(translation, "_LESION_EMPHASIS", 0.0)
+def test_each_slice_is_translated_to_its_own_target(model, batch):
     images, label = batch["image"][:, 0], batch["label"][:, 0]
     together = translate(model, images, [1, 2], label)
     for row, target in enumerate((1, 2)):
@@ -46,24 +46,51 @@ def test_each_slice_is_translated_to_its_own_target(model, batch, monkeypatch):
     assert not np.allclose(translate(model, images, [2, 1], label), together, atol=1e-3)
 
 
-def test_translation_by_the_map_alone_is_synthesis_from_the_slices_own_map(model, batch, monkeypatch):
-    monkeypatch.setattr(translation, "_LESION_EMPHASIS", 0.0)
+@pytest.mark.parametrize("guide_share", [0.0, 0.75])
+def test_several_modalities_are_averaged_where_their_heads_are_and_each_guides_the_average(model, batch, guide_share):
+    first, second = (batch["image"][:, index].numpy() for index in (0, 1))
+    second[0, :5] = 0.0  # A smaller head.
+    second[1] = 0.0  # The second row has the first modality alone.
+    label = batch["label"][:, 0]
+    together = translate(model, np.concatenate([first, second], axis=-1), [2, 2], label, guide_share=guide_share)
+    alone = [translate(model, given, [2, 2], label) for given in (first, second)]
+    heads = [(given > 0).astype(np.float32) for given in (first, second)]
+
+    def mean(slices):
+        total = sum(image * head for image, head in zip(slices, heads, strict=True))
+        return total / np.maximum(sum(heads), 1)
+
+    expected = mean(alone)
+    if guide_share:
+        drawn, lesion = tf.constant(expected), tf.cast(label > 0, tf.float32)
+        fading = 1.0 - tf.minimum(2.0 * structure_maps.gaussian_blur(lesion, 1.0), 1.0)
+        masks = [tf.constant(head) * (1.0 - lesion) for head in heads]
+        guides = [tf.constant(given) for given in (first, second)]
+        filtered = [guided_filter.guided_filter(drawn, *pair, 2) for pair in zip(guides, masks, strict=True)]
+        share = (guide_share * fading).numpy()
+        expected = mean([(1 - share) * expected + share * np.clip(image, 0, 1) for image in filtered])
+    np.testing.assert_allclose(together, expected, atol=1e-5)
+    assert np.abs(together - alone[0])[0].max() > 1e-3
+    if not guide_share:
+        np.testing.assert_allclose(together[1], alone[0][1], atol=1e-6)
+
+
+def test_a_lesion_is_drawn_where_it_is_sure_and_the_rest_is_uncertain():
+    probabilities = np.array([[0.05, 0.4, 0.55], [0.3, 0.7, 0.0], [0.0, 0.0, 0.0]])
+    label, uncertainty = translation.sure_lesion(probabilities, sure=0.9)
+    np.testing.assert_array_equal(label, [2, 0, 0])
+    np.testing.assert_allclose(uncertainty, [0.05, 0.7, 0.0], atol=1e-7)
+    assert (label.dtype, uncertainty.dtype) == (np.uint8, np.float32)
+    np.testing.assert_array_equal(translation.sure_lesion(probabilities, sure=0.5)[0], [2, 1, 0])
+
+
+def test_translation_by_the_map_alone_is_synthesis_from_the_slices_own_map(model, batch):
     images, label = batch["image"][:, 0], batch["label"][:, 0]
     own_label, edges, background = fusion.own_map(images, label, CONFIG.structure_map)
     mean = tf.zeros([2, 3, contrast.size(5)])
     made = model.synthesize(edges, background, own_label, tf.fill(edges.shape, 0.5), mean)
     expected = made[:, 1] * tf.cast(images > 0, tf.float32)
     np.testing.assert_allclose(translate(model, images, [1, 1], label, map_share=1.0), expected, atol=1e-6)
-
-
-def test_lesions_are_emphasised_which_leaves_other_slices_alone(model, batch, monkeypatch):
-    images, target = batch["image"][:, 0], [1, 2]
-    label = tf.constant(np.stack([np.zeros_like(batch["label"][0, 0]), batch["label"][1, 0]]))
-    after = translate(model, images, target, label)
-    monkeypatch.setattr(translation, "_LESION_EMPHASIS", 0.0)
-    before = translate(model, images, target, label)
-    np.testing.assert_allclose(after[0], before[0], atol=1e-6)
-    assert np.abs(after[1] - before[1]).max() > 1e-4
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])

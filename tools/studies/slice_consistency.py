@@ -57,10 +57,10 @@ def make(one: "Patient", models: "SliceModels") -> dict[str, dict[str, np.ndarra
 
     source = one.choose(None)
     translation, insertion = translate.Translate(models), insert.Insert(models, [], remove_lesion=True)
-    targets = [modality for modality in one.case.images if modality != source]
-    lesion = one.view.label_slices(one.case.label) if models.translate_labels else None
+    targets, given = [modality for modality in one.case.images if modality != source], {source: one.slices(source)}
+    lesion = translate.find_lesion(one, models, [source]) if models.translate_labels else None
     return {
-        "translate": {target: translation.translate(one.slices(source), target, lesion) for target in targets},
+        "translate": {target: translation.translate(given, target, lesion) for target in targets},
         "insert": insertion.synthesize(
             one, source, one.case.label, removed=one.case.label, rng=np.random.default_rng(0)
         ),

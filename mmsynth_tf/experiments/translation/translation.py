@@ -19,9 +19,8 @@ from mmsynth_tf.metrics.segmentation import DICE, region_metrics
 from mmsynth_tf.metrics.summary import summarise
 from mmsynth_tf.reading import splits
 from mmsynth_tf.reports import figures, finished, report
-from mmsynth_tf.stages.segmentation import ensemble
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
-from mmsynth_tf.stages.synthesis.translation import BACKGROUND_WEIGHT, Translator
+from mmsynth_tf.stages.synthesis.translation import Translator, sure_lesion
 from mmsynth_tf.storage import atomic
 from mmsynth_tf.storage.records import Record
 from mmsynth_tf.training import run_folder, runs
@@ -128,12 +127,14 @@ def _require_usable(request: Request, config: configs.Config) -> None:
 
 
 def gan_translator(translator: Translator, segmenter: Segmenter) -> Translate:
-    """The synthesis stage as a translator; its lesion labels are the segmenter's predictions on the source."""
+    """The synthesis stage as a translator; it draws the lesions that the segmenter is sure of in the source."""
+    count = segmenter.num_modalities
 
     def translate(images: np.ndarray, source: int, target: int) -> np.ndarray:
         def translate_part(part: tf.Tensor) -> tf.Tensor:
-            lesion = _find_lesion(segmenter, part, source, BACKGROUND_WEIGHT)[..., None]
-            return translator.translate(part, tf.fill([part.shape[0]], target), lesion)
+            lesion, _ = sure_lesion(segmenter.lesion_processor.segment(part, source).numpy())
+            given = part * tf.one_hot(source, count)
+            return translator.translate(given, tf.fill([part.shape[0]], target), lesion[..., None])
 
         return in_batches(translate_part, images)
 
@@ -213,10 +214,9 @@ def score(
                     yield {**key, "region": region, "metric": name, "value": value}
 
 
-def _find_lesion(segmenter: Segmenter, images: tf.Tensor, modality: int, background_weight: float = 1.0) -> np.ndarray:
-    """Labels int32 [B, H, W] of slices [B, H, W, 1]; the background probability is weighted by `background_weight`."""
-    probabilities = segmenter.lesion_processor.segment(images, modality).numpy()
-    return np.argmax(ensemble.scores([probabilities], background_weight), axis=-1).astype(np.int32)
+def _find_lesion(segmenter: Segmenter, images: tf.Tensor, modality: int) -> np.ndarray:
+    """Labels int32 [B, H, W] of slices [B, H, W, 1]."""
+    return np.argmax(segmenter.lesion_processor.segment(images, modality).numpy(), axis=-1).astype(np.int32)
 
 
 def _pairs(count: int) -> list[tuple[int, int]]:

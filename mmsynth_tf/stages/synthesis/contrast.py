@@ -179,21 +179,6 @@ class ContrastScale(tf.Module):
         mean, deviation = self._moments()
         return mean + deviation * normalised
 
-    def direction(self, differences: tf.Tensor, modality: tf.Tensor) -> tf.Tensor:
-        """The direction in which lesions differ from healthy tissue.
-
-        Args:
-          differences: float32 [B, S], contrasts with a lesion minus those without it.
-          modality: int32 [B].
-
-        Returns:
-          float32 [B, S], the differences in standard deviations of their modality's contrasts, within [-1, 1]; 0 for
-          the entries of the head.
-        """
-        _, deviation = self._moments()
-        clipped = tf.clip_by_value(differences / tf.gather(deviation, modality), -1.0, 1.0)
-        return with_head_of(clipped, tf.zeros_like(clipped))
-
     def _moments(self) -> tuple[tf.Tensor, tf.Tensor]:
         mean = tf.math.divide_no_nan(self.mean, self.presence)
         variance = tf.math.divide_no_nan(self.square, self.presence) - tf.square(mean)

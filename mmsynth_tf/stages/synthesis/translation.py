@@ -1,17 +1,15 @@
 """Translates slices of patients to other modalities with a trained synthesis stage (method §6 and beyond)."""
 
+import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf.algorithms import fusion, guided_filter, structure_maps
 from mmsynth_tf.configs import TranslationConfig, slice_sizes
 from mmsynth_tf.stages.synthesis.gan import Features, ModalityGAN
 
-# Weight of the background class when lesions are detected for translation. Below 1, uncertain lesions are drawn, too:
-# a missed lesion costs more than a faint one.
-BACKGROUND_WEIGHT = 0.01
-# Upper limit of the additional contrast between lesions and healthy tissue, in standard deviations of real contrasts.
-# Without it lesions are too faint, as the mean of all plausible lesions is.
-_LESION_EMPHASIS = 1.0
+# Least probability of a lesion, by the segmenter, at which a translation draws it. A false lesion does more harm than a
+# missing one, which the uncertainty map shows.
+SURE = 0.9
 # Sigma of the transition between a translated lesion and its surroundings, pixels of `slice_sizes.MEASURED_SIZE`.
 _LESION_BORDER = 1.0
 
@@ -21,8 +19,29 @@ def guide_radius(image_size: tuple[int, int]) -> int:
     return max(1, min(image_size) // 8)
 
 
+def sure_lesion(probabilities: np.ndarray, sure: float = SURE) -> tuple[np.ndarray, np.ndarray]:
+    """The lesion that a translation draws, and how likely it is wrong.
+
+    Args:
+      probabilities: of the classes by a segmenter, float [..., K]; class 0 is background. All 0 where nothing is shown.
+      sure: least probability of a lesion of any class.
+
+    Returns:
+      label: uint8 [...]: the most probable lesion class where a lesion is sure, else 0.
+      uncertainty: float32 [...] in [0, 1], the probability that the label is wrong about there being a lesion.
+    """
+    lesion = probabilities[..., 1:].sum(axis=-1)
+    drawn = lesion >= sure
+    label = np.where(drawn, 1 + np.argmax(probabilities[..., 1:], axis=-1), 0).astype(np.uint8)
+    return label, np.clip(np.where(drawn, 1.0 - lesion, lesion), 0.0, 1.0).astype(np.float32)
+
+
 class Translator:
-    """The synthesis stage as a translator.
+    """The synthesis stage as a translator from any modalities to another.
+
+    The networks take one slice. Each given modality is therefore translated on its own, and the results are averaged:
+    each network sees what it was trained on, which a mean of features of several modalities is not. The average is
+    then filtered with each given modality as guide.
 
     Args:
       gan: trained model.
@@ -41,7 +60,7 @@ class Translator:
         """Translates slices.
 
         Args:
-          images: float32 [B, H, W, 1], of any modality.
+          images: float32 [B, H, W, n], registered slices of the given modalities, 0 where a modality is not given.
           target: int32 [B], target modality of each slice.
           label: integer [B, H, W, 1], the lesions of `images`, annotated or predicted by a segmenter; required if
             `needs_label`.
@@ -55,55 +74,69 @@ class Translator:
         if label is None:
             if self.needs_label:
                 raise ValueError("Translations of this model need a lesion label; give zeros where there is no lesion.")
-            label = tf.zeros(tf.shape(images), tf.int32)
-        drawn = self._drawn(images, target, label) if self.needs_label else self._from_features(images, target)
-        return self._guided(images, drawn, label) if self._config.guide_share else drawn
+            label = tf.zeros_like(images[..., :1], tf.int32)
+        rows, slices = _given_slices(images)
+        label, target = tf.gather(label, rows), tf.gather(target, rows)
+        drawn = self._drawn(slices, target, label) if self.needs_label else self._from_features(slices, target)
+        heads, count = 1.0 - structure_maps.background_mask(slices), tf.shape(images)[0]
+        mean = _mean_in_heads(drawn, heads, rows, count)
+        if not self._config.guide_share:
+            return mean
+        return _mean_in_heads(self._guided(slices, heads, tf.gather(mean, rows), label), heads, rows, count)
 
-    def _guided(self, images: tf.Tensor, drawn: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        """Decoded slices with the fine anatomy of the source slices (guided filter)."""
-        lesion, head = tf.cast(label > 0, tf.float32), 1.0 - structure_maps.background_mask(images)
-        size = tuple(images.shape[1:3])
+    def _guided(self, images: tf.Tensor, heads: tf.Tensor, drawn: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        """Decoded slices with the fine anatomy of the given slices [P, H, W, 1] (guided filter)."""
+        lesion, size = tf.cast(label > 0, tf.float32), tuple(images.shape[1:3])
         radius, border = guide_radius(size), _LESION_BORDER * slice_sizes.relative_size(size)
-        guided = guided_filter.guided_filter(drawn, images, head * (1.0 - lesion), radius)
+        guided = guided_filter.guided_filter(drawn, images, heads * (1.0 - lesion), radius)
         # Lesions are not filtered, because not every modality shows all of a lesion; the filter fades out around them.
         fading = 1.0 - tf.minimum(2.0 * structure_maps.gaussian_blur(lesion, border), 1.0)
         share = self._config.guide_share * fading
-        return head * ((1.0 - share) * drawn + share * tf.clip_by_value(guided, 0.0, 1.0))
+        return (1.0 - share) * drawn + share * tf.clip_by_value(guided, 0.0, 1.0)
 
     def _from_features(self, images: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         """Translates from the slices' own features alone, as in training."""
-        return self._decoded(images, self._features_of(images), target, self._mean_contrast(images))
+        return self._decoded(self._features_of(images), target)
 
     def _drawn(self, images: tf.Tensor, target: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        """Translates from the slices' features mixed with those of their maps and lesions; lesions are emphasised."""
-        scale, own, contrasts = self._gan.contrast_scale, self._features_of(images), self._mean_contrast(images)
+        """Translates from the slices' features mixed with those of their maps and lesions."""
         label, edges, background = fusion.own_map(images, label, self._gan.structure_map_config)
-        features = self._mixed(own, edges, background, label)
-        drawn = self._decoded(images, features, target, contrasts)
-        healthy = self._mixed(own, edges, background, tf.zeros_like(label))
-        without = self._decoded(images, healthy, target, contrasts)
-        with_lesion, present = scale.describe(drawn, label, background)
-        without_it, _ = scale.describe(without, label, background)
-        emphasis = _LESION_EMPHASIS * scale.direction(with_lesion - without_it, target) * present
-        return self._decoded(images, features, target, contrasts + emphasis[:, None])
+        noise = tf.fill(tf.shape(edges), 0.5)  # The mean of the noise, so that translation is deterministic.
+        fused = self._gan.fused_input(edges, background, label, noise)
+        (of_map,) = self._gan.encode(self._gan.fusion_encoder, [fused[:, None]], training=False)
+        share = self._config.map_share
+        mixed = [(1.0 - share) * a + share * b for a, b in zip(self._features_of(images), of_map, strict=True)]
+        return self._decoded(tuple(mixed), target)
 
     def _features_of(self, images: tf.Tensor) -> Features:
         (features,) = self._gan.encode(self._gan.image_encoder, [images[:, None]], training=False)
         return features
 
-    def _mean_contrast(self, images: tf.Tensor) -> tf.Tensor:
-        """The mean contrast [B, 1, S], because the contrast of the patient's other modalities is unknown."""
-        return tf.zeros([tf.shape(images)[0], 1, self._gan.contrast_scale.size])
-
-    def _mixed(self, own: Features, edges: tf.Tensor, background: tf.Tensor, label: tf.Tensor) -> Features:
-        """Features of slices mixed with those of their maps [B, H, W, 1] and lesions."""
-        noise = tf.fill(tf.shape(edges), 0.5)  # The mean of the noise, so that translation is deterministic.
-        fused = self._gan.fused_input(edges, background, label, noise)
-        (of_map,) = self._gan.encode(self._gan.fusion_encoder, [fused[:, None]], training=False)
-        share = self._config.map_share
-        return tuple((1.0 - share) * a + share * b for a, b in zip(own, of_map, strict=True))
-
-    def _decoded(self, images: tf.Tensor, features: Features, target: tf.Tensor, contrasts: tf.Tensor) -> tf.Tensor:
-        """Slices [B, H, W, 1] of modality `target` from features [B, 1, ...], 0 outside the head of `images`."""
+    def _decoded(self, features: Features, target: tf.Tensor) -> tf.Tensor:
+        """Slices [P, H, W, 1] of modality `target` from features [P, 1, ...]."""
+        # The mean contrast, because the patient's contrast of the target is unknown.
+        contrasts = tf.zeros([tf.shape(target)[0], 1, self._gan.contrast_scale.size])
         (drawn,) = self._gan.decode([(features, target[:, None], contrasts)], training=False)
-        return drawn[:, 0] * (1.0 - structure_maps.background_mask(images))
+        return drawn[:, 0]
+
+
+def _given_slices(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The row int64 [P] of each slice of `images` [B, H, W, n] that is not empty, and these slices [P, H, W, 1]."""
+    given = tf.where(tf.reduce_any(images > 0, axis=(1, 2)))
+    return given[:, 0], tf.gather_nd(tf.transpose(images, [0, 3, 1, 2]), given)[..., None]
+
+
+def _mean_in_heads(drawn: tf.Tensor, heads: tf.Tensor, rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Mean over the given modalities of each row, at each pixel over those whose head it lies in; 0 outside all.
+
+    Args:
+      drawn: float32 [P, H, W, 1].
+      heads: float32 [P, H, W, 1], 1 in the heads of the given slices, 0 outside.
+      rows: int64 [P], in [0, count).
+      count: number of rows B.
+
+    Returns:
+      float32 [B, H, W, 1].
+    """
+    total, weight = (tf.math.unsorted_segment_sum(values, rows, count) for values in (drawn * heads, heads))
+    return tf.math.divide_no_nan(total, weight)
