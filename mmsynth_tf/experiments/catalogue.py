@@ -97,8 +97,8 @@ EXPERIMENTS = {
     "translation": Experiment(
         "translation.translation",
         "Translation",
-        "Translation of one modality of a test patient to another: by the synthesis stage, which never saw registered "
-        "modalities, and by U-Nets trained on registered pairs.",
+        "Translation of modalities of a test patient to another: by the synthesis stage, which never saw registered "
+        "modalities, and from single ones by U-Nets trained on registered pairs.",
         synthetic=False,
     ),
 }

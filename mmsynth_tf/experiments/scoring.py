@@ -78,10 +78,31 @@ def _segmentations(
         together = segmenter.segment(as_channels(images)).numpy()
         return np.empty((len(together), 0, *together.shape[1:]), np.uint8), together
     probabilities = segmenter.lesion_processor(images, training=False).numpy()
-    counted = probabilities * available[:, :, None, None, None]
-    together = ensemble.scores(list(np.moveaxis(counted, 1, 0)))
+    together = _ensemble_scores(probabilities, available)
     by_modality, together = (np.argmax(scores, axis=-1).astype(np.uint8) for scores in (probabilities, together))
     return by_modality, together
+
+
+def _ensemble_scores(probabilities: np.ndarray, available: np.ndarray) -> np.ndarray:
+    """Scores [B, H, W, K] of the available ones of the modalities' probabilities [B, n, H, W, K]."""
+    counted = probabilities * available[:, :, None, None, None]
+    return ensemble.scores(list(np.moveaxis(counted, 1, 0)))
+
+
+def probabilities_together(
+    segmenter: Segmenter | JointSegmenter, images: tf.Tensor, available: np.ndarray
+) -> np.ndarray:
+    """Probabilities of the classes from all available modalities, float32 [B, H, W, K].
+
+    Args:
+      segmenter: the joint segmenter, or the paper's, whose ensemble's scores are scaled to sum to 1.
+      images: float32 [B, n, H, W, 1], 0 where a modality is missing.
+      available: bool [B, n].
+    """
+    if isinstance(segmenter, JointSegmenter):
+        return segmenter.probabilities(as_channels(images)).numpy()
+    scores = _ensemble_scores(segmenter.lesion_processor(images, training=False).numpy(), available)
+    return scores / scores.sum(axis=-1, keepdims=True)
 
 
 def segmentation_records(

@@ -1,4 +1,4 @@
-"""Similarity of images inside a mask: MAE, PSNR, SSIM and MS-SSIM. NumPy only."""
+"""Similarity of images inside a mask: MAE, PSNR, SSIM and MS-SSIM, and the SSIM of the BraSyn challenge."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,9 @@ _SSIM_K1, _SSIM_K2 = 0.01, 0.03
 # Of the multi-scale SSIM of Wang et al., 2003: window in pixels, and weights of the scales, finest first.
 _MS_SSIM_WINDOW = 11
 _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+# Percentiles of a volume, background included, that BraSyn maps to 0 and 1.
+_BRASYN_PERCENTILES = (0.5, 99.5)
+LESION, HEALTHY, WHOLE = "lesion", "healthy", "volume"
 
 
 def masked_mae(reference: np.ndarray, image: np.ndarray, mask: np.ndarray) -> float:
@@ -59,13 +62,79 @@ def masked_ssim(reference: np.ndarray, image: np.ndarray, mask: np.ndarray, data
       data_range: largest minus smallest possible value.
     """
     a, b = as_floats(reference, image, mask)
-    mean_a, mean_b = _window_mean(a), _window_mean(b)
-    variances = _window_mean(a * a) - mean_a**2 + _window_mean(b * b) - mean_b**2
-    covariance = _window_mean(a * b) - mean_a * mean_b
+    return mean(_ssim_map(a, b, data_range, axes=2)[mask])
+
+
+def regional_ssim(reference: np.ndarray, image: np.ndarray, lesion: np.ndarray) -> dict[str, float]:
+    """SSIM in the lesion, outside it and over the whole volume, after scaling by the reference's percentiles.
+
+    Follows `evaluation_utils.py` of https://github.com/hongweilibran/BraSyn (8908040): values between the 0.5th and
+    99.5th percentile go to [0, 1], others are clipped. For a region, everything else is set to 0, and the SSIM map is
+    averaged inside the region. The healthy region is the head without the lesion.
+
+    Args:
+      reference: float [D, H, W], 0 outside the head.
+      image: float, same shape.
+      lesion: bool, same shape.
+
+    Returns:
+      Values by `LESION`, `HEALTHY` and `WHOLE`; NaN for an empty region.
+    """
+    a, b = as_floats(reference, image, lesion)
+    bounds = np.percentile(a, _BRASYN_PERCENTILES)
+    healthy = (a > 0) & ~lesion
+    a, b = (_scaled(values, bounds) for values in (a, b))
+    values = {WHOLE: mean(_ssim_map(a, b, 1.0, axes=3))}
+    for name, region in ((LESION, lesion), (HEALTHY, healthy)):
+        values[name] = mean(_ssim_map(a * region, b * region, 1.0, axes=3)[region])
+    return values
+
+
+def brasyn_ssim(reference: np.ndarray, image: np.ndarray, lesion: np.ndarray) -> dict[str, float]:
+    """SSIM of the lesion and of the rest as the BraSyn challenge publishes it.
+
+    Follows `ssim.py` of https://github.com/hongweilibran/BraSyn (8908040): each volume is scaled by its own
+    percentiles, everything outside the region is set to 0, and the mean is over all voxels. Most of them are 0 in both
+    volumes and count as 1, so the values are far higher than those of `regional_ssim`.
+
+    Args:
+      reference: float [D, H, W], 0 outside the head.
+      image: float, same shape.
+      lesion: bool, same shape.
+
+    Returns:
+      Values by `LESION` and `HEALTHY`.
+    """
+    a, b = as_floats(reference, image, lesion)
+    a, b = (_scaled(values, np.percentile(values, _BRASYN_PERCENTILES)) for values in (a, b))
+    found = {}
+    for name, region in ((LESION, lesion), (HEALTHY, ~lesion)):
+        pair = a * region, b * region
+        # The range of torchmetrics where none is given; any range will do for two empty volumes.
+        data_range = max(np.ptp(values) for values in pair) or 1.0
+        found[name] = mean(_ssim_map(*pair, data_range, axes=3))
+    return found
+
+
+def _scaled(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Values between two bounds on [0, 1], clipped; all 0 where the bounds are equal."""
+    low, high = max(bounds[0], 0.0), bounds[1]
+    return np.clip((values - low) / (high - low), 0.0, 1.0) if high > low else np.zeros_like(values)
+
+
+def _ssim_map(a: np.ndarray, b: np.ndarray, data_range: float, axes: int) -> np.ndarray:
+    """SSIM at each pixel, with a Gaussian window along the last `axes` axes and population statistics."""
+
+    def window_mean(values: np.ndarray) -> np.ndarray:
+        sigma = (0.0,) * (values.ndim - axes) + (_SSIM_SIGMA,) * axes
+        return ndimage.gaussian_filter(values, sigma, truncate=_SSIM_TRUNCATE)
+
+    mean_a, mean_b = window_mean(a), window_mean(b)
+    variances = window_mean(a * a) - mean_a**2 + window_mean(b * b) - mean_b**2
+    covariance = window_mean(a * b) - mean_a * mean_b
     c1, c2 = (_SSIM_K1 * data_range) ** 2, (_SSIM_K2 * data_range) ** 2
     similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    similarity /= (mean_a**2 + mean_b**2 + c1) * (variances + c2)
-    return mean(similarity[mask])
+    return similarity / ((mean_a**2 + mean_b**2 + c1) * (variances + c2))
 
 
 def ms_ssim_scales(image_size: Sequence[int]) -> int:
@@ -102,8 +171,3 @@ def ms_ssim(first: np.ndarray, second: np.ndarray, data_range: float = 1.0) -> n
     return tf.image.ssim_multiscale(
         a, b, data_range, power_factors=weights / weights.sum(), filter_size=_MS_SSIM_WINDOW
     ).numpy()
-
-
-def _window_mean(values: np.ndarray) -> np.ndarray:
-    sigma = (0.0,) * (values.ndim - 2) + (_SSIM_SIGMA, _SSIM_SIGMA)
-    return ndimage.gaussian_filter(values, sigma, truncate=_SSIM_TRUNCATE)

@@ -20,6 +20,7 @@ PRECISION = "precision"
 HD95 = "hd95"
 NSD = "nsd"
 OVERLAP_METRICS = (DICE, SENSITIVITY, PRECISION)
+FALSE_ML, MISSED_ML, VOLUME_ERROR_ML = "false_ml", "missed_ml", "volume_error_ml"
 
 
 def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
@@ -97,6 +98,22 @@ def region_metrics(
         name: mask_metrics(np.isin(reference, values), np.isin(prediction, values), spacing_mm, tolerance_mm)
         for name, values in regions.items()
     }
+
+
+def volume_errors(reference: np.ndarray, prediction: np.ndarray, voxel_ml: float) -> dict[str, float]:
+    """Volumes that a prediction adds and misses.
+
+    Args:
+      reference: bool, any shape.
+      prediction: bool, same shape.
+      voxel_ml: volume of a voxel, ml.
+
+    Returns:
+      `false_ml`, `missed_ml`, and `volume_error_ml`, the predicted volume minus that of the reference.
+    """
+    _check_masks(reference, prediction)
+    false, missed = (float(np.count_nonzero(mask)) for mask in (prediction & ~reference, reference & ~prediction))
+    return {FALSE_ML: voxel_ml * false, MISSED_ML: voxel_ml * missed, VOLUME_ERROR_ML: voxel_ml * (false - missed)}
 
 
 def label_map_dice(reference: np.ndarray, prediction: np.ndarray, smooth: float = 1e-5) -> float:

@@ -13,7 +13,15 @@ from sklearn import metrics as sklearn_metrics
 from mmsynth_tf import constants
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.metrics import surface_distances
-from mmsynth_tf.metrics.images import masked_mae, masked_psnr, masked_ssim, ms_ssim, ms_ssim_scales
+from mmsynth_tf.metrics.images import (
+    brasyn_ssim,
+    masked_mae,
+    masked_psnr,
+    masked_ssim,
+    ms_ssim,
+    ms_ssim_scales,
+    regional_ssim,
+)
 from mmsynth_tf.metrics.segmentation import (
     dice,
     label_map_dice,
@@ -22,6 +30,7 @@ from mmsynth_tf.metrics.segmentation import (
     precision,
     region_metrics,
     sensitivity,
+    volume_errors,
 )
 from mmsynth_tf.metrics.summary import summarise
 
@@ -186,6 +195,41 @@ def test_equal_images_are_perfect(rng):
     assert masked_ssim(image, image, mask) == pytest.approx(1)
     assert masked_psnr(image, image, mask) == np.inf
     assert masked_mae(image, image, mask) == 0
+
+
+def brasyn_map(a, b):
+    """SSIM by scikit-image with BraSyn's window, in three dimensions."""
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+    return skimage_metrics.structural_similarity(a, b, full=True, **settings)[1]
+
+
+def test_regional_ssim_is_scaled_by_the_reference_and_averaged_inside_the_region(rng):
+    head = np.zeros((14, 16, 16), bool)
+    head[2:12, 2:14, 2:14] = True
+    lesion = np.zeros_like(head)
+    lesion[5:9, 5:9, 5:9] = True
+    reference, image = (np.where(head, rng.uniform(0.1, 0.9, head.shape), 0) for _ in range(2))
+    low, high = np.percentile(reference, [0.5, 99.5])
+    a, b = (np.clip((values - low) / (high - low), 0, 1) for values in (reference, image))
+    found = regional_ssim(reference, image, lesion)
+    assert found["volume"] == pytest.approx(brasyn_map(a, b).mean())
+    assert found["lesion"] == pytest.approx(brasyn_map(a * lesion, b * lesion)[lesion].mean())
+    healthy = head & ~lesion
+    assert found["healthy"] == pytest.approx(brasyn_map(a * healthy, b * healthy)[healthy].mean())
+    # Brighter by a factor: BraSyn's own script scales each volume by itself.
+    np.testing.assert_allclose(list(brasyn_ssim(reference, 3 * reference, lesion).values()), 1.0)
+    assert regional_ssim(reference, 3 * reference, lesion)["volume"] < 0.99
+    own = brasyn_ssim(reference, image, lesion)
+    low, high = np.percentile(image, [0.5, 99.5])
+    b = np.clip((image - low) / (high - low), 0, 1) * ~lesion
+    assert own["healthy"] == pytest.approx(brasyn_map(a * ~lesion, b).mean())
+    assert np.isnan(regional_ssim(reference, image, np.zeros_like(lesion))["lesion"])
+
+
+def test_volume_errors_are_what_is_added_and_what_is_missed():
+    reference, prediction = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
+    reference[0, :2], prediction[0, 1:] = True, True
+    assert volume_errors(reference, prediction, 0.5) == {"false_ml": 4.0, "missed_ml": 2.0, "volume_error_ml": 2.0}
 
 
 @pytest.mark.parametrize("metric", [masked_ssim, masked_psnr, masked_mae])

@@ -255,8 +255,9 @@ def translation_splits() -> str:
 
 
 def _translated(rows: Sequence[Row], translator: str, metric: str, **wanted: str) -> float:
-    """Mean of a metric; Dice is that of the whole tumour."""
-    wanted |= {"region": "WT"} if metric == "dice" else {}
+    """Mean of a metric from single modalities; Dice is that of the whole tumour."""
+    rows = [row for row in rows if "+" not in row["source"]]
+    wanted |= {"region": "WT" if metric == "dice" else "head"}
     return float(np.nanmean(_values(_matching(rows, translator=translator, metric=metric, **wanted))))
 
 

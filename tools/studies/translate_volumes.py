@@ -2,10 +2,11 @@
 
     python -m tools.studies.translate_volumes --models=models/a --input=test_cases/ --output=translate_volumes.csv
 
-Each case's first modality is translated to the others, as by `mmsynth translate`.
-Each case and target gives a row: PSNR, SSIM and MAE inside the head at the
-volume's own voxels, roughness across slices as a share of the real volume's,
-and the seconds of the whole case.
+Modalities are translated to the others as by `mmsynth translate`: those that
+--given names, or the first one. Labels are not shown to the job. Each case and target
+gives a row: PSNR, SSIM and MAE inside the head at the volume's own voxels, with a
+label also the SSIM of the BraSyn challenge and the error in the lesion, roughness across
+slices as a share of the real volume's, and the seconds of the whole case.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from absl import flags
 
 from mmsynth_tf import program
 from mmsynth_tf.configs import path_flags
@@ -30,6 +32,9 @@ _MODELS = path_flags.define_path(
 _INPUT = path_flags.define_path(
     "input", None, "Folder with complete cases that the models were not trained on.", required=True
 )
+_GIVEN = flags.DEFINE_multi_string(
+    "given", [], "Modalities to translate from, as in t1,flair; may be repeated. Without it, the first modality."
+)
 _OUTPUT = path_flags.define_path("output", None, "CSV file to write.", required=True)
 
 
@@ -40,10 +45,14 @@ def main(argv: list[str]) -> None:
     from mmsynth_tf.storage import records
 
     models = slice_models.SliceModels.load(_MODELS.value)
-    source, *targets = models.data.modalities
-    job = translate.Translate(models, source=source, targets=targets)
-    found = files.find(Path(_INPUT.value), models.data.modalities)
-    records.write_csv(_OUTPUT.value, [row for case in found for row in measure(case, job)])
+    names = models.data.modalities
+    jobs = []
+    for given in _GIVEN.value or names[:1]:
+        sources = given.split(",")
+        targets = [name for name in names if name not in sources]
+        jobs.append(translate.Translate(models, sources=sources, targets=targets))
+    found = files.find(Path(_INPUT.value), names)
+    records.write_csv(_OUTPUT.value, [row for case in found for job in jobs for row in measure(case, job)])
 
 
 def measure(case: "CaseFiles", job: "Translate") -> list["Record"]:
@@ -58,24 +67,34 @@ def measure(case: "CaseFiles", job: "Translate") -> list["Record"]:
         seconds = time.monotonic() - began
         paths = {target: Path(folder) / files.image_name(case, target) for target in job.targets}
         made = {target: volumes.read_image(path).array for target, path in paths.items()}
-    one = patient.read(case, job.models.data)
-    common = {"case": case.case_id, "source": job.source, "seconds": round(seconds, 1)}
-    return [{**common, "target": target, **scores(volume, one.scaled(target))} for target, volume in made.items()]
+    one = patient.read(case, job.models.data, with_label=True)
+    common = {"case": case.case_id, "source": "+".join(job.sources), "seconds": round(seconds, 1)}
+    return [
+        {**common, "target": target, **scores(volume, one.scaled(target), one.case.label)}
+        for target, volume in made.items()
+    ]
 
 
-def scores(made: np.ndarray, real: np.ndarray) -> dict[str, float]:
-    """Scores of a volume [x, y, z] over the head of the real one."""
-    from mmsynth_tf.metrics.images import masked_mae, masked_psnr, masked_ssim
+def scores(made: np.ndarray, real: np.ndarray, label: np.ndarray | None) -> dict[str, float]:
+    """Scores of a volume [x, y, z] over the head of the real one, and over its lesion if it is known."""
+    from mmsynth_tf.metrics.images import brasyn_ssim, masked_mae, masked_psnr, masked_ssim, regional_ssim
     from mmsynth_tf.patients import consistency
 
     # Metrics and roughness take axial slices.
     made, real = (np.moveaxis(volume, 2, 0) for volume in (made, real))
-    head = real > 0
+    head, of_regions = real > 0, {}
+    if label is not None:
+        lesion, inside = np.moveaxis(label, 2, 0) > 0, np.where(head, made, 0.0)
+        of_regions = {f"ssim {region}": value for region, value in regional_ssim(real, inside, lesion).items()}
+        found = brasyn_ssim(real, inside, lesion)
+        of_regions |= {f"BraSyn's ssim.py {region}": value for region, value in found.items()}
+        of_regions["mae lesion"] = masked_mae(real, inside, lesion)
     return {
         "psnr": masked_psnr(real, made, head),
         "ssim": masked_ssim(real, made, head),
         "mae": masked_mae(real, made, head),
         "roughness / real": consistency.roughness(made) / consistency.roughness(real),
+        **of_regions,
     }
 
 
