@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf.algorithms import fusion, guided_filter, structure_maps
-from mmsynth_tf.configs import TranslationConfig
+from mmsynth_tf.configs import TranslationConfig, slice_sizes
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.stages.synthesis import contrast, translation
 from mmsynth_tf.stages.synthesis.translation import Translator
@@ -63,7 +63,8 @@ def test_several_modalities_are_averaged_where_their_heads_are_and_each_guides_t
     expected = mean(alone)
     if guide_share:
         drawn, lesion = tf.constant(expected), tf.cast(label > 0, tf.float32)
-        fading = 1.0 - tf.minimum(2.0 * structure_maps.gaussian_blur(lesion, 1.0), 1.0)
+        border = slice_sizes.relative_size((fakes.SIZE, fakes.SIZE))  # A pixel of slices of the measured size.
+        fading = 1.0 - tf.minimum(2.0 * structure_maps.gaussian_blur(lesion, border), 1.0)
         masks = [tf.constant(head) * (1.0 - lesion) for head in heads]
         guides = [tf.constant(given) for given in (first, second)]
         filtered = [guided_filter.guided_filter(drawn, *pair, 2) for pair in zip(guides, masks, strict=True)]
