@@ -62,6 +62,3 @@ RESERVED_NAMES = (
 # (docs/experiments/records/slice_consistency.md).
 TRANSLATED_BLUR = 0.5
 SYNTHESISED_BLUR = 0.75
-
-# Found lesions below this volume are dropped, ml.
-SEGMENTED_MIN_VOLUME = 0.0

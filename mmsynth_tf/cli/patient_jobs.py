@@ -116,7 +116,7 @@ def segment() -> None:
     from mmsynth_tf.patients import segment
 
     models = shared_flags.load_models()
-    _for_each_case(models, segment.Segment(models, _FLAGS.label_values, _FLAGS.min_volume))
+    _for_each_case(models, segment.Segment(models, _FLAGS.label_values, _FLAGS.min_volume, _FLAGS.keep_beyond))
 
 
 def define_segment() -> None:
@@ -124,9 +124,12 @@ def define_segment() -> None:
     shared_flags.define_label_values()
     flags.DEFINE_float(
         "min_volume",
-        constants.SEGMENTED_MIN_VOLUME,
+        0.0,
         "Drop connected lesions of a smaller volume, ml; 0 keeps all.",
         lower_bound=0.0,
+    )
+    flags.DEFINE_bool(
+        "keep_beyond", False, "Keep lesions that lie as a whole above or below the height of all training slices."
     )
 
 

@@ -18,7 +18,10 @@ _SCALED = IntensityRange(background=0.0, low=0.0, high=1.0)
 
 def found_before(one: Patient, models: SliceModels) -> np.ndarray | None:
     """The lesion that the joint segmenter finds in a patient, uint8 [x, y, z]; None if the models have none."""
-    return segment.found_lesion(one, models, list(one.case.images)) if models.joint else None
+    if not models.joint:
+        return None
+    # Lesions may be inserted at any height, and what is false beyond the training slices is so before and after.
+    return segment.found_lesion(one, models, list(one.case.images), keep_beyond=True)
 
 
 def taken(one: Patient, found: np.ndarray | None) -> np.ndarray:
@@ -51,7 +54,7 @@ def try_result(
     if before is None:
         return None
     case = dataclasses.replace(one.case, images=images, ranges=dict.fromkeys(images, _SCALED))
-    after = segment.found_lesion(dataclasses.replace(one, case=case), models, list(images))
+    after = segment.found_lesion(dataclasses.replace(one, case=case), models, list(images), keep_beyond=True)
     return {"given": list(images), **compare(inserted, before, after, segment.voxel_ml(one))}
 
 

@@ -13,8 +13,6 @@ import nibabel
 import numpy as np
 import scipy.ndimage
 
-from mmsynth_tf import constants
-from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.patients import files, jobs, patient
 from mmsynth_tf.patients.patient import Patient
 from mmsynth_tf.patients.slice_models import SliceModels
@@ -37,7 +35,9 @@ class Segment:
     Attributes:
       models: with a joint segmenter, or a segmentation stage.
       release: release whose label values are written; canonical classes if not given.
-      min_volume: connected lesions of a smaller volume are dropped, ml.
+      min_volume: connected lesions of a smaller volume are dropped, ml. By default none: on six validation patients it
+        gained at most 0.002 of Dice, and small lesions may be true.
+      keep_beyond: also write lesions that `reaching` drops.
 
     Raises:
       UserError: the models cannot segment, or the release has no values for their classes.
@@ -45,7 +45,8 @@ class Segment:
 
     models: SliceModels
     release: str = files.CANONICAL
-    min_volume: float = constants.SEGMENTED_MIN_VOLUME
+    min_volume: float = 0.0
+    keep_beyond: bool = False
 
     def __post_init__(self):
         if not self.models.joint:
@@ -62,9 +63,11 @@ class Segment:
             found = {modality: find_classes(one, self.models, modality) for modality in given}
             scores = ensemble.scores(list(found.values()))
             self._save_by_modality(one, found, folder / "by_modality", name, codes)
-        result, dropped = without_small(to_label(one, scores, given), voxel_ml(one), self.min_volume)
+        label, trained = to_label(one, scores, given), trained_slices(one, self.models)
+        result = label if self.keep_beyond else np.where(reaching(label, trained), label, 0).astype(np.uint8)
+        beyond_ml = np.count_nonzero(result != label) * voxel_ml(one)
+        result, dropped = without_small(result, voxel_ml(one), self.min_volume)
         files.save_label(result, one.grid(one.choose(None)), folder / name, codes)
-        outside = self._outside_training(one, result)
         counts = np.bincount(result.ravel(), minlength=self.models.data.num_classes).tolist()
         return {
             "job": "segment",
@@ -74,22 +77,9 @@ class Segment:
             "voxels": dict(zip(self.models.data.labels, counts, strict=True)),
             "min_volume": self.min_volume,
             "dropped_lesions": dropped,
-            "outside_training": outside,
+            "outside_training": _outside_training(one, result, trained, beyond_ml),
             "models": self.models.hashes,
         }
-
-    def _outside_training(self, one: Patient, label: np.ndarray) -> dict[str, Any]:
-        """Which slices of the head no training slice resembles by its height, and how much of the lesion lies there."""
-        head = np.logical_or.reduce([one.head(modality).any(axis=(0, 1)) for modality in one.case.images])
-        outside = head & ~trained_slices(len(head), one.slice_spacing, self.models.data)
-        lesion = np.count_nonzero(label, axis=(0, 1))
-        share = float(lesion[outside].sum() / lesion.sum()) if lesion.any() else 0.0
-        spans = _spans(outside)
-        if spans:
-            text = ", ".join(f"{first} to {last}" for first, last in spans)
-            message = "Case %s: no training slice lies at the height of slices %s; %.0f%% of the lesion is there."
-            _log.info(message, one.case.case_id, text, 100 * share)
-        return {"slices": spans, "share_of_lesion": round(share, 4)}
 
     def _save_by_modality(
         self, one: Patient, found: Mapping[str, np.ndarray], folder: Path, name: str, codes: Mapping[int, int]
@@ -141,18 +131,38 @@ def to_label(one: Patient, scores: np.ndarray, modalities: Sequence[str]) -> np.
     return np.where(head, label, 0).astype(np.uint8)
 
 
-def trained_slices(count: int, spacing: float, data: DataConfig) -> np.ndarray:
-    """Which slices of a volume lie at the height of training slices: bool [count].
+def trained_slices(one: Patient, models: SliceModels) -> np.ndarray:
+    """Which slices of the patient lie at the height of the segmenter's training slices: bool [z]."""
+    count = next(iter(one.case.images.values())).shape[2]
+    return at_height(count, one.slice_spacing / models.data.voxel_mm[0], models.segmented_slices)
 
-    Heights are counted from a volume's lowest slice, as `data.slices` counts.
+
+def at_height(count: int, step: float, slices: Sequence[int]) -> np.ndarray:
+    """Which slices of a volume lie at the height of others: bool [count]. Heights count from the lowest slice.
 
     Args:
       count: number of slices.
-      spacing: their distance, mm.
-      data: of the models.
+      step: their distance, in slices of the other volume.
+      slices: first and last (not included) of the other slices, perhaps followed by their step.
     """
-    place = np.arange(count) * spacing / data.voxel_mm[0]
-    return (place > data.slice_start - 1) & (place < data.slice_stop)
+    height = np.arange(count) * step
+    return (height > slices[0] - 1) & (height < slices[1])
+
+
+def _outside_training(one: Patient, label: np.ndarray, trained: np.ndarray, dropped_ml: float) -> dict[str, Any]:
+    """The record of the slices of the head that no training slice resembles by its height; it is logged, too."""
+    head = np.logical_or.reduce([one.head(modality).any(axis=(0, 1)) for modality in one.case.images])
+    lesion = np.count_nonzero(label, axis=(0, 1))
+    share = float(lesion[~trained].sum() / lesion.sum()) if lesion.any() else 0.0
+    spans = _spans(head & ~trained)
+    if spans:
+        text = ", ".join(f"{first} to {last}" for first, last in spans)
+        _log.info(
+            "Case %s: no training slice lies at the height of slices %s. %.0f%% of the lesion is there. "
+            "Lesions that lie there as a whole were dropped: %.1f ml (see --keep_beyond).",
+            *(one.case.case_id, text, 100 * share, dropped_ml),
+        )
+    return {"slices": spans, "share_of_lesion": round(share, 4), "dropped_ml": round(dropped_ml, 3)}
 
 
 def _spans(chosen: np.ndarray) -> list[list[int]]:
@@ -188,10 +198,33 @@ def without_small(label: np.ndarray, voxel_volume: float, least: float) -> tuple
     return np.where(small[parts], 0, label).astype(label.dtype), int(np.count_nonzero(small))
 
 
-def found_lesion(one: Patient, models: SliceModels, modalities: Sequence[str]) -> np.ndarray:
-    """The lesion that the joint segmenter finds in some modalities: uint8 [x, y, z], classes."""
+def reaching(label: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """Which voxels belong to a connected lesion that reaches a slice at the height of training slices.
+
+    The others are mostly false, because the segmenter never saw the base of the skull or the crown. On six validation
+    patients, with segmenters of slices 50 to 104 of 155, their removal raised the mean Dice of the whole tumour in the
+    whole head from 0.61 to 0.74 (core 0.57 to 0.71, enhancing 0.57 to 0.69; at the models' 64x64 pixels).
+
+    Args:
+      label: integer [x, y, z], 0 outside lesions.
+      trained: bool [z], see `trained_slices`.
+
+    Returns:
+      bool [x, y, z].
+    """
+    parts = lesion_parts(label)
+    reached = np.zeros(parts.max() + 1, bool)
+    reached[parts[..., trained]] = True
+    reached[0] = False
+    return reached[parts]
+
+
+def found_lesion(one: Patient, models: SliceModels, modalities: Sequence[str], keep_beyond: bool = False) -> np.ndarray:
+    """The lesion that the joint segmenter finds in some modalities, as `Segment` does: uint8 [x, y, z], classes."""
     label = to_label(one, find_jointly(one, models, modalities), modalities)
-    return without_small(label, voxel_ml(one), constants.SEGMENTED_MIN_VOLUME)[0]
+    if keep_beyond:
+        return label
+    return np.where(reaching(label, trained_slices(one, models)), label, 0).astype(np.uint8)
 
 
 def own_lesion(one: Patient, models: SliceModels, modalities: Sequence[str]) -> np.ndarray:

@@ -106,6 +106,13 @@ class SliceModels:
         """Whether there is a joint segmenter."""
         return "segment" in self._functions
 
+    @property
+    def segmented_slices(self) -> tuple[int, ...]:
+        """Start, stop and step of the slices that the segmenter was trained on, of volumes with voxels of `data`."""
+        stages = self._metadata["stages"]
+        stage = stages.get(constants.JOINT) or stages.get(constants.SEGMENTATION)
+        return tuple(stage["config"]["data"]["slices"]) if stage else self.data.slices
+
     def segment(self, slices: Mapping[str, np.ndarray]) -> np.ndarray:
         """Probabilities of the classes, [N, H, W, K], by the joint segmenter.
 

@@ -1,6 +1,5 @@
 """What `mmsynth segment` finds, where the models are out of their range, and which lesions it drops."""
 
-import dataclasses
 import logging
 
 import nibabel
@@ -56,26 +55,48 @@ def test_the_joint_segmenter_gets_all_given_modalities_at_once_and_zeros_for_the
     assert not np.concatenate(seen)[..., :3].any()
 
 
-def test_slices_beyond_the_training_slices_are_said_with_the_share_of_the_lesion_there(tmp_path, caplog):
+@pytest.mark.parametrize("keep_beyond", [False, True])
+def test_lesions_beyond_the_training_slices_are_dropped_unless_asked_and_said(tmp_path, caplog, keep_beyond):
     """The models know slices 2 to 7. A third of the lesion is a block in slices 8 and 9."""
     write_case(tmp_path / "in")
-    add_block(tmp_path / "in", np.s_[10:14, 10:13, 8:10])
+    beyond = np.s_[10:14, 10:13, 8:10]
+    add_block(tmp_path / "in", beyond)
     with caplog.at_level(logging.INFO):
-        run(segment.Segment(MODELS), tmp_path / "in", tmp_path / "out")
-    share = 24 / (24 + 48)
+        run(segment.Segment(MODELS, keep_beyond=keep_beyond), tmp_path / "in", tmp_path / "out")
+    expected = own_label()
+    if keep_beyond:
+        expected[beyond] = 4
+    np.testing.assert_array_equal(load(tmp_path / "out" / "case" / "case_seg.nii.gz"), expected)
     outside = record(tmp_path / "out" / "case")["outside_training"]
-    assert outside == {"slices": [[0, 1], [8, 9]], "share_of_lesion": pytest.approx(share, abs=1e-4)}
+    assert outside["slices"] == [[0, 1], [8, 9]]
+    assert outside["share_of_lesion"] == pytest.approx(24 / (24 + 48) if keep_beyond else 0.0, abs=1e-4)
+    assert outside["dropped_ml"] == (0.0 if keep_beyond else 0.024)
     said = [text for text in caplog.messages if "no training slice" in text]
-    assert len(said) == 1 and "Case case" in said[0] and "slices 0 to 1, 8 to 9; 33%" in said[0]
+    assert len(said) == 1 and "Case case" in said[0] and "slices 0 to 1, 8 to 9." in said[0]
+
+
+def test_a_lesion_that_reaches_a_training_slice_is_kept_whole():
+    label = np.zeros((4, 4, 6), np.uint8)
+    label[0, 0, 1:3], label[3, 3, 4:6] = 1, 4
+    trained = np.array([False, False, True, True, False, False])
+    expected = label == 1
+    np.testing.assert_array_equal(segment.reaching(label, trained), expected)
 
 
 def test_training_slices_are_found_at_their_height_in_volumes_with_other_distances():
     """Slices 50 to 104 of 1 mm: 50 to 104 mm above the lowest slice, so slices 10 to 20 of 5 mm."""
-    data = dataclasses.replace(fake_slice_models.DATA, slices=(50, 105, 1))
-    assert np.flatnonzero(segment.trained_slices(155, 1.0, data)).tolist() == list(range(50, 105))
-    assert np.flatnonzero(segment.trained_slices(31, 5.0, data)).tolist() == list(range(10, 21))
-    thick = dataclasses.replace(data, slices=(2, 5, 1), voxel_mm=(5.0, 1.0, 1.0))
-    assert np.flatnonzero(segment.trained_slices(40, 1.0, thick)).tolist() == list(range(6, 25))
+    assert np.flatnonzero(segment.at_height(155, 1.0, (50, 105, 1))).tolist() == list(range(50, 105))
+    assert np.flatnonzero(segment.at_height(31, 5.0, (50, 105, 1))).tolist() == list(range(10, 21))
+    # Training slices 2 to 4 of 5 mm; the volume's slices have 1 mm.
+    assert np.flatnonzero(segment.at_height(40, 0.2, (2, 5))).tolist() == list(range(6, 25))
+
+
+def test_the_training_slices_are_those_of_the_stage_that_segments():
+    models = fake_slice_models.slice_models(joint=True)
+    assert tuple(models.segmented_slices) == (2, 8, 1)
+    joint = {"config": {"data": {"slices": [0, 10, 1]}}, "checkpoint_sha256": "def"}
+    models._metadata["stages"]["joint"] = joint
+    assert models.segmented_slices == (0, 10, 1)
 
 
 def test_lesions_below_a_volume_are_dropped_by_choice(tmp_path):

@@ -3,17 +3,20 @@
 #
 #   tools/studies/segment_volumes.sh <folder with BraTS cases> <work folder>
 #
-# STEPS, FOLDS and SPLIT (test; validation for choices) can be set in the environment. A step that is done is not done
-# again, so the study can be stopped and started. Records lie in docs/experiments/records/segment_volumes/<split>_<steps>/.
+# STEPS, FOLDS, SPLIT (test; validation for choices) and SLICES (start,stop,step of the training slices) can be set in the
+# environment. A step that is done is not done again, so the study can be stopped and started. Records lie in
+# docs/experiments/records/segment_volumes/<split>_<steps>_<slices>/.
 set -euo pipefail
 cases=$1 work=$2
 root=$(dirname "$0")/../..
-python=${PYTHON:-python} steps=${STEPS:-3000} split=${SPLIT:-test}
-records=$root/docs/experiments/records/segment_volumes/${split}_$steps
+python=${PYTHON:-python} steps=${STEPS:-3000} split=${SPLIT:-test} slices=${SLICES:-50,105,1}
+kind=${steps}_${slices//,/-}
+records=$root/docs/experiments/records/segment_volumes/${split}_$kind
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 for fold in ${FOLDS:-0 1 2 3 4}; do
-  data=$work/fold_$fold models=$work/models_${fold}_$steps run=$work/run_${fold}_$steps
-  [ -e "$data" ] || "$python" "$root/datasets/build.py" --source=cases --preset=cpu --input="$cases" --fold="$fold" --output="$data"
+  data=$work/fold_${fold}_${slices//,/-} models=$work/models_${fold}_$kind run=$work/run_${fold}_$kind
+  [ -e "$data" ] || "$python" "$root/datasets/build.py" --source=cases --preset=cpu --input="$cases" --fold="$fold" \
+    --config.data.slices="$slices" --output="$data"
   [ -e "$models" ] || {
     "$python" "$root/train.py" --stage=joint --preset=cpu --data_dir="$data" --workdir="$run" --config.joint.steps="$steps"
     "$python" -m mmsynth_tf.export --workdir="$run" --output="$models"
