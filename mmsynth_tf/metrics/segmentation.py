@@ -10,6 +10,7 @@ stays in every summary. The label-map Dice and MSE are those of the paper's tabl
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import ndimage
 
 from mmsynth_tf.metrics import surface_distances
 from mmsynth_tf.metrics.arrays import as_floats, check_shapes
@@ -20,7 +21,7 @@ PRECISION = "precision"
 HD95 = "hd95"
 NSD = "nsd"
 OVERLAP_METRICS = (DICE, SENSITIVITY, PRECISION)
-FALSE_ML, MISSED_ML, VOLUME_ERROR_ML = "false_ml", "missed_ml", "volume_error_ml"
+FALSE_ML, INVENTED_ML, MISSED_ML, VOLUME_ERROR_ML = "false_ml", "invented_ml", "missed_ml", "volume_error_ml"
 
 
 def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
@@ -109,11 +110,16 @@ def volume_errors(reference: np.ndarray, prediction: np.ndarray, voxel_ml: float
       voxel_ml: volume of a voxel, ml.
 
     Returns:
-      `false_ml`, `missed_ml`, and `volume_error_ml`, the predicted volume minus that of the reference.
+      `false_ml`, the predicted volume outside the reference. `invented_ml`, the part of it in connected lesions that do
+      not touch the reference; the rest is at its border. `missed_ml`, the volume that is not predicted.
+      `volume_error_ml`, the predicted volume minus that of the reference.
     """
     _check_masks(reference, prediction)
-    false, missed = (float(np.count_nonzero(mask)) for mask in (prediction & ~reference, reference & ~prediction))
-    return {FALSE_ML: voxel_ml * false, MISSED_ML: voxel_ml * missed, VOLUME_ERROR_ML: voxel_ml * (false - missed)}
+    parts, _ = ndimage.label(prediction, np.ones((3,) * prediction.ndim))
+    invented = prediction & ~np.isin(parts, np.unique(parts[reference & prediction]))
+    masks = {FALSE_ML: prediction & ~reference, INVENTED_ML: invented, MISSED_ML: reference & ~prediction}
+    volumes = {name: voxel_ml * np.count_nonzero(mask) for name, mask in masks.items()}
+    return {**volumes, VOLUME_ERROR_ML: volumes[FALSE_ML] - volumes[MISSED_ML]}
 
 
 def label_map_dice(reference: np.ndarray, prediction: np.ndarray, smooth: float = 1e-5) -> float:

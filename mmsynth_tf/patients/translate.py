@@ -143,11 +143,34 @@ def find_lesion(one: Patient, models: SliceModels, modalities: Sequence[str]) ->
     """The lesion to draw: the case's label, or else what the segmenter is sure of in the given modalities."""
     if one.case.label is not None:
         return DrawnLesion(one.view.label_slices(one.case.label), None, "the case's label")
+    probabilities = lesion_probabilities(one, models, modalities)
+    label = sure_lesion(one, models, probabilities)
     where = f"found in {', '.join(modalities)}"
-    if models.joint:
-        probabilities = segment.find_jointly(one, models, modalities)
-    else:
-        scores = ensemble.scores([segment.find_classes(one, models, modality) for modality in modalities])
-        probabilities = scores / np.maximum(scores.sum(axis=-1, keepdims=True), 1e-6)
+    if not models.joint:
         where += " by the segmenters of single modalities, because the models have no joint segmenter"
-    return DrawnLesion(*translation.sure_lesion(probabilities), where)
+    return DrawnLesion(label, translation.uncertainty(probabilities, label), where)
+
+
+def lesion_probabilities(one: Patient, models: SliceModels, modalities: Sequence[str]) -> np.ndarray:
+    """Probabilities of the classes from some modalities, float32 [z, height, width, K], 0 in empty slices.
+
+    They are those of the joint segmenter, or else of the segmenters of single modalities together.
+    """
+    if models.joint:
+        return segment.find_jointly(one, models, modalities)
+    scores = ensemble.scores([segment.find_classes(one, models, modality) for modality in modalities])
+    return scores / np.maximum(scores.sum(axis=-1, keepdims=True), 1e-6)
+
+
+def sure_lesion(
+    one: Patient, models: SliceModels, probabilities: np.ndarray, sure: float = translation.SURE
+) -> np.ndarray:
+    """The lesion that is sure and that a training slice could show: uint8 [z, height, width].
+
+    At heights of the head that no training slice showed, segmenters find lesions that are not there. Lesions that lie
+    there as a whole are therefore left out.
+    """
+    label = translation.sure_lesion(probabilities, sure)
+    parts = segment.lesion_parts(label)
+    trained = segment.trained_slices(len(label), one.slice_spacing, models.data)
+    return np.where(np.isin(parts, np.unique(parts[trained])), label, 0).astype(np.uint8)

@@ -153,7 +153,7 @@ def test_the_difference_is_that_of_the_same_patient_after_averaging_seeds():
         *(record(translators.PAIRED, *x) for x in (("a", 24.0), ("a", 26.0), ("b", 35.0))),
         *(record(translators.COPY, *x) for x in (("a", 10.0), ("b", 10.0))),
         record(translators.REAL, "a", 0.5, DICE, "WT"),
-        *(record(translators.GAN, case, ml, "drawn_false_ml", "lesion") for case, ml in (("a", 1.0), ("b", 4.0))),
+        *(record(translators.GAN, case, ml, "drawn_invented_ml", "lesion") for case, ml in (("a", 1.0), ("b", 4.0))),
     ]
     made = tables.tables(rows)
     # a: 20 - (24 + 26) / 2 = -5; b: 30 - 35 = -5.
@@ -181,7 +181,7 @@ def test_the_synthesis_stage_is_told_the_lesions_that_are_sure_in_what_is_given(
     else:
         probabilities = segmenter.lesion_processor(tf.constant(images)).numpy()[:, [0, 2]]
         summed = probabilities.sum(axis=1) * [0.4, 1, 1, 1, 1]
-        expected, _ = sure_lesion(summed / summed.sum(axis=-1, keepdims=True))
+        expected = sure_lesion(summed / summed.sum(axis=-1, keepdims=True))
     np.testing.assert_array_equal(made.drawn, expected)
     np.testing.assert_array_equal(made.images[..., 0], expected)
 

@@ -227,9 +227,11 @@ def test_regional_ssim_is_scaled_by_the_reference_and_averaged_inside_the_region
 
 
 def test_volume_errors_are_what_is_added_and_what_is_missed():
-    reference, prediction = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
-    reference[0, :2], prediction[0, 1:] = True, True
-    assert volume_errors(reference, prediction, 0.5) == {"false_ml": 4.0, "missed_ml": 2.0, "volume_error_ml": 2.0}
+    reference, prediction = np.zeros((2, 4, 6), bool), np.zeros((2, 4, 6), bool)
+    reference[0, :2, :4] = prediction[0, 1:, :4] = True
+    prediction[1, 0, 5] = True  # 2 pixels from the rest.
+    errors = {"false_ml": 4.5, "invented_ml": 0.5, "missed_ml": 2.0, "volume_error_ml": 2.5}
+    assert volume_errors(reference, prediction, 0.5) == errors
 
 
 @pytest.mark.parametrize("metric", [masked_ssim, masked_psnr, masked_mae])

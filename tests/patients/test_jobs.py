@@ -116,7 +116,7 @@ def test_a_lesion_is_drawn_where_the_label_says_or_where_it_is_found(tmp_path, j
 def test_a_lesion_that_is_not_sure_is_left_out_and_shown_as_uncertain(tmp_path, joint):
     write_case(tmp_path / "in")
     block = own_label() > 0
-    for certainty, drawn in ((0.95, True), (0.6, False)):
+    for certainty, drawn in ((0.98, True), (0.6, False)):
         # Without a joint segmenter, t1 alone finds the lesion, so that no sum over modalities changes the probability.
         models = fake_slice_models.slice_models(
             draws_lesions=True, joint=joint, certainty={"t1": certainty, "joint": certainty}
@@ -130,6 +130,19 @@ def test_a_lesion_that_is_not_sure_is_left_out_and_shown_as_uncertain(tmp_path, 
         uncertainty = image.get_fdata()
         np.testing.assert_allclose(uncertainty[block], 1 - certainty if drawn else certainty, atol=1e-6)
         assert not uncertainty[~block].any()
+
+
+def test_a_lesion_at_heights_that_no_training_slice_showed_is_left_out_unless_it_reaches_one(tmp_path):
+    """Training slices are 2 to 7, the block lies in slices 4 to 6."""
+    write_case(tmp_path / "in")
+    for first, drawn in ((6, True), (7, False)):
+        data = dataclasses.replace(fake_slice_models.DATA, slices=(first, 10, 1))
+        models = fake_slice_models.slice_models(data, draws_lesions=True, joint=True)
+        run(translate.Translate(models, smooth=False), tmp_path / "in", tmp_path / str(first))
+        folder = tmp_path / str(first) / "case"
+        np.testing.assert_array_equal(load(folder / "case_t2.nii.gz") > 0.3, (own_label() > 0) & drawn)
+        uncertainty = load(folder / "case_lesion_uncertainty.nii.gz")[own_label() > 0]
+        np.testing.assert_allclose(uncertainty, 0.0 if drawn else 1.0, atol=1e-6)
 
 
 def test_translations_keep_the_detail_of_the_files_own_voxels_if_the_models_go_by_the_given_slice(tmp_path):

@@ -78,11 +78,12 @@ def test_several_modalities_are_averaged_where_their_heads_are_and_each_guides_t
 
 def test_a_lesion_is_drawn_where_it_is_sure_and_the_rest_is_uncertain():
     probabilities = np.array([[0.05, 0.4, 0.55], [0.3, 0.7, 0.0], [0.0, 0.0, 0.0]])
-    label, uncertainty = translation.sure_lesion(probabilities, sure=0.9)
+    label = translation.sure_lesion(probabilities, sure=0.9)
     np.testing.assert_array_equal(label, [2, 0, 0])
+    np.testing.assert_array_equal(translation.sure_lesion(probabilities, sure=0.5), [2, 1, 0])
+    uncertainty = translation.uncertainty(probabilities, label)
     np.testing.assert_allclose(uncertainty, [0.05, 0.7, 0.0], atol=1e-7)
     assert (label.dtype, uncertainty.dtype) == (np.uint8, np.float32)
-    np.testing.assert_array_equal(translation.sure_lesion(probabilities, sure=0.5)[0], [2, 1, 0])
 
 
 def test_translation_by_the_map_alone_is_synthesis_from_the_slices_own_map(model, batch):

@@ -5,11 +5,10 @@
 The cases need labels and all modalities, and the models must not have been trained
 on them. Lesions are searched as `mmsynth translate` does it without a label: in each
 single modality, each pair, and all modalities but one. Each case, set of given
-modalities and threshold gives a row: volumes of the lesion, of what is drawn outside
-it, and of what of it is not drawn, at the resolution of the models.
+modalities and threshold gives a row: volumes of the true lesion, of what is drawn
+falsely, and of what is not drawn, at the resolution of the models.
 """
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,21 +51,20 @@ def measure(case: "CaseFiles", models: "SliceModels") -> Iterator["Record"]:
 
     one = patient.read(case, models.data, with_label=True)
     lesion = one.view.label_slices(one.case.label) > 0
-    unlabelled = dataclasses.replace(one, case=dataclasses.replace(one.case, label=None))
     _, row_mm, column_mm = models.data.spacing_mm
     voxel_ml = one.slice_spacing * row_mm * column_mm / 1000.0
     for sources in dict.fromkeys(sources for sources, _ in tasks(models.data.num_modalities)):
         names = [models.data.modalities[index] for index in sources]
-        found = translate.find_lesion(unlabelled, models, names)
-        # The probability that there is a lesion.
-        probability = np.where(found.label > 0, 1.0 - found.uncertainty, found.uncertainty)
+        probabilities = translate.lesion_probabilities(one, models, names)
         for threshold in _THRESHOLDS:
+            drawn = translate.sure_lesion(one, models, probabilities, threshold)
             yield {
                 "case": case.case_id,
                 "given": "+".join(names),
                 "threshold": threshold,
                 "lesion_ml": voxel_ml * np.count_nonzero(lesion),
-                **volume_errors(lesion, probability >= threshold, voxel_ml),
+                "expected_ml": voxel_ml * float(probabilities[..., 1:].sum()),
+                **volume_errors(lesion, drawn > 0, voxel_ml),
             }
 
 

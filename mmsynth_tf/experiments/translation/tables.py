@@ -19,7 +19,7 @@ from mmsynth_tf.experiments.translation.scores import (
 )
 from mmsynth_tf.experiments.translation.translators import COPY, GAN, GIVEN, PAIRED, REAL
 from mmsynth_tf.metrics.images import HEALTHY, WHOLE
-from mmsynth_tf.metrics.segmentation import DICE, FALSE_ML, MISSED_ML, VOLUME_ERROR_ML
+from mmsynth_tf.metrics.segmentation import DICE, FALSE_ML, INVENTED_ML, MISSED_ML, VOLUME_ERROR_ML
 from mmsynth_tf.metrics.summary import Summary, summarise
 from mmsynth_tf.reports import report
 from mmsynth_tf.storage.records import Record
@@ -57,8 +57,10 @@ def _faithfulness_table(rows: Sequence[Record]) -> report.Table:
     """How true the lesions of the synthesis stage's translations are."""
     regions = _regions(rows)
     columns: dict[str, Callable[[Sequence[Record], str], str]] = {
-        "drawn: false, ml": lambda own, _: _middle(_values(own, GAN, LESION, DRAWN + FALSE_ML)),
-        "drawn: missed, ml": lambda own, _: _middle(_values(own, GAN, LESION, DRAWN + MISSED_ML)),
+        **{
+            f"drawn: {name}, ml": lambda own, _, metric=metric: _middle(_values(own, GAN, LESION, DRAWN + metric))
+            for name, metric in (("invented", INVENTED_ML), ("false", FALSE_ML), ("missed", MISSED_ML))
+        },
         "found: false, ml": lambda own, _: _middle(_values(own, GAN, LESION, FALSE_ML)),
         "in real slices": lambda own, target: _middle(_values(_real(rows, target), REAL, LESION, FALSE_ML)),
         "found: |volume error|, ml": lambda own, _: _middle(np.abs(_values(own, GAN, LESION, VOLUME_ERROR_ML))),
@@ -73,7 +75,8 @@ def _faithfulness_table(rows: Sequence[Record]) -> report.Table:
     caption = (
         "Lesions of the synthesis stage's translations, ml a patient: median / mean. Drawn: what the translator was "
         "told to draw, against the true label. Found: what the judge finds in the translation alone, against the true "
-        "label, beside what it finds in real slices of that modality. "
+        "label, beside what it finds in real slices of that modality. Invented: false lesions that do not touch a true "
+        "one; the other false volume is at the border. "
         f"{judges.CAPTION}"
     )
     return _table_by_source(rows, columns, caption)

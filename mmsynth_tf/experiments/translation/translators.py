@@ -44,7 +44,7 @@ def of_synthesis_stage(translator: Translator, segmenter: Segmenter | JointSegme
         given[:, list(sources)] = True
         parts = [slice(start, start + _BATCH) for start in range(0, len(images), _BATCH)]
         found = [scoring.probabilities_together(segmenter, tf.constant(images[p]), given[p]) for p in parts]
-        lesion, _ = sure_lesion(np.concatenate(found))
+        lesion = sure_lesion(np.concatenate(found))
 
         def made(part: slice) -> np.ndarray:
             channels = as_channels(tf.constant(images[part]))

@@ -8,8 +8,8 @@ from mmsynth_tf.configs import TranslationConfig, slice_sizes
 from mmsynth_tf.stages.synthesis.gan import Features, ModalityGAN
 
 # Least probability of a lesion, by the segmenter, at which a translation draws it. A false lesion does more harm than a
-# missing one, which the uncertainty map shows.
-SURE = 0.9
+# missing one. Chosen on validation patients (docs/experiments/translation.md).
+SURE = 0.95
 # Sigma of the transition between a translated lesion and its surroundings, pixels of `slice_sizes.MEASURED_SIZE`.
 _LESION_BORDER = 1.0
 
@@ -19,21 +19,29 @@ def guide_radius(image_size: tuple[int, int]) -> int:
     return max(1, min(image_size) // 8)
 
 
-def sure_lesion(probabilities: np.ndarray, sure: float = SURE) -> tuple[np.ndarray, np.ndarray]:
-    """The lesion that a translation draws, and how likely it is wrong.
+def sure_lesion(probabilities: np.ndarray, sure: float = SURE) -> np.ndarray:
+    """The lesion that a segmenter is sure of.
 
     Args:
-      probabilities: of the classes by a segmenter, float [..., K]; class 0 is background. All 0 where nothing is shown.
+      probabilities: of the classes, float [..., K]; class 0 is background. All 0 where nothing is shown.
       sure: least probability of a lesion of any class.
 
     Returns:
-      label: uint8 [...]: the most probable lesion class where a lesion is sure, else 0.
-      uncertainty: float32 [...] in [0, 1], the probability that the label is wrong about there being a lesion.
+      uint8 [...]: the most probable lesion class where a lesion is sure, else 0.
     """
     lesion = probabilities[..., 1:].sum(axis=-1)
-    drawn = lesion >= sure
-    label = np.where(drawn, 1 + np.argmax(probabilities[..., 1:], axis=-1), 0).astype(np.uint8)
-    return label, np.clip(np.where(drawn, 1.0 - lesion, lesion), 0.0, 1.0).astype(np.float32)
+    return np.where(lesion >= sure, 1 + np.argmax(probabilities[..., 1:], axis=-1), 0).astype(np.uint8)
+
+
+def uncertainty(probabilities: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The segmenter's probability that a label is wrong about there being a lesion: float32 [...] in [0, 1].
+
+    Args:
+      probabilities: as for `sure_lesion`.
+      label: integer [...], the lesion that is drawn.
+    """
+    lesion = probabilities[..., 1:].sum(axis=-1)
+    return np.clip(np.where(label > 0, 1.0 - lesion, lesion), 0.0, 1.0).astype(np.float32)
 
 
 class Translator:
