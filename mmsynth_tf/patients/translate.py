@@ -165,12 +165,7 @@ def lesion_probabilities(one: Patient, models: SliceModels, modalities: Sequence
 def sure_lesion(
     one: Patient, models: SliceModels, probabilities: np.ndarray, sure: float = translation.SURE
 ) -> np.ndarray:
-    """The lesion that is sure and that a training slice could show: uint8 [z, height, width].
-
-    At heights of the head that no training slice showed, segmenters find lesions that are not there. Lesions that lie
-    there as a whole are therefore left out.
-    """
+    """The lesion that is sure and reaches the height of a training slice: uint8 [z, height, width]."""
     label = translation.sure_lesion(probabilities, sure)
-    parts = segment.lesion_parts(label)
-    trained = segment.trained_slices(len(label), one.slice_spacing, models.data)
-    return np.where(np.isin(parts, np.unique(parts[trained])), label, 0).astype(np.uint8)
+    reached = segment.reaching(np.moveaxis(label, 0, -1), segment.trained_slices(one, models))
+    return np.where(np.moveaxis(reached, -1, 0), label, 0).astype(np.uint8)
