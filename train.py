@@ -2,6 +2,10 @@
 
     python train.py --stage=all --preset=cpu --data_dir=data/brats --workdir=runs/a
     python train.py --stage=joint --preset=cpu --data_dir=data/brats --workdir=runs/a
+    python train.py --stage=all --preset=auto --data_dir=data/brats --workdir=runs/a
+
+--preset=auto chooses filters, batches and lengths from the data set and the
+memory of the device, says why, and keeps its choice in the work directory.
 
 The stages are structure, segmentation (a lesion segmenter for each modality),
 joint (one lesion segmenter of all modalities) and synthesis, which needs the
@@ -19,6 +23,7 @@ from absl import flags
 from mmsynth_tf import constants, prepared, program
 from mmsynth_tf.configs import Config, path_flags
 from mmsynth_tf.configs import flags as configs_flags
+from mmsynth_tf.training import planning
 
 _ALL = "all"
 _STAGE = flags.DEFINE_enum(
@@ -34,19 +39,22 @@ _DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "Make runs bit-for-bi
 _DETECT_ANOMALY = flags.DEFINE_bool(
     "detect_anomaly", False, "Check every tensor and name the first operation that gives NaN or infinity; slow."
 )
-configs_flags.define_config_flags()
+configs_flags.define_config_flags(further=[planning.AUTO])
 flags.declare_key_flag("preset")
 
 
 def main(argv: list[str]) -> None:
     program.refuse_arguments(argv)
-    config = configs_flags.config_from_flags()
     data = [prepared.open_prepared(path) for path in _DATA_DIR.value]
+    automatic = flags.FLAGS.preset == planning.AUTO
+    config = None if automatic else configs_flags.config_from_flags()
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     import tensorflow as tf
 
-    from mmsynth_tf.training import anomaly, runs
+    from mmsynth_tf.training import anomaly, devices, runs
 
+    if config is None:
+        config = configs_flags.config_from_flags(planning.planned(data, _WORKDIR.value, devices.training_device()))
     if _DETERMINISTIC.value:
         tf.config.experimental.enable_op_determinism()
     with anomaly.detected() if _DETECT_ANOMALY.value else contextlib.nullcontext():

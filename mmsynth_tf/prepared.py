@@ -34,6 +34,19 @@ class PreparedData:
         """Case ids of each split."""
         return self.record["split"]
 
+    def num_slices(self, split: str) -> int:
+        """Number of slices of a split, 0 without it; no slice is read.
+
+        Raises:
+          PreparedDataError: the description of the files cannot be read.
+        """
+        path = self.path / "dataset_info.json"  # Of TensorFlow Datasets.
+        try:
+            splits = json.loads(path.read_text(encoding="utf-8"))["splits"]
+            return sum(int(length) for found in splits if found["name"] == split for length in found["shardLengths"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PreparedDataError(f"{path} cannot be read ({error}); build the data set again.") from error
+
     def slices(self, split: str) -> "tf.data.Dataset":
         """Examples of a split, in a fixed order.
 

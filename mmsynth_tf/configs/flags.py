@@ -1,6 +1,7 @@
 """Command-line flags for the configuration: ``--preset`` and ``--config.<path>=<value>``. No TensorFlow here."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -12,9 +13,13 @@ from mmsynth_tf.errors import UserError
 _PREFIX = "config."
 
 
-def define_config_flags() -> None:
-    """Defines `--preset` and one flag for each setting; `--helpfull` lists them all."""
-    flags.DEFINE_enum("preset", "default", sorted(PRESETS), "Settings to start from.")
+def define_config_flags(further: Sequence[str] = ()) -> None:
+    """Defines `--preset` and one flag for each setting; `--helpfull` lists them all.
+
+    Args:
+      further: values of `--preset` for which the program gives `config_from_flags` the settings.
+    """
+    flags.DEFINE_enum("preset", "default", sorted([*PRESETS, *further]), "Settings to start from.")
     for path, (value, text) in tree.fields(config.Config()).items():
         name = _PREFIX + path
         if isinstance(value, bool):
@@ -29,13 +34,13 @@ def define_config_flags() -> None:
             flags.DEFINE_string(name, None, text)
 
 
-def config_from_flags() -> config.Config:
-    """The preset with the settings given on the command line.
+def config_from_flags(base: config.Config | None = None) -> config.Config:
+    """The preset, or `base` in its place, with the settings given on the command line.
 
     Raises:
       UserError: a list or JSON setting cannot be read.
     """
-    base = preset(flags.FLAGS.preset)
+    base = base or preset(flags.FLAGS.preset)
     values = {}
     for path, (current, _) in tree.fields(base).items():
         given = flags.FLAGS[_PREFIX + path].value

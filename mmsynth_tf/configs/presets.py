@@ -9,9 +9,9 @@ from mmsynth_tf.configs.config import Config
 from mmsynth_tf.configs.tree import override
 
 
-def sized(side: int) -> dict[str, object]:
-    """What follows from slices of `side` x `side` pixels, as settings (see `slice_sizes`)."""
-    size = side, side
+def of_size(height: int, width: int) -> dict[str, object]:
+    """What follows from slices of these pixels, as settings (see `slice_sizes`)."""
+    size = height, width
     return {
         "data.image_size": size,
         "structure.latent_dim": slice_sizes.latent_dim(size),
@@ -97,7 +97,7 @@ _SMALL = {
 # after 100 steps of the structure stage, and loops without anatomy after 300.
 _DEMO = {
     **_SMALL,
-    **sized(64),
+    **of_size(64, 64),
     "data.slices": (50, 105, 2),
     "structure.steps": 600,
     "segmentation.steps": 120,
@@ -111,7 +111,7 @@ _DEMO = {
 # Slices of 64 x 64 pixels of 3 mm. The study on 17 cases: docs/experiments/usability_17_cases.md.
 _CPU = {
     **_SMALL,
-    **sized(64),
+    **of_size(64, 64),
     "data.validation_fraction": 0.1,
     "structure.steps": 1_500,
     "segmentation.steps": 1_500,
@@ -125,7 +125,7 @@ _CPU = {
 # Slices of 128 x 128 pixels of 1.5 mm: the method and the networks of cpu at four times the pixels.
 _WORKSTATION = {
     **_CPU,
-    **sized(128),
+    **of_size(128, 128),
 }
 
 # Slices of 192 x 192 pixels of 1 mm, on a GPU. Its sizes and lengths are the defaults of the settings; the choices

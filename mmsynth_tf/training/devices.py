@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import pathlib
+import subprocess
 import tempfile
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ import tensorflow as tf
 
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.storage import locks
+from mmsynth_tf.training import memory
 
 _VARIABLE = "TF_CONFIG"
 _EXAMPLE = '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}'
@@ -81,3 +83,20 @@ def strategy() -> tf.distribute.Strategy:
     if len(devices) == 1:
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def training_device() -> memory.Device:
+    """The smallest visible GPU, or else the CPU, with the memory that is free."""
+    if tf.config.list_physical_devices("GPU"):
+        return memory.Device(True, _gpu_gib())
+    return memory.Device(False, memory.available_gib())
+
+
+def _gpu_gib() -> float | None:
+    """Memory of the smallest NVIDIA GPU, GiB; None where it cannot be asked for."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        return min(int(line) for line in shown.split()) / 1024
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None

@@ -12,7 +12,7 @@ from mmsynth_tf import configs, input_pipeline, prepared
 from mmsynth_tf.errors import UserError, WorkDirError
 from mmsynth_tf.models.stage import StageModel
 from mmsynth_tf.stages import catalogue
-from mmsynth_tf.training import checkpoints, devices, loop, precision, run_folder, weight_average
+from mmsynth_tf.training import checkpoints, devices, loop, memory, precision, run_folder, weight_average
 from mmsynth_tf.training.loop import Batches
 
 # Checkpoints kept: the newest, and the one before it in case the newest gets damaged.
@@ -39,7 +39,7 @@ def train(
       batches: what to train on instead of all slices of `data`, some or all of which it must be made of.
 
     Raises:
-      UserError: the settings do not fit the number of devices.
+      UserError: the settings do not fit the number of devices, or need clearly more memory than there is.
       WorkDirError: the folder holds a run with other settings.
       LockedError: another process trains there.
     """
@@ -69,6 +69,7 @@ def train(
         if start >= settings.steps:
             _LOG.info("%s: all %d steps are done.", stage, settings.steps)
             return
+        memory.require_memory(stage, config, devices.training_device())
         _LOG.info("%s: training from step %d to %d.", stage, start, settings.steps)
         run.fit(batches or _batches_of_all(stage, config, data))
 

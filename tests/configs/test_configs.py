@@ -107,19 +107,19 @@ def test_presets_but_the_paper_s_differ_in_sizes_and_lengths_alone():
 @pytest.mark.parametrize("name", configs.PRESETS)
 def test_presets_set_nothing_but_what_follows_from_the_size_to_what_it_is_already(name):
     same = {path for path, value in configs.PRESETS[name].items() if tree.fields(Config())[path][0] == value}
-    assert same <= set(presets.sized(64))
+    assert same <= set(presets.of_size(64, 64))
 
 
 @pytest.mark.parametrize("name", ["demo", "cpu", "workstation", "default"])
 def test_depths_and_codes_follow_from_the_slice_size(name):
     config = configs.preset(name)
-    assert tree.override(config, presets.sized(config.data.height)) == config
+    assert tree.override(config, presets.of_size(*config.data.image_size)) == config
 
 
 def test_workstation_is_cpu_at_four_times_the_pixels():
     cpu, workstation = (tree.fields(configs.preset(name)) for name in ("cpu", "workstation"))
     differing = {path for path in cpu if cpu[path][0] != workstation[path][0]}
-    assert differing == set(presets.sized(128))
+    assert differing == set(presets.of_size(128, 128))
     assert configs.preset("workstation").data.spacing_mm == (1.0, 1.5, 1.5)
 
 
@@ -232,12 +232,12 @@ def test_the_paper_s_slices_are_50_of_240_pixels():
     assert data.percentiles == (0.0, 100.0)
 
 
-def run_flags(*arguments: str) -> subprocess.CompletedProcess:
+def run_flags(*arguments: str, further: str = "", base: str = "None") -> subprocess.CompletedProcess:
     """Parses a command line in a process of its own, since flags are defined once a process; prints JSON."""
     code = (
-        "import sys; from absl import flags; from mmsynth_tf.configs import flags as config_flags, tree;"
-        "config_flags.define_config_flags(); flags.FLAGS(sys.argv);"
-        "print(tree.to_json(config_flags.config_from_flags()))"
+        "import sys; from absl import flags; from mmsynth_tf.configs import flags as config_flags, preset, tree;"
+        f"config_flags.define_config_flags([{further}]); flags.FLAGS(sys.argv);"
+        f"print(tree.to_json(config_flags.config_from_flags({base})))"
     )
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -266,6 +266,13 @@ def test_flags_override_the_preset():
         "augmentation.flip": False,
     }
     assert tree.from_json(Config, result.stdout) == tree.override(configs.preset("demo"), expected)
+
+
+def test_flags_override_settings_that_a_program_gives_in_place_of_a_preset():
+    result = run_flags("--preset=auto", "--config.synthesis.steps=12", further='"auto"', base='preset("demo")')
+    assert result.returncode == 0, result.stderr
+    assert tree.from_json(Config, result.stdout) == tree.override(configs.preset("demo"), {"synthesis.steps": 12})
+    assert "auto" in run_flags("--preset=auto").stderr
 
 
 @pytest.mark.parametrize(

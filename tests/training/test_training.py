@@ -12,7 +12,7 @@ from mmsynth_tf.configs import tree
 from mmsynth_tf.errors import UserError, WorkDirError
 from mmsynth_tf.stages import catalogue
 from mmsynth_tf.storage import records
-from mmsynth_tf.training import callbacks, checkpoints, run_folder, runs
+from mmsynth_tf.training import callbacks, checkpoints, memory, run_folder, runs
 from mmsynth_tf.training import devices as training_devices
 from tests.fakes import fakes, training_checks
 
@@ -39,6 +39,13 @@ def trained(prepared_data, tmp_path_factory):
         for stage in (constants.STRUCTURE, constants.SEGMENTATION):
             runs.train(stage, CONFIG, [prepared_data], workdir)
     return workdir
+
+
+def test_a_training_that_the_memory_cannot_hold_does_not_start(prepared_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_devices, "training_device", lambda: memory.Device(False, 0.01))
+    with pytest.raises(UserError, match=r"structure stage needs about .* and 0\.0 GiB are free"):
+        runs.train(constants.STRUCTURE, CONFIG, [prepared_data], tmp_path)
+    assert not checkpoints.paths(tmp_path / constants.STRUCTURE)
 
 
 def weights(stage, workdir):
