@@ -13,15 +13,18 @@ INSTALLED := $(VENV)/.installed
 DEMO_OUTPUT := demo_output
 EXPERIMENTS_OUTPUT := experiments_output
 BENCH_OUTPUT := bench_output
+DECATHLON_OUTPUT := decathlon_output
+PRESET ?= default
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo experiments bench test lint clean
+.PHONY: help install demo experiments decathlon bench test lint clean
 
 help:
 	@echo "make demo   whole pipeline on the phantom, ends by naming an HTML report ($(DEMO_OUTPUT)/)"
 	@echo "make experiments   all experiments, small, on the phantom ($(EXPERIMENTS_OUTPUT)/)"
+	@echo "make decathlon DATA=Task01_BrainTumour/ PRESET=default   models that may be published ($(DECATHLON_OUTPUT)/)"
 	@echo "make bench  how fast it is, as ratios within one run ($(BENCH_OUTPUT)/)"
 	@echo "make test   run the tests;  make lint   check style and format"
 	@echo "make clean  remove the virtual environments"
@@ -42,6 +45,11 @@ demo: $(INSTALLED)
 
 experiments: $(INSTALLED)
 	$(VENV)/bin/python -m mmsynth_tf.demo.experiments --workdir=$(EXPERIMENTS_OUTPUT)
+
+# FLAGS takes further settings, such as FLAGS=--config.joint.steps=500.
+decathlon: $(INSTALLED)
+	@test -n "$(DATA)" || { echo "Name the folder Task01_BrainTumour: make decathlon DATA=Task01_BrainTumour/ PRESET=$(PRESET)" >&2; exit 1; }
+	$(VENV)/bin/python -m mmsynth_tf.demo.decathlon --data="$(DATA)" --preset=$(PRESET) --workdir=$(DECATHLON_OUTPUT) $(FLAGS)
 
 bench: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks --output=$(BENCH_OUTPUT)

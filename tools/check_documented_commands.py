@@ -40,7 +40,11 @@ def problem(words: list[str]) -> str | None:
     program, *rest = words
     if program == "make":
         makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-        missing = [target for target in rest if not re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE)]
+        missing = [
+            target
+            for target in rest
+            if "=" not in target and not re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE)
+        ]
         return f"no target {missing}" if missing else None
     if program not in _OWN:
         return None if os.access(REPOSITORY / program, os.X_OK) else "no such program"

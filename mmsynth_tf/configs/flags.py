@@ -49,6 +49,16 @@ def config_from_flags(base: config.Config | None = None) -> config.Config:
     return tree.override(base, values)
 
 
+def given() -> dict[str, str]:
+    """The preset, and the settings given on the command line, by flag, for the command line of another program."""
+    values = {f"{_PREFIX}{path}": flags.FLAGS[_PREFIX + path].value for path in tree.fields(config.Config())}
+    return {"preset": flags.FLAGS.preset} | {name: _text(value) for name, value in values.items() if value is not None}
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
 def _parse(path: str, current: Any, given: Any) -> Any:
     try:
         if isinstance(current, tuple):

@@ -50,16 +50,17 @@ class Steps:
         run("datasets/build.py", preset=self._preset, **arguments)
 
 
-def run(script: str, **arguments: Any) -> None:
-    """Runs one of the command-line programs in the current directory.
+def run(*program: str, **arguments: Any) -> None:
+    """Runs a command-line program: one of the scripts in the current directory, or `-m` and a module.
 
     Raises:
       UserError: the program failed.
     """
-    command = [sys.executable, script, *(f"--{name}={value}" for name, value in arguments.items())]
+    command = [sys.executable, *program, *(f"--{name}={value}" for name, value in arguments.items())]
     print(f"$ python {shlex.join(command[1:])}", flush=True)
     result = subprocess.run(command, check=False)
     if result.returncode:
         raise UserError(
-            f"{script} failed; see above. Finished steps are kept: correct the cause and run the same command again."
+            f"{program[-1]} failed; see above. Finished steps are kept: correct the cause and run the same command "
+            "again."
         )

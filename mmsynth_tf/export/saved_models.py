@@ -2,7 +2,7 @@
 
 The folder holds a SavedModel with named signatures, which needs TensorFlow but
 not this package. A metadata file describes the signatures' inputs, outputs and
-origin.
+origin; a card, a licence and checksums lie beside it.
 """
 
 import dataclasses
@@ -16,9 +16,10 @@ import tensorflow as tf
 
 from mmsynth_tf import __version__, configs, constants, prepared
 from mmsynth_tf.errors import UserError
+from mmsynth_tf.export import model_card
 from mmsynth_tf.export import signatures as export_signatures
 from mmsynth_tf.models.stage import StageModel
-from mmsynth_tf.reading import scaling
+from mmsynth_tf.reading import file_search, scaling
 from mmsynth_tf.stages.structure.gan import BACKGROUND_THRESHOLD, STRUCTURE_THRESHOLD
 from mmsynth_tf.storage import atomic, plain_paths
 from mmsynth_tf.training import checkpoints, run_folder, runs
@@ -79,9 +80,17 @@ def export(workdir: str | pathlib.Path, output: str | pathlib.Path, overwrite: b
             "signatures": {name: export_signatures.describe(function) for name, function in functions.items()},
             "stages": _provenance(workdir, settings, hashes),
         }
-        # Last: a folder without it is not whole.
         atomic.write_text(folder / METADATA_FILE, json.dumps(metadata, indent=1) + "\n")
+        model_card.write(folder, file_search.as_given(output).name, metadata, workdir)
     return metadata
+
+
+def is_export_of(workdir: pathlib.Path, path: pathlib.Path) -> bool:
+    """Whether a folder holds the newest weights of every stage that is trained in a work directory."""
+    if not (path / METADATA_FILE).is_file():
+        return False
+    exported = {stage: values["checkpoint_sha256"] for stage, values in _read_metadata(path)["stages"].items()}
+    return exported == checkpoints.checkpoint_hashes(workdir)
 
 
 def save(functions: Mapping[str, Any], folder: pathlib.Path) -> None:

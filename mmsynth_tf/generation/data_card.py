@@ -12,7 +12,7 @@ from mmsynth_tf import constants, prepared
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments.catalogue import EXPERIMENTS
 from mmsynth_tf.reading import file_search, splits
-from mmsynth_tf.reports import example_sections, finished, lesion_requirement
+from mmsynth_tf.reports import example_sections, finished, lesion_requirement, origin
 from mmsynth_tf.reports.report import Table
 from mmsynth_tf.storage import atomic, records
 
@@ -43,14 +43,6 @@ its value for a task on real patients whom no training used.
 - **Not for clinical use**: pasted lesions lie beside a patient's own, and none may be read as that patient's.
 - **The images and the lesions are of training patients.** Protect the set like images of patients, and test on other
   patients only."""
-
-_TERMS = {
-    "brats": "for registered users only. Use and share derived data, this set included, only as the release's terms "
-    "allow. Cite Menze et al. 2015 and Bakas et al. 2017, 2018.",
-    "decathlon": "Medical Segmentation Decathlon, Task01, CC BY-SA 4.0: share alike, and cite the source.",
-    "phantom": "simulated patients on the ICBM 152 2009a anatomy (Fonov et al. 2011); no patient's data.",
-}
-_OTHER_TERMS = "the terms of that data also hold for derived data; ask its owner before you share this set."
 
 
 def write(folder: Path, workdir: Path | None = None, name: str | None = None) -> Path:
@@ -127,22 +119,13 @@ def _summary(record: Mapping[str, Any]) -> str:
 
 def _sources_table(generation: Mapping[str, Any]) -> Table:
     rows = [
-        [f"{stage} stage", *_source_cells(record), generation["checkpoints"][stage]]
+        [f"{stage} stage", *origin.cells(record), generation["checkpoints"][stage]]
         for stage, data_records in generation["trained_on"].items()
         for record in data_records
     ]
-    header = ["for", "release", "patients (train / validation / test)", "built", "weights (SHA-256)"]
+    header = ["for", *origin.HEADER, "weights (SHA-256)"]
     labels = "slices and lesions" if prepared.is_pasted(generation) else "labels"
-    return Table(header, [*rows, [labels, *_source_cells(generation["labels_from"]), ""]])
-
-
-def _source_cells(record: Mapping[str, Any]) -> list[str]:
-    """Cells of the table of data sources; only training patients contribute."""
-    patients = " / ".join(
-        str(len({record["patients"].get(case, case) for case in record["split"].get(split, ())}))
-        for split in ("train", "validation", "test")
-    )
-    return [record["release"], patients, record["created"]]
+    return Table(header, [*rows, [labels, *origin.cells(generation["labels_from"]), ""]])
 
 
 def _filter_table(generation: Mapping[str, Any]) -> Table:
@@ -243,20 +226,5 @@ def _remaking(name: str, record: Mapping[str, Any]) -> str:
 
 
 def _licence(generation: Mapping[str, Any]) -> str:
-    releases = sorted(_releases(generation))
-    lines = [f"- {release}: {_terms(release)}" for release in releases]
-    return "This set is derived from the data that its models and labels come from:\n\n" + "\n".join(lines)
-
-
-def _releases(generation: Mapping[str, Any]) -> set[str]:
-    """Releases of all real data behind a generation, also through synthetic data."""
-    data_records = [r for stage in generation["trained_on"].values() for r in stage] + [generation["labels_from"]]
-    found = set()
-    for record in data_records:
-        inner = record.get("generation")
-        found |= _releases(inner) if inner else set(record["release"].split("+"))
-    return found
-
-
-def _terms(release: str) -> str:
-    return next((terms for start, terms in _TERMS.items() if release.startswith(start)), _OTHER_TERMS)
+    names = origin.releases(origin.of_generation(generation))
+    return f"This set is derived from the data that its models and labels come from:\n\n{origin.terms_list(names)}"

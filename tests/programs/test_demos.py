@@ -1,4 +1,4 @@
-"""The commands that `make experiments` gives, with scripts in their place that only note how they were called."""
+"""The commands that `make experiments` and `make decathlon` give, with scripts in their place that note their calls."""
 
 import json
 import os
@@ -12,6 +12,8 @@ from mmsynth_tf import constants
 from mmsynth_tf.demo import steps
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import catalogue
+from tests.fakes import task01
+from tools.proofs import tiny
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = {"data": {"slices": [0, 10, 2]}, "split": {"train": ["a", "b"]}}
@@ -29,13 +31,23 @@ if "stage" in arguments:
 """
 
 
-@pytest.fixture(scope="module")
-def calls(tmp_path_factory):
-    """(script, arguments) of every command; the real data is there before."""
-    folder = tmp_path_factory.mktemp("demonstration")
+def scripts(folder):
     (folder / "datasets").mkdir()
     for name in ("train.py", "evaluate.py", "datasets/build.py"):
         (folder / name).write_text(SCRIPT)
+    return folder
+
+
+@pytest.fixture
+def folder_of_scripts(tmp_path):
+    (tmp_path / "scripts").mkdir()
+    return scripts(tmp_path / "scripts")
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory):
+    """(script, arguments) of every command; the real data is there before."""
+    folder = scripts(tmp_path_factory.mktemp("demonstration"))
     (folder / "out" / "real").mkdir(parents=True)
     (folder / "out" / "real" / constants.DATA_SET_RECORD).write_text(json.dumps(DATA))
     command = [sys.executable, "-m", "mmsynth_tf.demo.experiments", "--workdir=out", "--designs=4seg", "--designs=1seg"]
@@ -73,6 +85,47 @@ def test_the_rows_of_the_usability_experiment_exist(calls):
 
     [rows] = [a["rows"] for _, a in calls if a.get("experiment") == "usability"]
     assert {m.name for m in mixtures.select(rows.split(","))} == set(rows.split(","))
+
+
+@pytest.fixture
+def decathlon(folder_of_scripts, tmp_path):
+    """Runs the Decathlon's command; returns it and the calls that it gave. There is nothing to export."""
+    tiny.write_cases(tmp_path / "cases", 2)
+    task01.write(tmp_path / "cases", tmp_path / "task")
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "mmsynth_tf.demo.decathlon", f"--data={tmp_path / 'task'}", "--workdir=out"]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        result = subprocess.run(
+            [*command, *arguments], cwd=folder_of_scripts, env=environment, capture_output=True, text=True
+        )
+        calls = folder_of_scripts / "calls.txt"
+        return result, [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+
+    return run
+
+
+def test_the_decathlon_goes_from_cases_to_models_with_the_same_settings(decathlon, tmp_path):
+    settings = {"preset": "demo", "config.joint.steps": "7", "config.data.slices": "1,5,1"}
+    settings |= {"config.generation.real_anatomy": "True"}
+    result, calls = decathlon(*(f"--{name}={value}" for name, value in settings.items()))
+    build, train, evaluate = calls
+    source = {"source": "cases", "input": str(tmp_path / "task"), "release": "decathlon", "output": "out/data"}
+    assert build == ["datasets/build.py", {**source, **settings}]
+    assert train == ["train.py", {"stage": "all", "data_dir": "out/data", "workdir": "out/run", **settings}]
+    segmentation = {"experiment": "segmentation", "workdir": "out/run", "test_data": "out/data"}
+    assert evaluate == ["evaluate.py", segmentation]
+    assert "$ python -m mmsynth_tf.export --workdir=out/run --output=out/models --overwrite=True" in result.stdout
+    assert "mmsynth_tf.export failed" in result.stderr
+    # Built data is kept; the others know themselves what is finished.
+    _, calls = decathlon("--preset=demo")
+    assert [script for script, _ in calls[3:]] == ["train.py", "evaluate.py"]
+
+
+def test_a_folder_that_is_not_the_decathlons_is_refused_before_anything_runs(decathlon, tmp_path):
+    (tmp_path / "task" / "dataset.json").unlink()
+    result, calls = decathlon()
+    assert result.returncode == 1 and result.stderr.startswith("Error: ") and not calls
 
 
 def test_a_step_that_fails_ends_the_demonstration(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Exported models: what the signatures compute, in a process without this package, and what is refused."""
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -14,7 +15,9 @@ import tensorflow as tf
 from mmsynth_tf import constants
 from mmsynth_tf.configs import tree
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.export import saved_models, signatures
+from mmsynth_tf.experiments import study
+from mmsynth_tf.export import model_card, saved_models, signatures
+from mmsynth_tf.reports import finished, report
 from mmsynth_tf.stages import catalogue
 from mmsynth_tf.stages.structure.gan import code_dim
 from mmsynth_tf.stages.synthesis.translation import Translator
@@ -29,7 +32,13 @@ CONFIG = fakes.tiny_config(
     synthesis__choices__fusion_noise=True,
 )
 CODE_DIM = code_dim(CONFIG.data.image_size, CONFIG.structure)
-RECORD = {"source": "cases", "release": "made up", "split": {"train": ["case_1"]}}
+RECORD = {
+    "source": "cases",
+    "release": "decathlon",
+    "split": {"train": ["case_1", "case_2"], "test": ["case_3"]},
+    "patients": {},
+    "created": "2026-01-01T00:00:00+00:00",
+}
 
 # Runs every signature on inputs named <signature>/<input>; writes <signature>/<output>.
 PLAIN_PROGRAM = """
@@ -277,6 +286,75 @@ def test_stages_trained_on_different_slices_are_refused(structure_only, trained,
     (stage / run_folder.CONFIG_FILE).write_text(tree.to_json(config))
     with pytest.raises(saved_models.ExportError, match=r"percentiles is \(0\.5, 90\.0\) there and \(0\.5, 99\.5\) in"):
         saved_models.export(structure_only, tmp_path / "a")
+
+
+def test_the_card_says_what_the_models_are_of_and_how_to_share_them(exported):
+    card = (exported / model_card.CARD_FILE).read_text()
+    assert card.startswith("# a: ") and constants.DISCLAIMER in card
+    weights = json.loads((exported / saved_models.METADATA_FILE).read_text())["stages"]["joint"]["checkpoint_sha256"]
+    assert f"| joint | decathlon | 2 / 0 / 1 | 2026-01-01T00:00:00+00:00 | {weights} |" in card
+    assert "mmsynth segment --models=a --input=scans/ --output=segment/" in card
+    assert "Antonelli" in card and "https://creativecommons.org/licenses/by-sa/4.0/" in card
+    assert "To measure the segmenters" in card
+    licence = (exported / model_card.LICENCE_FILE).read_text()
+    assert licence.startswith(
+        "The weights are licensed under Creative Commons Attribution-ShareAlike 4.0 International"
+    )
+    assert licence.strip() in card
+
+
+def test_only_what_the_models_offer_is_on_the_card(structure_only, tmp_path):
+    saved_models.export(structure_only, tmp_path / "a")
+    card = (tmp_path / "a" / model_card.CARD_FILE).read_text()
+    assert "sample_structure" in card and "mmsynth segment" not in card
+
+
+@pytest.mark.parametrize(
+    ("releases", "words"),
+    [
+        (["brats2017-2021"], "registered users"),
+        (["custom"], "ask its owner"),
+        # One public licence does not cover the other data.
+        (["brats2017-2021", "decathlon"], "registered users"),
+    ],
+)
+def test_weights_of_other_data_get_no_public_licence(releases, words):
+    licence = model_card.licence(releases)
+    assert words in licence and "The weights are licensed" not in licence
+
+
+def test_scores_are_quoted_if_they_are_of_the_exported_weights(trained, exported, tmp_path):
+    shutil.copytree(trained.workdir, tmp_path / "w")
+    folder = tmp_path / "w" / finished.EVALUATION / "segmentation"
+    table = report.Table(["region", "dice"], [["WT", 0.875]], "Dice per volume")
+    study.Study.finish(types.SimpleNamespace(folder=folder), [], {"table": table})
+    metadata = json.loads((exported / saved_models.METADATA_FILE).read_text())
+    assert "| WT | 0.875 |" in model_card.render("a", metadata, tmp_path / "w")
+    os.utime(folder / finished.TABLES_FILE, (0, 0))  # The weights were trained on after the scoring.
+    assert "| WT | 0.875 |" not in model_card.render("a", metadata, tmp_path / "w")
+
+
+def test_checksums_find_every_change(structure_only, tmp_path):
+    folder = tmp_path / "a"
+    saved_models.export(structure_only, folder)
+    check = ["sha256sum", "--check", "--strict", model_card.CHECKSUMS_FILE]
+    assert subprocess.run(check, cwd=folder, check=False, capture_output=True).returncode == 0
+    listed = {line.split("  ")[1] for line in (folder / model_card.CHECKSUMS_FILE).read_text().splitlines()}
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert listed == there - {model_card.CHECKSUMS_FILE}
+    with open(folder / "saved_model.pb", "r+b") as file:
+        file.write(b"\0")
+    result = subprocess.run(check, cwd=folder, check=False, capture_output=True, text=True)
+    assert result.returncode == 1 and "saved_model.pb: FAILED" in result.stdout
+
+
+def test_an_export_is_of_a_work_directory_until_that_is_trained_on(structure_only, tmp_path):
+    assert not saved_models.is_export_of(structure_only, tmp_path / "a")
+    saved_models.export(structure_only, tmp_path / "a")
+    assert saved_models.is_export_of(structure_only, tmp_path / "a")
+    run = fakes.untrained(constants.STRUCTURE, CONFIG, structure_only, [RECORD])
+    run.checkpoints.save(2)
+    assert not saved_models.is_export_of(structure_only, tmp_path / "a")
 
 
 def test_export_that_fails_leaves_nothing(structure_only, tmp_path, monkeypatch):
