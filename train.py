@@ -17,12 +17,14 @@ setting can be changed: --config.synthesis.steps=500 (`--helpfull` lists them).
 """
 
 import contextlib
+import os
 
 from absl import flags
 
 from mmsynth_tf import constants, prepared, program
 from mmsynth_tf.configs import Config, path_flags
 from mmsynth_tf.configs import flags as configs_flags
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.training import planning
 
 _ALL = "all"
@@ -48,6 +50,8 @@ def main(argv: list[str]) -> None:
     data = [prepared.open_prepared(path) for path in _DATA_DIR.value]
     automatic = flags.FLAGS.preset == planning.AUTO
     config = None if automatic else configs_flags.config_from_flags()
+    if automatic and os.environ.get("TF_CONFIG"):
+        raise UserError("Machines that train together need the same settings: name a preset instead of --preset=auto.")
     # TensorFlow takes seconds to import; --help and wrong flags should not wait for it.
     import tensorflow as tf
 

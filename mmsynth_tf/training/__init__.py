@@ -1,1 +1,1 @@
-"""Trains any stage: runs, loop, checkpoints, devices. Knows no stage by name."""
+"""Trains any stage: runs, loop, checkpoints, devices. Only `memory` and `planning` know stages by name."""

@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from benchmarks import (
     generation,
     growth,
     literal_method,
+    memory,
     modes,
     operations,
     stage_step,
@@ -100,6 +103,22 @@ def test_operations_of_convolutions_are_counted_with_their_gradients():
     per_pixel = 2 * 9 * (2 * 1 * 3 + 3 * 3 * 3 + 3 * 3 * 2)
     assert work.flops == 2 * pixels * per_pixel
     assert steps.costliest(work.convolutions)[0].filters == (3, 3, 3, 3)
+
+
+def test_a_process_of_its_own_measures_memory_and_time_of_a_step(capsys, monkeypatch):
+    config = fakes.tiny_config(2, 2)
+    memory.child(constants.JOINT, tree.to_json(config), "1")
+    found = json.loads(capsys.readouterr().out)
+    assert found["peak_gib"] >= found["base_gib"] > 0 and found["seconds_per_step"] > 0
+    assert found["million_weights"] > 0
+    finished = subprocess.CompletedProcess([], 0, stdout=f"noise\n{json.dumps(found)}\n", stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: finished)
+    described = {"preset": "tiny", "stage": "joint", "side": fakes.SIZE, "batch_size": config.joint.batch_size}
+    assert memory.of_stage(constants.JOINT, "tiny", config) == described | found
+    failed = subprocess.CompletedProcess([], -9, stdout="", stderr="killed")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: failed)
+    with pytest.raises(RuntimeError, match=r"joint of tiny failed \(-9\)"):
+        memory.of_stage(constants.JOINT, "tiny", config)
 
 
 def test_every_axis_of_growth_holds_the_base():

@@ -1,6 +1,7 @@
 """`train.py` on several data sets."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,16 @@ def test_several_data_sets_are_drawn_at_their_shares_all_along_a_pass(tmp_path):
     assert np.all(dark.sum(axis=(1, 2)) == 12)
     # 36 of 144 draws in each quarter of 12 passes: the sd of a sample is 5.2 at most.
     assert np.all(np.abs(dark.sum(axis=(0, 2)) - 36) < 16)
+
+
+def test_machines_that_train_together_name_a_preset(tmp_path):
+    (tmp_path / "data_set.json").write_text('{"data": {}}')
+    command = [sys.executable, "train.py", "--stage=all", "--preset=auto", f"--data_dir={tmp_path}"]
+    command += [f"--workdir={tmp_path / 'run'}"]
+    environment = {**os.environ, "TF_CONFIG": "{}"}
+    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1 and "name a preset" in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
