@@ -166,6 +166,6 @@ def sure_lesion(
     one: Patient, models: SliceModels, probabilities: np.ndarray, sure: float = translation.SURE
 ) -> np.ndarray:
     """The lesion that is sure and reaches the height of a training slice: uint8 [z, height, width]."""
-    label = translation.sure_lesion(probabilities, sure)
+    label = translation.sure_lesion(probabilities, models.data, sure)
     reached = segment.reaching(np.moveaxis(label, 0, -1), segment.trained_slices(one, models))
     return np.where(np.moveaxis(reached, -1, 0), label, 0).astype(np.uint8)

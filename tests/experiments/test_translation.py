@@ -175,13 +175,13 @@ def test_the_synthesis_stage_is_told_the_lesions_that_are_sure_in_what_is_given(
 
     images = volumes.only(volume.images + 0.5, [0, 2])
     segmenter = FindsBrightPixels(1.5) if joint else fakes.segmenter(THREE)
-    made = translators.of_synthesis_stage(Shows(), segmenter)(images, [0, 2], 1)
+    made = translators.of_synthesis_stage(Shows(), segmenter, THREE.data)(images, [0, 2], 1)
     if joint:
         expected = (images.sum(axis=1)[..., 0] > 1.5).astype(np.uint8)
     else:
         probabilities = segmenter.lesion_processor(tf.constant(images)).numpy()[:, [0, 2]]
         summed = probabilities.sum(axis=1) * [0.4, 1, 1, 1, 1]
-        expected = sure_lesion(summed / summed.sum(axis=-1, keepdims=True))
+        expected = sure_lesion(summed / summed.sum(axis=-1, keepdims=True), THREE.data)
     np.testing.assert_array_equal(made.drawn, expected)
     np.testing.assert_array_equal(made.images[..., 0], expected)
 

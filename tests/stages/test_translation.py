@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mmsynth_tf.algorithms import fusion, guided_filter, structure_maps
-from mmsynth_tf.configs import TranslationConfig, slice_sizes
+from mmsynth_tf.configs import DataConfig, TranslationConfig, slice_sizes
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.stages.synthesis import contrast, translation
 from mmsynth_tf.stages.synthesis.translation import Translator
@@ -76,13 +76,22 @@ def test_several_modalities_are_averaged_where_their_heads_are_and_each_guides_t
         np.testing.assert_allclose(together[1], alone[0][1], atol=1e-6)
 
 
-def test_a_lesion_is_drawn_where_it_is_sure_and_the_rest_is_uncertain():
-    probabilities = np.array([[0.05, 0.4, 0.55], [0.3, 0.7, 0.0], [0.0, 0.0, 0.0]])
-    label = translation.sure_lesion(probabilities, sure=0.9)
-    np.testing.assert_array_equal(label, [2, 0, 0])
-    np.testing.assert_array_equal(translation.sure_lesion(probabilities, sure=0.5), [2, 1, 0])
+@pytest.mark.parametrize(
+    ("regions", "labels"),
+    [
+        # Nested: where the class is not sure, it is the one outside the inner region.
+        ({"outer": (1, 2), "inner": (2,)}, [2, 1, 0, 0]),
+        ({"one": (1,), "other": (2,)}, [2, 2, 0, 0]),
+    ],
+)
+def test_a_lesion_is_drawn_where_it_is_sure_and_the_rest_is_uncertain(regions, labels):
+    data = DataConfig(labels=("background", "a", "b"), regions=regions)
+    probabilities = np.array([[0.05, 0.0, 0.95], [0.05, 0.4, 0.55], [0.3, 0.7, 0.0], [0.0, 0.0, 0.0]])
+    label = translation.sure_lesion(probabilities, data, sure=0.9)
+    np.testing.assert_array_equal(label, labels)
+    assert translation.sure_lesion(probabilities, data, sure=0.5)[2] == 1
     uncertainty = translation.uncertainty(probabilities, label)
-    np.testing.assert_allclose(uncertainty, [0.05, 0.7, 0.0], atol=1e-7)
+    np.testing.assert_allclose(uncertainty, [0.05, 0.05, 0.7, 0.0], atol=1e-7)
     assert (label.dtype, uncertainty.dtype) == (np.uint8, np.float32)
 
 

@@ -58,14 +58,13 @@ def measure(case: "CaseFiles", models: "SliceModels") -> Iterator["Record"]:
         probabilities = translate.lesion_probabilities(one, models, names)
         for threshold in _THRESHOLDS:
             drawn = translate.sure_lesion(one, models, probabilities, threshold)
-            yield {
-                "case": case.case_id,
-                "given": "+".join(names),
-                "threshold": threshold,
+            volumes = {
                 "lesion_ml": voxel_ml * np.count_nonzero(lesion),
                 "expected_ml": voxel_ml * float(probabilities[..., 1:].sum()),
                 **volume_errors(lesion, drawn > 0, voxel_ml),
             }
+            rounded = {name: round(volume, 3) for name, volume in volumes.items()}
+            yield {"case": case.case_id, "given": "+".join(names), "threshold": threshold, **rounded}
 
 
 if __name__ == "__main__":

@@ -254,6 +254,26 @@ def translation_splits() -> str:
     )
 
 
+def lesion_threshold() -> str:
+    """Invented, false and missed volume, ml, by the least probability of a lesion; in brackets the most invented."""
+    rows = list(csv.DictReader((_STUDY.parent / "lesion_threshold.csv").read_text(encoding="utf-8").splitlines()))
+    given = {name: list(_matching(rows, given=name)) for name in ("t1", "flair", "t1+flair")}
+    given["three"] = [row for row in rows if row["given"].count("+") == 2]
+    given["any with flair"] = [row for row in rows if "flair" in row["given"]]
+    given["any without"] = [row for row in rows if "flair" not in row["given"]]
+
+    def cell(rows: Iterable[Row]) -> str:
+        rows = list(rows)
+        volumes = [[float(row[name]) for row in rows] for name in ("invented_ml", "false_ml", "missed_ml")]
+        return f"{' / '.join(f'{np.mean(values):.1f}' for values in volumes)} ({max(volumes[0]):.1f})"
+
+    thresholds = dict.fromkeys(row["threshold"] for row in rows)
+    body = [
+        (threshold, *(cell(_matching(own, threshold=threshold)) for own in given.values())) for threshold in thresholds
+    ]
+    return _table(("least probability", *given), body)
+
+
 def _translated(rows: Sequence[Row], translator: str, metric: str, **wanted: str) -> float:
     """Mean of a metric from single modalities; Dice is that of the whole tumour."""
     rows = [row for row in rows if "+" not in row["source"]]
@@ -274,7 +294,10 @@ def _furthest(rows: Sequence[Row], count: int = 2) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
-    for function in (quality, usability, splits, comparisons, segmenters, translation, translation_splits)
+    for function in (
+        *(quality, usability, splits, comparisons, segmenters),
+        *(translation, translation_splits, lesion_threshold),
+    )
 }
 
 

@@ -84,7 +84,7 @@ class _Comparison:
         _require_usable(request, config)
         by_joint = joint and request.protocol == constants.JOINT
         judge = judges.Judge(request, stage=constants.JOINT if by_joint else constants.SEGMENTATION)
-        translate = translators.of_synthesis_stage(Translator(gan, config.translation), finder)
+        translate = translators.of_synthesis_stage(Translator(gan, config.translation), finder, config.data)
         return cls(request, Study("translation", request, _STAGES), config, unet, translate, judge)
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.experiments import scoring
 from mmsynth_tf.experiments.translation.paired_regressor import PairedRegressor
 from mmsynth_tf.stages.joint.joint_segmenter import JointSegmenter, as_channels
@@ -36,7 +37,7 @@ class Translation:
 Translate = Callable[[np.ndarray, Sequence[int], int], Translation]
 
 
-def of_synthesis_stage(translator: Translator, segmenter: Segmenter | JointSegmenter) -> Translate:
+def of_synthesis_stage(translator: Translator, segmenter: Segmenter | JointSegmenter, data: DataConfig) -> Translate:
     """The synthesis stage, which draws the lesions that the segmenter is sure of in the given modalities."""
 
     def translate(images: np.ndarray, sources: Sequence[int], target: int) -> Translation:
@@ -44,7 +45,7 @@ def of_synthesis_stage(translator: Translator, segmenter: Segmenter | JointSegme
         given[:, list(sources)] = True
         parts = [slice(start, start + _BATCH) for start in range(0, len(images), _BATCH)]
         found = [scoring.probabilities_together(segmenter, tf.constant(images[p]), given[p]) for p in parts]
-        lesion = sure_lesion(np.concatenate(found))
+        lesion = sure_lesion(np.concatenate(found), data)
 
         def made(part: slice) -> np.ndarray:
             channels = as_channels(tf.constant(images[part]))

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf.algorithms import fusion, guided_filter, structure_maps
-from mmsynth_tf.configs import TranslationConfig, slice_sizes
+from mmsynth_tf.configs import DataConfig, TranslationConfig, slice_sizes
 from mmsynth_tf.stages.synthesis.gan import Features, ModalityGAN
 
 # Least probability of a lesion, by the segmenter, at which a translation draws it. A false lesion does more harm than a
@@ -19,18 +19,26 @@ def guide_radius(image_size: tuple[int, int]) -> int:
     return max(1, min(image_size) // 8)
 
 
-def sure_lesion(probabilities: np.ndarray, sure: float = SURE) -> np.ndarray:
+def sure_lesion(probabilities: np.ndarray, data: DataConfig, sure: float = SURE) -> np.ndarray:
     """The lesion that a segmenter is sure of.
+
+    Where the lesion is sure but its class is not, it is of a class that the fewest regions hold. Regions of BraTS are
+    nested, so this is edema. The most probable class gave rims in T1c where nothing enhances.
 
     Args:
       probabilities: of the classes, float [..., K]; class 0 is background. All 0 where nothing is shown.
-      sure: least probability of a lesion of any class.
+      data: gives the regions.
+      sure: least probability of a lesion of any class, and of its class.
 
     Returns:
-      uint8 [...]: the most probable lesion class where a lesion is sure, else 0.
+      uint8 [...]: the lesion class where a lesion is sure, else 0.
     """
-    lesion = probabilities[..., 1:].sum(axis=-1)
-    return np.where(lesion >= sure, 1 + np.argmax(probabilities[..., 1:], axis=-1), 0).astype(np.uint8)
+    specific = [sum(label in classes for classes in data.regions.values()) for label in range(data.num_classes)]
+    broad = np.array([label for label in range(1, data.num_classes) if specific[label] == min(specific[1:])])
+    lesions = probabilities[..., 1:]
+    unsure = broad[lesions[..., broad - 1].argmax(axis=-1)]
+    classes = np.where(lesions.max(axis=-1) >= sure, 1 + lesions.argmax(axis=-1), unsure)
+    return np.where(lesions.sum(axis=-1) >= sure, classes, 0).astype(np.uint8)
 
 
 def uncertainty(probabilities: np.ndarray, label: np.ndarray) -> np.ndarray:
