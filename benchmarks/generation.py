@@ -90,7 +90,8 @@ class Maker:
         return drawn
 
     def _maps(self, drawn: Rows) -> Rows:
-        found = self.functions["sample_structure"](code=tf.constant(drawn["code"]))
+        given = {name: tf.constant(drawn[name]) for name in self.inputs["sample_structure"]}
+        found = self.functions["sample_structure"](**given)
         return {**drawn, **{name: (value.numpy() >= 0.5).astype(np.uint8) for name, value in found.items()}}
 
     def _filter(self, maps: Rows) -> Rows:

@@ -28,7 +28,13 @@ from mmsynth_tf.stages.structure.gan import StructureGAN
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 
 # The formulas are the method's own: without what the stages can do beyond it. Choices of two stages, and settings.
-STRUCTURE_CHOICES = {"match_codes": False, "match_edges": False, "detail": False, "reconstruction_blur": 0.0}
+STRUCTURE_CHOICES = {
+    "match_codes": False,
+    "match_edges": False,
+    "position": False,
+    "detail": False,
+    "reconstruction_blur": 0.0,
+}
 SYNTHESIS_CHOICES = {
     "contrast_condition": False,
     "skips": False,

@@ -21,6 +21,7 @@ def head_slice(rng: np.random.Generator, num_modalities: int, num_classes: int =
         "label": label[..., None],
         "available": np.ones(num_modalities, bool),
         "has_label": np.array(True),
+        "position": np.float32(0.5),
     }
 
 
@@ -32,5 +33,5 @@ def slices(count: int, config: Config, seed: int = 0) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices({name: np.stack([e[name] for e in examples]) for name in examples[0]})
 
 
-def slice_source(config: Config, count: int = 5) -> SliceSource:
-    return SliceSource(slices(count, config), config.data.num_modalities)
+def slice_source(config: Config, count: int = 5, *further: str) -> SliceSource:
+    return SliceSource(slices(count, config), config.data.num_modalities, shared=("label", *further))

@@ -21,6 +21,7 @@ def slice_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector
         "case_id": tfds.features.Text(),
         "patient_id": tfds.features.Text(),
         "slice_index": tfds.features.Scalar(np.int32),
+        "position": tfds.features.Scalar(np.float32),
     }
 
 

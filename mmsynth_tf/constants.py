@@ -54,8 +54,8 @@ DATA_SET_RECORD = "data_set.json"
 ALL_MODALITIES = "all"
 # That, and values of examples and exported functions: names that no modality can have.
 RESERVED_NAMES = (
-    *(ALL_MODALITIES, "code", "structure", "background", "label", "noise", "contrast", "image", "images", "target"),
-    "probabilities",
+    *(ALL_MODALITIES, "code", "position", "structure", "background", "label", "noise", "contrast"),
+    *("image", "images", "target", "probabilities"),
 )
 
 # Standard deviations of Gaussians across slices, mm, so that made volumes are about as rough as real ones

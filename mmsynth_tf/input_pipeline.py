@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from mmsynth_tf import constants
+from mmsynth_tf import constants, prepared
 from mmsynth_tf.algorithms import strong_augmentation, warping
 from mmsynth_tf.configs import AugmentationConfig, Config
 from mmsynth_tf.errors import UserError
@@ -117,7 +117,12 @@ def _slices_per_modality(slices: tf.data.Dataset, num_modalities: int) -> list[i
 
 
 def training_features(slices: tf.data.Dataset, *further: str) -> tf.data.Dataset:
-    """The labelled examples, with only what training needs: `image`, `label`, `available`, and `further` features."""
+    """The labelled examples, with only what training needs: `image`, `label`, `available`, and `further` features.
+
+    Raises:
+      PreparedDataError: the examples lack a feature.
+    """
+    prepared.require_features(slices, further)
     labelled = slices.filter(lambda example: example["has_label"])
     return labelled.map(lambda x: {name: x[name] for name in ("image", "label", "available", *further)})
 

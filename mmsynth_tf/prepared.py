@@ -6,7 +6,7 @@ TensorFlow is imported where slices are read: a wrong path is refused before its
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmsynth_tf import configs, constants
@@ -52,6 +52,7 @@ class PreparedData:
 
         Yields dicts: `image` float16 [n, H, W, 1] in [0, 1]; `available` bool [n];
         `label` uint8 [H, W, 1]; `has_label` bool; `case_id` string; `slice_index` int32;
+        `position` float32, 0 at the head's lowest slice and 1 at its highest;
         and, in synthetic sets, their further features.
 
         Raises:
@@ -72,6 +73,20 @@ class PreparedData:
             return {**example, "image": tf.stack([example["image"][name] for name in self.config.modalities])}
 
         return examples.map(stack_modalities, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def require_features(slices: "tf.data.Dataset", names: Sequence[str]) -> None:
+    """Refuses examples that lack features.
+
+    Raises:
+      PreparedDataError: names what is missing.
+    """
+    missing = [name for name in names if name not in slices.element_spec]
+    if missing:
+        raise PreparedDataError(
+            f"The slices have no {', '.join(missing)}: an earlier version of mmsynth_tf prepared them. Build the data "
+            "set again with datasets/build.py."
+        )
 
 
 def has_real_anatomy(generation: Mapping[str, Any]) -> bool:

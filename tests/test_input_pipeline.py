@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmsynth_tf import configs, constants, input_pipeline
+from mmsynth_tf import configs, constants, input_pipeline, prepared
 from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs import tree
 from mmsynth_tf.input_pipeline import SliceSource
@@ -21,7 +21,7 @@ CONFIG = fakes.tiny_config(3)
 
 @pytest.fixture(scope="module")
 def source() -> SliceSource:
-    return fakes.slice_source(CONFIG)
+    return fakes.slice_source(CONFIG, 5, "position")
 
 
 def numbered_slices(available: list[list[bool]]) -> tf.data.Dataset:
@@ -177,6 +177,28 @@ def test_structure_batches_hold_maps_masks_and_normal_codes(source):
     for values in (noise, code):
         # 320 standard normal numbers.
         assert abs(values.mean()) < 0.25 and values.std() == pytest.approx(1.0, abs=0.2)
+
+
+def test_every_map_has_the_position_of_its_slice():
+    slices = fakes.slices(5, CONFIG).enumerate()
+    slices = slices.map(lambda number, x: {**x, "position": tf.cast(number, tf.float32) / 4})
+    source, known = catalogue.STAGES[constants.STRUCTURE].source([slices], CONFIG), {}
+    for example in slices.as_numpy_iterator():
+        for image in example["image"].astype(np.float32):
+            for mirrored in (image, image[:, ::-1]):
+                edges = structure_maps.structure_map(tf.constant(mirrored[None]), CONFIG.structure_map)
+                known[edges.numpy().tobytes()] = example["position"]
+    for batch in take(structure_batches(source, CONFIG), 6):
+        assert [known[edges.tobytes()] for edges in batch["structure"]] == batch["position"].tolist()
+
+
+def test_slices_without_positions_are_refused_where_they_are_needed():
+    slices = numbered_slices([[True, True]] * 3)
+    assert set(input_pipeline.training_features(slices).element_spec) == {"image", "label", "available"}
+    with pytest.raises(prepared.PreparedDataError, match="no position: an earlier version of mmsynth_tf prepared them"):
+        input_pipeline.training_features(slices, *catalogue.STAGES[constants.STRUCTURE].features(CONFIG))
+    paper = tree.override(CONFIG, {"structure.formulation": constants.PAPER})
+    assert catalogue.STAGES[constants.STRUCTURE].features(paper) == ()
 
 
 def test_maps_are_learned_without_the_lesions_edges_where_the_paper_is_followed(source):

@@ -116,6 +116,26 @@ def _keyed_slices(files: CaseFiles, data: DataConfig, allow_incomplete: bool) ->
     return [(f"{example['case_id']}:{example['slice_index']:04d}", example) for example in examples]
 
 
+def _head_slices(folder: Path) -> dict[str, tuple[int, int]]:
+    """The lowest and the highest slice of each case's head, by the positions of two of its prepared slices.
+
+    A case with a single slice is left out.
+    """
+    builder, found = tfds.builder_from_directory(str(folder)), {}
+    wanted = tfds.decode.PartialDecoding({"case_id": True, "slice_index": True, "position": True})
+    for split in builder.info.splits:
+        for example in tfds.as_numpy(builder.as_dataset(split=split, decoders=wanted)):
+            found.setdefault(example["case_id"].decode(), []).append((example["slice_index"], example["position"]))
+    spans = {}
+    for case_id, slices in found.items():
+        (first, start), (last, stop) = min(slices), max(slices)
+        if last > first:
+            height = (last - first) / (stop - start)
+            lowest = round(first - start * height)
+            spans[case_id] = lowest, lowest + round(height)
+    return spans
+
+
 def _on_beam(read: Callable[[CaseFiles], list[KeyedExample]], cases: Sequence[CaseFiles]) -> "beam.PTransform":
     import apache_beam as beam
 
@@ -166,6 +186,8 @@ def build(
     write_data_set(
         lambda data_dir: Cases(data_dir=data_dir, config=config),
         folder,
-        lambda: data_set_record(data, "cases", release, config.split, config.patients),
+        lambda: data_set_record(
+            data, "cases", release, config.split, config.patients, head_slices=_head_slices(folder)
+        ),
         beam_options,
     )

@@ -18,9 +18,10 @@ def sample() -> None:
     mmsynth sample --models=models/a --count=10 --output=samples/
     mmsynth sample --models=models/a --count=10 --output=samples/ --label=labels/ --layout=nnunet
 
-    Neighbouring slices are alike, but the stack has no anatomy from feet to
-    head. Without --label, lesions are simulated. Run the same command again to
-    continue a job that was stopped.
+    Each patient has one latent code, whose slices run from the lowest of a head
+    to the highest, as far as the structure stage was trained on them. Without
+    --label, lesions are simulated. Run the same command again to continue a job
+    that was stopped.
     """
     from mmsynth_tf.patients import lesions, sample, sample_layouts
 
@@ -48,7 +49,9 @@ def define_sample() -> None:
     shared_flags.define_output("Output folder.")
     flags.DEFINE_integer("count", 1, "Number of cases.", lower_bound=1)
     flags.DEFINE_enum("layout", "brats", ["brats", "nnunet"], "File names of BraTS 2018, or nnU-Net's raw layout.")
-    flags.DEFINE_float("correlation", 12.0, "Number of slices over which the anatomy changes.", lower_bound=0.0)
+    flags.DEFINE_float(
+        "correlation", 12.0, "Slices over which codes change if models know no position.", lower_bound=0.0
+    )
     shared_flags.define_label(required=False)
     shared_flags.define_images(constants.SYNTHESISED_BLUR)
 

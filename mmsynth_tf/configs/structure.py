@@ -37,6 +37,7 @@ class StructureChoices:
       match_codes: whether noise gets the distribution of real maps' codes before it is decoded: their mean and
         covariance, and the rest by a normalising flow.
       match_edges: whether generated maps get as many edges as real ones, by an offset on their log odds.
+      position: whether maps are conditioned on the slice's position along the head.
       detail: whether the decoder gets noise on a grid besides the code, for edges finer than a code can say.
       reconstruction_blur: sigma of a Gaussian blur of both maps before they are compared, as a share of the slices'
         shorter side. It leaves the finest edges to the discriminator.
@@ -54,6 +55,7 @@ class StructureChoices:
 
     match_codes: bool = True
     match_edges: bool = True
+    position: bool = True
     detail: bool = True
     reconstruction_blur: float = 1 / 64
     closing: float = slice_sizes.CLOSING
@@ -73,6 +75,7 @@ STRUCTURE_FORMULATIONS = {
     constants.PAPER: StructureChoices(
         match_codes=False,
         match_edges=False,
+        position=False,
         detail=False,
         reconstruction_blur=0.0,
         closing=0.0,

@@ -32,7 +32,7 @@ _LIMITS = """For research on methods: segmenting lesions, translating between mo
 
 - **Not for clinical use**: no result may be read as a patient's, and none may guide a decision about one.
 - The models know only their training data: no rare anatomy, other scanners, other lesions or children.
-- The networks see single slices. Volumes sampled from noise have no consistent anatomy from feet to head.
+- The networks see single slices. In volumes sampled from noise, details need not go on from slice to slice.
 - Slices from noise may resemble training patients. Whether they do is measured with
   `evaluate.py --experiment=memorisation`.
 """

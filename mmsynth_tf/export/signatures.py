@@ -16,6 +16,7 @@ Outputs = dict[str, tf.Tensor]
 # Descriptions of inputs and outputs by name; all other outputs are slices, named after their modality.
 VALUES = {
     "code": "latent code, standard normal",
+    "position": "place of the slice along the head: 0 at the lowest slice that shows the head, 1 at the highest",
     "structure": "structure map: 1 on edges, 0 elsewhere; sample_structure gives probabilities",
     "background": "1 OUTSIDE the head, 0 inside; sample_structure gives probabilities",
     "label": "class of each pixel, an index of label_classes; no lesion lies outside the head",
@@ -54,8 +55,8 @@ class Signatures:
         self._translator = Translator(self._modality_gan, translation)
         self._data = data
 
-    def sample_structure(self, code: tf.Tensor) -> Outputs:
-        structure, background = self._structure_gan.sample(code)
+    def sample_structure(self, code: tf.Tensor, position: tf.Tensor | None = None) -> Outputs:
+        structure, background = self._structure_gan.sample(code, _or_zeros(position, code))
         return {"structure": structure, "background": background}
 
     def synthesize(
@@ -74,8 +75,10 @@ class Signatures:
         images = self._modality_gan.synthesize(structure, background, label, noise, contrast)
         return dict(zip(self._data.modalities, tf.unstack(images, axis=1), strict=True))
 
-    def generate(self, code: tf.Tensor, label: tf.Tensor, **appearance: tf.Tensor) -> Outputs:
-        structure, background = self._structure_gan.sample_binary(code)
+    def generate(
+        self, code: tf.Tensor, label: tf.Tensor, position: tf.Tensor | None = None, **appearance: tf.Tensor
+    ) -> Outputs:
+        structure, background = self._structure_gan.sample_binary(code, _or_zeros(position, code))
         # Edges outside the head would be drawn into the empty background.
         structure = structure * (1.0 - background)
         return {
@@ -104,8 +107,10 @@ class Signatures:
         channels = tf.TensorSpec([None, height, width, self._data.num_modalities], tf.float32)
         traced = {}
         if self._structure_gan:
-            code = tf.TensorSpec([None, self._structure_gan.code_dim], tf.float32)
-            traced["sample_structure"] = _trace(self.sample_structure, code=code)
+            anatomy = {"code": tf.TensorSpec([None, self._structure_gan.code_dim], tf.float32)}
+            if self._structure_gan.choices.position:
+                anatomy["position"] = tf.TensorSpec([None], tf.float32)
+            traced["sample_structure"] = _trace(self.sample_structure, **anatomy)
         if self._modality_gan:
             appearance = self._appearance(image)
             traced["synthesize"] = _trace(self.synthesize, structure=image, background=image, label=label, **appearance)
@@ -114,7 +119,7 @@ class Signatures:
                 translated["label"] = label
             traced["translate"] = _trace(self.translate, **translated)
         if self._structure_gan and self._modality_gan:
-            traced["generate"] = _trace(self.generate, code=code, label=label, **appearance)
+            traced["generate"] = _trace(self.generate, **anatomy, label=label, **appearance)
         if self._segmenter:
             for index, name in enumerate(self._data.modalities):
                 traced[f"segment_{name}"] = _trace(functools.partial(self.segment_one, modality=index), image=image)
@@ -153,6 +158,11 @@ def _describe_value(name: str, value: tf.TensorSpec | tf.Tensor) -> dict[str, An
 def _trace(function: Callable[..., Outputs], **inputs: tf.TensorSpec) -> Any:
     named = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in inputs.items()}
     return tf.function(function, autograph=False).get_concrete_function(**named)
+
+
+def _or_zeros(position: tf.Tensor | None, code: tf.Tensor) -> tf.Tensor:
+    """The position of each code; models that take none ignore it."""
+    return tf.zeros(tf.shape(code)[:1]) if position is None else position
 
 
 def _require_index(values: tf.Tensor, count: int, name: str) -> None:

@@ -9,13 +9,14 @@ import tensorflow as tf
 from mmsynth_tf import configs, prepared
 from mmsynth_tf.algorithms import blending, contour_filter, fusion, warping
 from mmsynth_tf.configs import slice_sizes
+from mmsynth_tf.generation.label_pool import LabelPool
 from mmsynth_tf.generation.map_filter import MapFilter
 from mmsynth_tf.stages.structure.gan import StructureGAN
 
 Row = dict[str, np.ndarray]
 
 # Streams of random numbers, as in `synthesis`.
-_CODE, _TRANSFORM, _SLICE, _MODALITY = 0, 6, 7, 8
+_CODE, _POSITION, _TRANSFORM, _SLICE, _MODALITY = 0, 5, 6, 7, 8
 
 
 class MadeAnatomy:
@@ -24,6 +25,7 @@ class MadeAnatomy:
     Args:
       structure_gan: trained.
       map_filter: measures the similarity of a map to real maps; None: no such filter.
+      positions: float32 [N], of real slices; every map is made for one of them.
       config: its `generation`, `augmentation` and `runtime.seed` are used.
       image_size: height and width, pixels.
       transform_maps: share of `augmentation` by which maps are transformed; 0 leaves them as they are.
@@ -33,18 +35,22 @@ class MadeAnatomy:
         self,
         structure_gan: StructureGAN,
         map_filter: MapFilter | None,
+        positions: np.ndarray,
         config: configs.Config,
         image_size: tuple[int, int],
         transform_maps: float,
     ):
         self._structure_gan, self._map_filter, self._image_size = structure_gan, map_filter, image_size
-        self._settings, self._seed = config.generation, config.runtime.seed
+        self._positions, self._settings, self._seed = positions, config.generation, config.runtime.seed
         self._ranges = config.augmentation.times(transform_maps) if transform_maps else None
 
     def draw(self, numbers: np.ndarray) -> Row:
-        """The maps of some draws: `structure` and `background`, uint8 [B, H, W, 1], binary."""
-        structure, background = (t.numpy().astype(np.uint8) for t in self._sample_maps(tf.constant(numbers)))
-        return {"seed": numbers, "structure": structure, "background": background}
+        """The maps of some draws: `structure` and `background`, uint8 [B, H, W, 1], binary; `position` float32 [B]."""
+        draws = tf.constant(numbers)
+        position = self._positions[_choose(draws, self._seed + _POSITION, len(self._positions)).numpy()]
+        maps = self._sample_maps(draws, tf.constant(position))
+        structure, background = (t.numpy().astype(np.uint8) for t in maps)
+        return {"seed": numbers, "structure": structure, "background": background, "position": position}
 
     def judge(self, maps: Row) -> Row:
         """Transforms maps, and adds the measurements and decisions of the filters: `closed`, `typical`."""
@@ -73,10 +79,10 @@ class MadeAnatomy:
         }
 
     @tf.function(autograph=False)
-    def _sample_maps(self, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _sample_maps(self, numbers: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         code_dim = self._structure_gan.code_dim
         codes = of_each(lambda d: tf.random.stateless_normal([code_dim], [self._seed + _CODE, d]), numbers)
-        return self._structure_gan.sample_binary(codes)
+        return self._structure_gan.sample_binary(codes, position)
 
     @tf.function(autograph=False)
     def _transform_maps(self, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
@@ -100,7 +106,7 @@ class RealAnatomy:
     """
 
     def __init__(self, data: prepared.PreparedData, structure_map: configs.StructureMapConfig, config: configs.Config):
-        self._images, self._labels, self._sources = labelled_slices(data)
+        self._images, self._pool = labelled_slices(data)
         self._structure_map, self._augmentation, self._seed = structure_map, config.augmentation, config.runtime.seed
 
     def draw(self, numbers: np.ndarray) -> Row:
@@ -113,10 +119,9 @@ class RealAnatomy:
           Besides maps and heads `own_image` float32 [B, n, H, W, 1], `own_label` uint8 [B, H, W, 1], cut at the head,
           and `anatomy_source`, B texts.
         """
-        choice = self._choose(tf.constant(numbers), _SLICE, len(self._sources)).numpy()
-        drawn = self._transformed(
-            tf.constant(numbers), tf.constant(self._images[choice]), tf.constant(self._labels[choice])
-        )
+        pool, draws = self._pool, tf.constant(numbers)
+        choice = _choose(draws, self._seed + _SLICE, len(pool.sources)).numpy()
+        drawn = self._transformed(draws, tf.constant(self._images[choice]), tf.gather(pool.labels, choice))
         image, label, structure, background = (t.numpy() for t in drawn)
         return {
             "seed": numbers,
@@ -124,7 +129,8 @@ class RealAnatomy:
             "background": background.astype(np.uint8),
             "own_image": image,
             "own_label": label,
-            "anatomy_source": self._sources[choice],
+            "position": pool.positions[choice],
+            "anatomy_source": np.array(pool.sources)[choice],
         }
 
     def judge(self, maps: Row) -> Row:
@@ -141,48 +147,38 @@ class RealAnatomy:
         flat = tf.reshape(image, [-1, *size, 1])
         image = tf.reshape(warping.transform(flat, tf.repeat(transforms, n, axis=0), "BILINEAR"), tf.shape(image))
         label = warping.transform(label, transforms, "NEAREST")
-        shown = tf.gather(image, self._choose(numbers, _MODALITY, n), batch_dims=1)
+        shown = tf.gather(image, _choose(numbers, self._seed + _MODALITY, n), batch_dims=1)
         return image, *fusion.own_map(shown, label, self._structure_map)
 
-    @tf.function(autograph=False)
-    def _choose(self, numbers: tf.Tensor, stream: int, count: int) -> tf.Tensor:
-        """A random index below `count` for each draw: int32 [B]."""
-        return tf.map_fn(
-            lambda d: tf.random.stateless_uniform([], [self._seed + stream, d], 0, count, tf.int32),
-            numbers,
-            fn_output_signature=tf.int32,
-        )
 
-
-def labelled_slices(data: prepared.PreparedData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def labelled_slices(data: prepared.PreparedData) -> tuple[np.ndarray, LabelPool]:
     """Training slices that have a label and all modalities.
 
     The images are unpacked to a temporary file (TMPDIR says where), so that memory does not grow with their number.
 
     Returns:
-      image: float16 [N, n, H, W, 1] in [0, 1].
-      label: uint8 [N, H, W, 1].
-      source: N texts, case and slice index.
+      images: float16 [N, n, H, W, 1] in [0, 1].
+      pool: their labels, sources and positions.
 
     Raises:
-      PreparedDataError: there is no such slice.
+      PreparedDataError: there is no such slice, or slices have no positions.
     """
-    whole = data.slices("train").filter(lambda e: e["has_label"] & tf.reduce_all(e["available"]))
-    labels, sources = [], []
+    slices, described = data.slices("train"), []
+    prepared.require_features(slices, ("position",))
+    whole = slices.filter(lambda e: e["has_label"] & tf.reduce_all(e["available"]))
     # A file without a name disappears with the process, even if it is killed.
     with tempfile.TemporaryFile() as file:
         for example in whole.as_numpy_iterator():
             file.write(example["image"].tobytes())
-            labels.append(example["label"])
-            sources.append(f"{example['case_id'].decode()}:{example['slice_index']}")
-        if not sources:
+            described.append({name: value for name, value in example.items() if name != "image"})
+        if not described:
             raise prepared.PreparedDataError(
                 f"No training slice of {data.path} has a label and all modalities. Give a data set with complete cases."
             )
         file.flush()
         # The map keeps the file open.
-        images = np.memmap(file, example["image"].dtype, "r", shape=(len(sources), *example["image"].shape))
-    return images, np.stack(labels), np.array(sources)
+        images = np.memmap(file, example["image"].dtype, "r", shape=(len(described), *example["image"].shape))
+    return images, LabelPool.of_examples(described)
 
 
 def put_in(made: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -206,6 +202,16 @@ def put_in(made: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:
 def of_each(drawn: Callable[[tf.Tensor], tf.Tensor], numbers: tf.Tensor) -> tf.Tensor:
     """Applies a function to the number of each draw independently: float32 [B, ...]."""
     return tf.map_fn(drawn, numbers, fn_output_signature=tf.float32)
+
+
+@tf.function(autograph=False)
+def _choose(numbers: tf.Tensor, seed: int, count: int) -> tf.Tensor:
+    """A random index below `count` for each draw: int32 [B]."""
+    return tf.map_fn(
+        lambda d: tf.random.stateless_uniform([], [seed, d], 0, count, tf.int32),
+        numbers,
+        fn_output_signature=tf.int32,
+    )
 
 
 def _random_transforms(

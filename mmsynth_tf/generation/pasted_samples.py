@@ -13,7 +13,6 @@ from mmsynth_tf import configs, prepared
 from mmsynth_tf.algorithms import fusion
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.generation import anatomy, pasting, sampling
-from mmsynth_tf.generation.label_pool import LabelPool
 
 _MODALITY = 1  # Stream of random numbers, beside that of `pasting`.
 
@@ -37,10 +36,12 @@ class PastedGeneration:
         data = prepared.open_prepared(labels_from)
         if data.record["source"] == "synthetic":
             raise UserError(f"{labels_from} is a synthetic data set; give one of real patients to --labels_from.")
-        images, labels, self._sources = anatomy.labelled_slices(data)
+        images, self._pool = anatomy.labelled_slices(data)
         self.data, self._seed, self._structure_map = data.config, config.runtime.seed, config.structure_map
         # A view, so that the images stay on disk.
-        self._pasting = pasting.Pasting(np.moveaxis(images[..., 0], 1, -1), labels[..., 0], self._seed)
+        self._pasting = pasting.Pasting(
+            np.moveaxis(images[..., 0], 1, -1), self._pool.labels.numpy()[..., 0], self._seed
+        )
         self.settings = dataclasses.replace(config.generation, real_anatomy=True, dice_threshold=0.0)
         self.draws_per_block = sampling.BATCHES_PER_BLOCK * self.settings.batch_size
         self.identity = {
@@ -48,7 +49,7 @@ class PastedGeneration:
             "seed": self._seed,
             "draws_per_block": self.draws_per_block,
             "labels_from": data.record,
-            "label_pool": LabelPool(tf.constant(labels), self._sources.tolist()).fingerprint(),
+            "label_pool": self._pool.fingerprint(),
             "trained_on": {},
             "settings": dataclasses.asdict(self.settings),
             "structure_map": dataclasses.asdict(config.structure_map),
@@ -81,12 +82,13 @@ class PastedGeneration:
             "case_id": sampling.case_id(draw),
             "patient_id": sampling.case_id(draw),
             "slice_index": 0,
+            "position": self._pool.positions[pasted.recipient],
             "structure": structure.numpy()[0].astype(np.uint8),
             "background": background.numpy()[0].astype(np.uint8),
             "seed": draw,
-            "label_source": str(self._sources[pasted.donor]),
+            "label_source": self._pool.sources[pasted.donor],
             "label_transform": pasted.transform,
-            "anatomy_source": str(self._sources[pasted.recipient]),
+            "anatomy_source": self._pool.sources[pasted.recipient],
             "mask_error": np.float32(np.nan),
             "map_similarity": np.float32(np.nan),
             "dice": nothing,

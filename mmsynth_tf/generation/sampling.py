@@ -86,7 +86,7 @@ class Generation:
         if structure_gan is None:
             self._anatomy = anatomy.RealAnatomy(label_data, synthesis_config.structure_map, config)
         else:
-            self._anatomy = _made_anatomy(structure_gan, stages[constants.STRUCTURE], label_data, config)
+            self._anatomy = _made_anatomy(structure_gan, stages[constants.STRUCTURE], label_data, self._pool, config)
         self.settings, self._seed = config.generation, config.runtime.seed
         self._augmentation = config.augmentation
         self.draws_per_block = BATCHES_PER_BLOCK * self.settings.batch_size
@@ -255,6 +255,7 @@ class Generation:
             "case_id": case_id(draw),
             "patient_id": case_id(draw),
             "slice_index": 0,
+            "position": sample["position"],
             "structure": sample["structure"],
             "background": sample["background"],
             "seed": draw,
@@ -268,14 +269,18 @@ class Generation:
 
 
 def _made_anatomy(
-    structure_gan: StructureGAN, learned: configs.Config, label_data: prepared.PreparedData, config: configs.Config
+    structure_gan: StructureGAN,
+    learned: configs.Config,
+    label_data: prepared.PreparedData,
+    pool: LabelPool,
+    config: configs.Config,
 ) -> anatomy.MadeAnatomy:
     """Anatomy from noise; `learned` holds the settings that the structure stage was trained with."""
     like_real = None
     if config.generation.map_quantile > 0:
         like_real = MapFilter.of(label_data, learned.structure_map, config.generation)
     size, share = learned.data.image_size, learned.structure.choices.transform_maps
-    return anatomy.MadeAnatomy(structure_gan, like_real, config, size, share)
+    return anatomy.MadeAnatomy(structure_gan, like_real, pool.head_positions, config, size, share)
 
 
 def lesion_filter_stage(workdir: str | pathlib.Path) -> str:

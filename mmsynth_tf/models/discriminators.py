@@ -15,20 +15,21 @@ def patch_discriminator(
     image_size: tuple[int, int],
     *,
     base_filters: int,
+    channels: int = 1,
     halvings: int = 3,
     class_outputs: int = 0,
     own_class_features: bool = False,
     normalization: str = constants.SPECTRAL,
     init_stddev: float = 0.02,
 ) -> keras.Model:
-    """D: slice or map [B, H, W, 1] to real/fake scores of patches [B, h, w, 1], the slice halved `halvings` times.
+    """D: slice or map, with its conditions, [B, H, W, channels] to real/fake scores of patches [B, h, w, 1].
 
-    A score sees a square of `slice_sizes.receptive_field(halvings)` pixels.
+    The slice is halved `halvings` times. A score sees a square of `slice_sizes.receptive_field(halvings)` pixels.
 
     With `class_outputs` a second head gives class scores [B, h, w, class_outputs]. With `own_class_features` that head
     shares no layer with the first and always has instance normalisation.
     """
-    inputs = keras.Input((*image_size, 1))
+    inputs = keras.Input((*image_size, channels))
     features = _patch_features(inputs, base_filters, halvings, normalization, init_stddev)
     outputs = [_patch_scores(features, base_filters, 1, normalization, init_stddev)]
     if class_outputs:

@@ -57,11 +57,12 @@ def structure_encoder(
     latent_dim: int,
     base_filters: int,
     max_filters: int,
+    channels: int = 1,
     dropout: float = 0.0,
     initializer: Initializer | None = None,
 ) -> keras.Model:
-    """EC_f: structure map [B, H, W, 1] to z_mean and z_log_var, each [B, latent_dim]."""
-    inputs = keras.Input((*image_size, 1))
+    """EC_f: structure map, with its conditions, [B, H, W, channels] to z_mean and z_log_var, each [B, latent_dim]."""
+    inputs = keras.Input((*image_size, channels))
     x = keras.layers.Dropout(dropout)(inputs) if dropout else inputs
     for filters in _pyramid(image_size, base_filters, max_filters):
         x = _plain_block(x, filters, strides=2, initializer=initializer)

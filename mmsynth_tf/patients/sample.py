@@ -1,10 +1,12 @@
-"""Generates synthetic volumes: stacks of slices along a smooth path of latent codes.
+"""Generates synthetic volumes: stacks of slices at the positions of a head, all from one latent code.
 
-The structure generator models slices, not volumes: neighbouring slices of a
-stack are similar, but the stack has no consistent anatomy along z.
+Models whose structure stage does not know the position follow a smooth path of
+codes instead: neighbouring slices are similar, but the stack has no anatomy
+along z.
 """
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import scipy.ndimage
 
 from mmsynth_tf import constants
 from mmsynth_tf.algorithms import contour_filter
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.patients import consistency, field_of_view, lesions
 from mmsynth_tf.patients.files import FileGrid
 from mmsynth_tf.patients.slice_models import SliceModels
@@ -21,8 +24,10 @@ from mmsynth_tf.reading.release_table import Release
 
 # Grid of BraTS volumes [x, y, z].
 _BRATS_SHAPE = (240, 240, 155)
-# Number of paths drawn for a case; the one with the best closed outlines is kept (Algorithm 3).
-_PATHS = 8
+# Number of heads drawn for a case; the one with the best closed outlines is kept (Algorithm 3).
+_HEADS = 8
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +48,13 @@ class Sampler:
       models: with structure and synthesis stages.
       labels: label files to draw from, with the release of their values; if empty, lesions are procedural.
       seed: random seed.
-      correlation: standard deviation of the Gaussian that smooths latent codes along z, in slices.
+      correlation: standard deviation of the Gaussian that smooths latent codes along z, in slices; for models that do
+        not know the position.
       smooth: make neighbouring slices consistent.
       blur: standard deviation of a Gaussian across slices, mm; used with `smooth`.
 
     Raises:
-      UserError: the models cannot sample or synthesise.
+      UserError: the models cannot sample or synthesise, or it is unknown how high heads are.
     """
 
     models: SliceModels
@@ -60,6 +66,25 @@ class Sampler:
 
     def __post_init__(self):
         self.models.require("sample_structure", "synthesize")
+        if not self.models.takes_position:
+            _log.warning(
+                "The structure stage of these models does not know the position along the head, so volumes have no "
+                "anatomy from feet to crown."
+            )
+            return
+        spans, data = self.models.head_slices, self.models.data
+        if not spans:
+            raise UserError(
+                "It is unknown how many slices a head has, because the structure stage was trained on single slices. "
+                "Train it on a data set with several slices of each case (--config.data.slices)."
+            )
+        lowest, highest = (round(float(np.median(ends))) for ends in zip(*spans, strict=True))
+        if data.slice_start > lowest or data.slice_stop <= highest:
+            _log.warning(
+                "The structure stage knows the slices %d to %d, and heads reach from about %d to %d: they are cut off. "
+                "Whole heads need a data set of all slices (--config.data.slices).",
+                *(data.slice_start, data.slice_stop - 1, lowest, highest),
+            )
 
     @property
     def grid(self) -> FileGrid:
@@ -87,6 +112,7 @@ class Sampler:
         record = {
             "index": index,
             "label": placement,
+            "lesion_pieces": _pieces(label)[1],
             "mask_error": round(float(errors.mean()), 4),
             "roughness": {name: round(consistency.roughness(made), 4) for name, made in slices.items()},
         }
@@ -94,17 +120,35 @@ class Sampler:
         return Sample(images, self._embed(label, grid), preview, record)
 
     def _draw_maps(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draws binary structure maps and backgrounds [count, H, W], with Algorithm 3's error of each."""
-        best = None
-        for _ in range(_PATHS):
-            codes = latent_path(count, self.models.latent_dim, self.correlation, rng)
-            edges, outside = self.models.sample_structure(codes)
+        """Draws binary structure maps and backgrounds [count, H, W], with Algorithm 3's error of those with a head."""
+        positions, best = self._draw_positions(count, rng), None
+        shown = np.flatnonzero((positions >= 0) & (positions <= 1))
+        for _ in range(_HEADS):
+            edges, outside = self.models.sample_structure(self._draw_codes(len(shown), rng), positions[shown])
             structure = (edges >= self.models.structure_threshold).astype(np.float32)
             background = (outside >= self.models.background_threshold).astype(np.float32)
             errors = contour_filter.mask_errors(structure, background)
             if best is None or errors.mean() < best[2].mean():
                 best = structure * (1.0 - background), background, errors
-        return best
+        size, (structure, background, errors) = self.models.data.image_size, best
+        # Slices beyond the head are empty.
+        maps = np.zeros((count, *size), np.float32), np.ones((count, *size), np.float32)
+        maps[0][shown], maps[1][shown] = structure, background
+        return *maps, errors
+
+    def _draw_positions(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """The position of each slice along a head that is as high, and lies where, a training patient's does."""
+        if not self.models.takes_position:
+            return np.linspace(0.0, 1.0, count)
+        spans = self.models.head_slices
+        lowest, highest = spans[rng.integers(len(spans))]
+        return (self.models.data.slice_start + np.arange(count) - lowest) / max(highest - lowest, 1)
+
+    def _draw_codes(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """The code of each slice [count, L]: one for all if the position changes, otherwise a smooth path."""
+        if self.models.takes_position:
+            return np.repeat(rng.standard_normal((1, self.models.latent_dim)), count, axis=0)
+        return latent_path(count, self.models.latent_dim, self.correlation, rng)
 
     def _draw_label(self, head: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
         if self.labels:
@@ -112,7 +156,9 @@ class Sampler:
             lesion = lesions.read(path, release, self.models.data.labels)
         else:
             lesion = lesions.grow(self.models.data.labels, rng)
-        return lesions.place(lesion, head, np.array(self.models.data.voxel_mm[::-1]), rng)
+        label, placement = lesions.place(lesion, head, np.array(self.models.data.voxel_mm[::-1]), rng)
+        # A grown lesion is one piece, also where the head's edge cuts it; lesions from files may be several.
+        return label if self.labels else _largest_piece(label), placement
 
     def _synthesize(self, structure, background, label, rng: np.random.Generator) -> dict[str, np.ndarray]:
         made = self.models.synthesize(structure, background, label, rng)
@@ -150,6 +196,16 @@ def latent_path(count: int, latent_dim: int, correlation: float, rng: np.random.
     noise = rng.standard_normal((count + 2 * margin, latent_dim))
     path = scipy.ndimage.convolve1d(noise, kernel / np.linalg.norm(kernel), axis=0)
     return path[margin : margin + count].astype(np.float32)
+
+
+def _pieces(label: np.ndarray) -> tuple[np.ndarray, int]:
+    """Number of the piece of each lesion voxel of a label [x, y, z], from 1, and how many there are (26 neighbours)."""
+    return scipy.ndimage.label(label > 0, np.ones((3, 3, 3)))
+
+
+def _largest_piece(label: np.ndarray) -> np.ndarray:
+    pieces, _ = _pieces(label)
+    return np.where(pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:]), label, 0).astype(label.dtype)
 
 
 def _preview(structure, background, label, slices: Mapping[str, np.ndarray], rows: int = 6) -> dict[str, np.ndarray]:

@@ -61,6 +61,22 @@ class SliceModels:
         return self._metadata["stages"][constants.SYNTHESIS]["config"]
 
     @property
+    def takes_position(self) -> bool:
+        """Whether structure maps are made for a position along the head."""
+        return "position" in self._wanted("sample_structure")
+
+    @property
+    def head_slices(self) -> list[tuple[int, int]]:
+        """The lowest and the highest slice of the heads that the structure stage was trained on."""
+        records = self._metadata["stages"][constants.STRUCTURE]["trained_on"]
+        return [
+            tuple(record["head_slices"][case])
+            for record in records
+            for case in record["split"]["train"]
+            if case in record.get("head_slices", {})
+        ]
+
+    @property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each stage's weights."""
         return {stage: values["checkpoint_sha256"] for stage, values in self._metadata["stages"].items()}
@@ -125,9 +141,20 @@ class SliceModels:
         """Probabilities of the classes, [N, H, W, K], by the segmenter of a modality."""
         return self._run(f"segment_{modality}", {"image": slices[..., None]})["probabilities"]
 
-    def sample_structure(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Decodes latent codes [N, L] to the probabilities of an edge and of background, [N, H, W] each."""
-        maps = self._run("sample_structure", {"code": codes.astype(np.float32)})
+    def sample_structure(self, codes: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Decodes latent codes to the probabilities of an edge and of background.
+
+        Args:
+          codes: [N, L], standard normal.
+          positions: [N], along the head; ignored unless `takes_position`.
+
+        Returns:
+          Two of [N, H, W].
+        """
+        inputs = {"code": codes.astype(np.float32)}
+        if self.takes_position:
+            inputs["position"] = positions.astype(np.float32)
+        maps = self._run("sample_structure", inputs)
         return maps["structure"][..., 0], maps["background"][..., 0]
 
     def synthesize(

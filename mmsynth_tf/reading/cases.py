@@ -43,6 +43,7 @@ class Case:
     ranges: Mapping[str, scaling.IntensityRange]
     label: np.ndarray | None  # uint8, classes of the canonical scheme.
     affine: np.ndarray  # float64 [4, 4], from indices to NIfTI millimetres.
+    head_slices: tuple[int, int]  # The lowest and the highest slice that shows the head, in any modality.
 
 
 def read_case(files: CaseFiles, data: DataConfig, allow_incomplete: bool = False, for_slices: bool = True) -> Case:
@@ -96,8 +97,9 @@ class _Inspection:
             self._check_crop(head if clear else None, label)
         if any(not problem.is_warning for problem in self.problems):
             return None, self.problems
-        case = Case(self.files.case_id, self.files.patient_id, arrays, ranges, label, self.grid.affine)
-        return case, self.problems
+        files, shown = self.files, np.flatnonzero(head.any(axis=(0, 1)))
+        span = int(shown[0]), int(shown[-1])
+        return Case(files.case_id, files.patient_id, arrays, ranges, label, self.grid.affine, span), self.problems
 
     def _report(self, file: Path | str, text: str, remedy: str, is_warning: bool = False) -> None:
         name = file.name if isinstance(file, Path) else file

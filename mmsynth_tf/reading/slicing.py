@@ -23,6 +23,8 @@ def slice_examples(case: Case, data: DataConfig) -> Iterator[dict[str, Any]]:
       available: bool [modalities], whether each modality has foreground in this slice.
       label: uint8 [height, width, 1], classes; zeros where missing.
       has_label, case_id, patient_id, slice_index: see the names.
+      position: float32, place of the slice along the head: 0 at the lowest slice that shows the head, 1 at the highest.
+        The slices' distances are equal, so slices beyond the head have values below 0 or above 1.
     """
     for index in range(*data.slices):
         image = {modality: _image_slice(case, modality, index, data) for modality in data.modalities}
@@ -34,7 +36,13 @@ def slice_examples(case: Case, data: DataConfig) -> Iterator[dict[str, Any]]:
             "case_id": case.case_id,
             "patient_id": case.patient_id,
             "slice_index": index,
+            "position": _position(index, case.head_slices),
         }
+
+
+def _position(index: int, head_slices: tuple[int, int]) -> np.float32:
+    lowest, highest = head_slices
+    return np.float32((index - lowest) / max(highest - lowest, 1))
 
 
 def _image_slice(case: Case, modality: str, index: int, data: DataConfig) -> np.ndarray:

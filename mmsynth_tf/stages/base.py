@@ -17,6 +17,11 @@ LEARNING = ("augmentation.", "runtime.seed", "runtime.precision", "runtime.ema_d
 LoadStage = Callable[[str], tuple[StageModel, Config]]
 
 
+def _no_features(config: Config) -> tuple[str, ...]:
+    """For a stage that learns from images and labels alone."""
+    return ()
+
+
 def _install_nothing(model: StageModel, config: Config, load: LoadStage) -> None:
     """For a stage that takes no weights from other stages."""
 
@@ -34,6 +39,7 @@ class Stage:
       preview: draws the model's output for the first rows of a training batch, PNG.
       slices_per_row: number of slices in a row of a batch.
       registered: whether slices of all modalities are drawn together; otherwise each modality draws its own.
+      features: names of the features that the stage learns from, besides image and label.
       install: copies weights from other stages into a new model.
     """
 
@@ -45,6 +51,7 @@ class Stage:
     preview: Callable[[StageModel, Config, Batch], bytes]
     slices_per_row: Callable[[Config], int]
     registered: bool = False
+    features: Callable[[Config], tuple[str, ...]] = _no_features
     install: Callable[[StageModel, Config, LoadStage], None] = _install_nothing
 
     def source(self, slices: Sequence[tf.data.Dataset], config: Config) -> SliceSource:
@@ -59,4 +66,5 @@ class Stage:
         """
         if self.registered:
             return registered_source(slices, config.runtime.cache)
-        return SliceSource(slices, config.data.num_modalities, config.runtime.cache)
+        shared = ("label", *self.features(config))
+        return SliceSource(slices, config.data.num_modalities, config.runtime.cache, shared)

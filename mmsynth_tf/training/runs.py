@@ -76,7 +76,8 @@ def train(
 
 def _batches_of_all(stage: str, config: configs.Config, data: Sequence[prepared.PreparedData]) -> Batches:
     """The stage's batches, drawn from all training slices of all data sets."""
-    slices = [input_pipeline.training_features(d.slices("train")) for d in data]
+    further = catalogue.STAGES[stage].features(config)
+    slices = [input_pipeline.training_features(d.slices("train"), *further) for d in data]
     source = catalogue.STAGES[stage].source(slices, config)
     return functools.partial(catalogue.STAGES[stage].batches, source, config)
 

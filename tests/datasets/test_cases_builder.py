@@ -56,7 +56,10 @@ def test_reads_back_what_the_cases_hold(cases_dir, tmp_path):
         np.testing.assert_array_equal(ours["label"], theirs["label"])
         np.testing.assert_array_equal(ours["available"], theirs["available"])
         assert ours["patient_id"].decode() == theirs["patient_id"]
+        assert ours["position"] == theirs["position"]
         assert ours["has_label"]
+    spans = {files.case_id: read_case(files, DATA).head_slices for files in find_cases(cases_dir, DATA.modalities)}
+    assert record["head_slices"] == {case: list(span) for case, span in spans.items()}
 
 
 def test_records_have_the_order_of_their_features_names(cases_dir, tmp_path):
@@ -64,7 +67,7 @@ def test_records_have_the_order_of_their_features_names(cases_dir, tmp_path):
     build(cases_dir, tmp_path / "out")
     [shard] = (tmp_path / "out").glob("*-test.tfrecord-*")
     for record in tf.data.TFRecordDataset(str(shard)).as_numpy_iterator():
-        names = (b"available", b"case_id", b"has_label", b"slice_index")
+        names = (b"available", b"case_id", b"has_label", b"position", b"slice_index")
         places = [record.index(name) for name in names]
         assert places == sorted(places)
 

@@ -68,6 +68,7 @@ class Generation:
             "case_id": f"synthetic_{draw}",
             "patient_id": f"synthetic_{draw}",
             "slice_index": 0,
+            "position": draw / 32,
             "structure": np.ones(SIZE, np.uint8),
             "background": np.zeros(SIZE, np.uint8),
             "seed": 2**40 + draw,
@@ -105,7 +106,7 @@ def test_writes_the_first_accepted_samples_and_their_provenance(tmp_path):
     for draw, example in zip(FIRST_SIX, found, strict=True):
         expected = Generation.example(draw)
         assert example["case_id"].decode() == expected["case_id"]
-        for name in ("label", "structure", "background", "label_transform", "dice", "seed"):
+        for name in ("position", "label", "structure", "background", "label_transform", "dice", "seed"):
             np.testing.assert_array_equal(example[name], expected[name])
         np.testing.assert_array_equal(example["image"]["t2"], expected["image"]["t2"])
 

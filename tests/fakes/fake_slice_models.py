@@ -20,6 +20,7 @@ def slice_models(
     certainty: Mapping[str, float] | None = None,
     guided: bool = True,
     joint: bool = False,
+    head_slices: Mapping[str, tuple[int, int]] | None = None,
 ) -> SliceModels:
     """Translation is the mean of the given slices, segmenters find class 4 where a slice is brighter than 0.7.
 
@@ -32,6 +33,8 @@ def slice_models(
 
     If not `guided` translations do not go by the given slice. A `joint` segmenter finds class 4 where the modalities
     that are given add up to more than 1, as surely as `certainty["joint"]`.
+
+    With `head_slices` of training cases the maps are made for positions: discs are those of a ball's slices.
     """
     how = configs.TranslationConfig(guide_share=0.7 if guided else 0.0)
     settings = dataclasses.asdict(configs.Config(data=data, translation=how))
@@ -43,6 +46,8 @@ def slice_models(
         "sample_structure": lambda code: _discs(np.asarray(code), data.image_size),
         **{f"segment_{name}": _finder(data, (certainty or {}).get(name, 1.0)) for name in data.modalities},
     }
+    if head_slices is not None:
+        functions["sample_structure"] = lambda code, position: _discs(np.asarray(code), data.image_size, position)
     if joint:
         find = _finder(data, (certainty or {}).get("joint", 1.0), least=1.0)
         functions["segment"] = lambda images: find(np.sum(images, axis=-1, keepdims=True))
@@ -50,11 +55,17 @@ def slice_models(
     inputs = {name: {} for name in functions}
     if draws_lesions:
         inputs["translate"] = {"label": {}}
+    if head_slices is not None:
+        inputs["sample_structure"] = {"position": {}}
+    trained_on = [{"split": {"train": list(head_slices or ())}, "head_slices": head_slices}]
     metadata = {
         "latent_dim": LATENT_DIM,
         "thresholds": {"structure": 0.5, "background": 0.5},
         "signatures": {name: {"inputs": values} for name, values in inputs.items()},
-        "stages": {"synthesis": {"config": settings, "checkpoint_sha256": "abc"}},
+        "stages": {
+            stage: {"config": settings, "checkpoint_sha256": "abc", "trained_on": trained_on}
+            for stage in (("synthesis",) if head_slices is None else ("structure", "synthesis"))
+        },
     }
     return SliceModels(saved_models.ExportedModels(functions, metadata, None), "models/a")
 
@@ -76,10 +87,11 @@ def _translated(images: np.ndarray, label: np.ndarray | None) -> np.ndarray:
     return np.where(given > 0, made, 0.0).astype(np.float32)
 
 
-def _discs(codes: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:
+def _discs(codes: np.ndarray, size: tuple[int, int], positions: np.ndarray | float = 0.5) -> dict[str, np.ndarray]:
     rows, columns = np.indices(size)
     distance = np.hypot(rows - size[0] / 2, columns - size[1] / 2)
-    radius = 0.38 * min(size) + np.tanh(codes[:, :1, None])
+    positions = np.broadcast_to(np.asarray(positions), len(codes))[:, None, None]
+    radius = 2 * np.sqrt(positions * (1 - positions)) * (0.38 * min(size) + np.tanh(codes[:, :1, None]))
     structure = np.abs(distance - radius) < 1.0
     return {
         "structure": structure[..., None].astype(np.float32),

@@ -184,6 +184,7 @@ def structure_batch(rng: np.random.Generator, config: Config, batch_size: int = 
     return {
         "structure": tf.constant(rng.integers(0, 2, shape), tf.float32),
         "background": tf.constant(rng.integers(0, 2, shape), tf.float32),
+        "position": tf.constant(np.linspace(0.2, 0.7, batch_size), tf.float32),
         "noise": tf.constant(rng.standard_normal(codes), tf.float32),
         "code": tf.constant(rng.standard_normal(codes), tf.float32),
     }

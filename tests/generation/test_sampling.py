@@ -99,6 +99,19 @@ def test_a_block_is_the_same_whatever_was_made_before_it(unfiltered):
     ]
 
 
+def test_samples_ask_for_positions_as_real_slices_have_them(unfiltered, prepared_data, monkeypatch):
+    real = np.array([e["position"] for e in prepared_data.slices("train").as_numpy_iterator()])
+    positions = {s["seed"]: s["position"] for s in unfiltered.block(0, collections.Counter())}
+    assert set(positions.values()) <= set(real[(real >= 0) & (real <= 1)])
+    assert len(set(positions.values())) > 1
+    # A draw's map is made for its position.
+    anatomies, given = unfiltered._anatomy, []
+    monkeypatch.setattr(anatomies, "_sample_maps", lambda numbers, position: given.append(position) or (position,) * 2)
+    drawn = anatomies.draw(np.array(sorted(positions)[:4]))
+    np.testing.assert_array_equal(given[0], drawn["position"])
+    assert drawn["position"].tolist() == [positions[number] for number in sorted(positions)[:4]]
+
+
 def flat(sample):
     """A sample's bytes."""
     return [np.asarray(value).tobytes() for value in tf.nest.flatten(sample)]
@@ -220,6 +233,7 @@ def test_lesions_are_put_into_real_slices_that_stay_as_they_are(workdir, prepare
         lesion = placed["label"] > 0
         np.testing.assert_array_equal(sample["label"], np.where(lesion, placed["label"], head["label"]))
         real = head["image"].astype(np.float32)
+        assert sample["position"] == head["position"]
         image = np.stack([sample["image"][name] for name in made.data.modalities]).astype(np.float32)
         changed = image != real
         assert changed[:, lesion].mean() > 0.9

@@ -52,6 +52,65 @@ def test_sample_depends_on_its_number_and_the_seed_alone():
     assert (first.label != second.label).any()
 
 
+TALL = dataclasses.replace(DATA, slices=(0, 24, 3))
+
+
+def test_one_code_runs_from_the_lowest_slice_of_a_training_patients_head_to_the_highest(monkeypatch):
+    models = fake_slice_models.slice_models(TALL, head_slices={"a": (2, 18), "b": (2, 18)})
+    codes, positions = [], []
+    original = models.sample_structure
+
+    def observed(code, position):
+        codes.append(code)
+        positions.append(position)
+        return original(code, position)
+
+    monkeypatch.setattr(models, "sample_structure", observed)
+    made = sample.Sampler(models, smooth=False)(0)
+    for code, position in zip(codes, positions, strict=True):
+        assert len(code) == 17 and np.all(code == code[0])
+        np.testing.assert_allclose(position, np.arange(17) / 16)
+    # Candidates are different heads.
+    assert len({code[0].tobytes() for code in codes}) == len(codes) > 1
+    areas = (made.images["t1"] > 0).sum(axis=(0, 1))
+    assert made.label.shape == (28, 32, 24)
+    assert not areas[:2].any() and not areas[19:].any()
+    assert np.all(np.diff(areas[2:11]) > 0) and np.all(np.diff(areas[10:19]) < 0)
+    assert not made.label[(made.images["t1"] == 0)].any() and made.label.any()
+    assert made.record["lesion_pieces"] == 1
+
+
+def test_a_grown_lesion_is_one_piece_where_the_head_cuts_it(monkeypatch):
+    label = np.zeros((9, 9, 9), np.uint8)
+    label[1:4, 1:4, 1:4], label[4, 4, 4], label[6:8, 6:8, 6:8] = 2, 1, 2
+    monkeypatch.setattr(sample.lesions, "place", lambda *arguments: (label, {}))
+    found, _ = SAMPLER._draw_label(None, np.random.default_rng(0))
+    np.testing.assert_array_equal(found[:5, :5, :5], label[:5, :5, :5])
+    assert not found[5:].any()
+    assert sample._pieces(label)[1] == 2 and sample._pieces(found)[1] == 1
+
+
+def test_heads_are_as_high_as_those_of_training_patients():
+    models = fake_slice_models.slice_models(TALL, head_slices={"a": (2, 18), "b": (6, 20)})
+    sampler, spans = sample.Sampler(models, smooth=False), set()
+    for index in range(8):
+        shown = np.flatnonzero((sampler(index).images["t1"] > 0).any(axis=(0, 1)))
+        spans.add((int(shown[0]), int(shown[-1])))
+    assert spans == {(2, 18), (6, 20)}
+
+
+def test_what_the_structure_stage_does_not_know_is_said(caplog):
+    sample.Sampler(fake_slice_models.slice_models(DATA))
+    assert "no anatomy from feet to crown" in caplog.text
+    caplog.clear()
+    sample.Sampler(fake_slice_models.slice_models(TALL, head_slices={"a": (2, 18)}))
+    assert not caplog.text
+    sample.Sampler(fake_slice_models.slice_models(DATA, head_slices={"a": (1, 18)}))
+    assert "knows the slices 2 to 7, and heads reach from about 1 to 18" in caplog.text
+    with pytest.raises(UserError, match="several slices of each case"):
+        sample.Sampler(fake_slice_models.slice_models(TALL, head_slices={}))
+
+
 def test_brats_models_sample_on_the_grid_of_brats():
     grid = sample.Sampler(fake_slice_models.slice_models()).grid
     assert grid.shape == (240, 240, 155)

@@ -97,6 +97,7 @@ def draw_inputs():
     image = rng.uniform(size=shape).astype(np.float32) * (rng.uniform(size=shape) < 0.7)
     values = {
         "code": rng.standard_normal((BATCH, CODE_DIM)).astype(np.float32),
+        "position": np.array([0.1, 0.5, 0.9], np.float32),
         "label": rng.integers(0, 3, shape).astype(np.uint8),
         "noise": rng.uniform(size=shape).astype(np.float32),
         "structure": rng.integers(0, 2, shape).astype(np.float32),
@@ -106,9 +107,9 @@ def draw_inputs():
         "target": np.array([0, 1, 1], np.int32),
     }
     takes = {
-        "sample_structure": ["code"],
+        "sample_structure": ["code", "position"],
         "synthesize": ["structure", "background", "label", "noise"],
-        "generate": ["code", "label", "noise"],
+        "generate": ["code", "position", "label", "noise"],
         "translate": ["images", "target", "label"],
         "segment_modality_0": ["image"],
         "segment_modality_1": ["image"],
@@ -120,7 +121,7 @@ def draw_inputs():
 def expected_outputs(models, inputs):
     """The same from the networks, step by step."""
     structure_gan, modality_gan = models[constants.STRUCTURE], models[constants.SYNTHESIS]
-    probability = structure_gan.decode(inputs["generate"]["code"]).numpy()
+    probability = structure_gan.decode(*(inputs["generate"][name] for name in ("code", "position"))).numpy()
     edges = (probability >= 0.5).astype(np.float32)
     outside_probability = structure_gan.mask_generator(edges).numpy()
     outside = (outside_probability >= 0.5).astype(np.float32)
@@ -209,7 +210,7 @@ def test_metadata_describes_every_value_and_where_the_models_come_from(exported)
     assert metadata["stages"]["synthesis"]["trained_on"] == [RECORD]
     assert len({stage["checkpoint_sha256"] for stage in metadata["stages"].values()}) == len(constants.STAGES)
     generate = metadata["signatures"]["generate"]
-    assert list(generate["inputs"]) == ["code", "label", "noise"]
+    assert list(generate["inputs"]) == ["code", "label", "position", "noise"]
     assert generate["inputs"]["label"]["dtype"] == "uint8"
     assert generate["inputs"]["code"]["shape"] == [None, CODE_DIM]
     assert "OUTSIDE" in generate["outputs"]["background"]["meaning"]
@@ -263,7 +264,7 @@ def run_program(*arguments, command=()):
 def test_program_exports_the_stages_that_there_are(structure_only, tmp_path):
     result = run_program(f"--workdir={structure_only}", f"--output={tmp_path / 'a'}")
     assert result.returncode == 0, result.stderr
-    assert "sample_structure(code) -> structure, background" in result.stdout
+    assert "sample_structure(code, position) -> structure, background" in result.stdout
     assert list(saved_models.load_exported(tmp_path / "a").signatures) == ["sample_structure"]
 
 

@@ -51,6 +51,19 @@ def test_missing_and_blank_modalities_are_not_available(tmp_path):
     assert not examples[0]["image"]["t1c"].any()
 
 
+def test_positions_run_from_the_lowest_slice_with_head_in_any_modality_to_the_highest(tmp_path):
+    arrays = volumes()
+    depth = arrays["t1"].shape[2]
+    for name in ("t1", "t1c", "t2", "flair"):
+        arrays[name][:, :, :2] = arrays[name][0, 0, 0]
+    arrays["flair"][:, :, 4:] = arrays["flair"][0, 0, 0]
+    examples = slices(tmp_path, arrays)
+    assert depth == 6 and arrays["t1"][:, :, -1].any()
+    assert [example["slice_index"] for example in examples] == [1, 2, 3, 4]
+    np.testing.assert_allclose([example["position"] for example in examples], [-1 / 3, 0.0, 1 / 3, 2 / 3], rtol=1e-6)
+    assert examples[0]["position"].dtype == np.float32
+
+
 def test_missing_label(tmp_path):
     arrays = volumes()
     del arrays["label"]

@@ -113,10 +113,10 @@ def test_in_the_paper_s_formulation_mean_filters_still_train(batch):
 
 
 def test_sampling_decodes_codes_one_by_one(model, batch):
-    structures, backgrounds = model.sample(batch["code"])
+    structures, backgrounds = model.sample(batch["code"], batch["position"])
     assert structures.shape == backgrounds.shape == (3, fakes.SIZE, fakes.SIZE, 1)
     for row in range(3):
-        structure, background = model.sample(batch["code"][row : row + 1])
+        structure, background = model.sample(batch["code"][row : row + 1], batch["position"][row : row + 1])
         np.testing.assert_allclose(structure[0], structures[row], atol=1e-5)
         np.testing.assert_allclose(background[0], backgrounds[row], atol=1e-5)
     assert np.all((structures >= 0) & (structures <= 1))
@@ -128,19 +128,55 @@ def test_noise_gets_the_moments_of_real_codes(rng):
     codes = rng.multivariate_normal([1.0, 2.0, 0.0, 0.0], np.diag([4.0, 1.0, 0.25, 1.0]) + 0.1, size=400)
     for _ in range(800):
         model.observe(tf.constant(codes, tf.float32))
-    drawn = model.latent(tf.constant(rng.standard_normal((20_000, 4)), tf.float32)).numpy()
+    noise = tf.constant(rng.standard_normal((20_000, 4)), tf.float32)
+    drawn = model.latent(noise, model.condition(tf.zeros([20_000]))).numpy()
     np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.06)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T, bias=True), atol=0.12)
 
 
 def test_without_matching_the_noise_is_the_code(model, rng):
     code = tf.constant(rng.standard_normal((3, 4)), tf.float32)
-    np.testing.assert_array_equal(model.latent(code), code)
+    np.testing.assert_array_equal(model.latent(code, tf.zeros([3, 0])), code)
 
 
 @pytest.fixture
 def whole_batch(rng):
     return fakes.structure_batch(rng, fakes.tiny_config())
+
+
+def test_a_position_is_described_by_cosines_that_end_where_the_head_ends():
+    condition = build().condition(tf.constant([0.0, 0.5, 1.0, 1.2])).numpy()
+    np.testing.assert_allclose(condition, [[1, 1, 1, 1], [0, -1, 0, 1], *[[-1, 1, -1, 1]] * 2], atol=1e-6)
+
+
+def moved_to(position, batch):
+    return {**batch, "position": tf.fill(batch["position"].shape, position)}
+
+
+CONDITIONED = ("z_mean", "reconstructed_structure", "fake_structure", "real_scores", "fake_scores")
+
+
+def test_networks_know_the_position(whole_batch):
+    model = build()
+    # A flow starts with shifts and scales that nothing reaches.
+    for variable in model.code_flow.trainable_variables:
+        variable.assign_add(0.1 * tf.random.stateless_normal(variable.shape, [0, 1]))
+    low, high = (model.forward(moved_to(position, whole_batch), training=False) for position in (0.1, 0.8))
+    for name in (*CONDITIONED, "normal_code_scores", "encoded_code_scores"):
+        assert np.abs(low[name] - high[name]).max() > 1e-4, name
+    codes = [model.latent(whole_batch["code"][:, :4], tensors["condition"]) for tensors in (low, high)]
+    assert np.abs(codes[0] - codes[1]).max() > 1e-3
+    # One code gives one map at each position.
+    maps = [model.sample(whole_batch["code"], moved_to(p, whole_batch)["position"])[0] for p in (0.1, 0.8)]
+    assert np.abs(maps[0] - maps[1]).max() > 1e-4
+
+
+def test_the_paper_s_networks_do_not_know_the_position(batch):
+    model = build(structure__formulation="paper")
+    low, high = (model.forward(moved_to(position, batch), training=False) for position in (0.1, 0.8))
+    for name in CONDITIONED:
+        np.testing.assert_array_equal(low[name], high[name], err_msg=name)
+    assert model.encoder.input_shape == model.map_discriminator.input_shape == (None, 16, 16, 1)
 
 
 def test_beyond_the_paper_every_variable_has_a_gradient(whole_batch):
@@ -156,7 +192,7 @@ def test_the_end_of_a_code_is_detail(whole_batch):
     assert model.code_dim == 4 + 16 * 16 == code.shape[1]
     other = code.copy()
     other[0, -1] += 1.0
-    before, after = (model.decode(tf.constant(c)).numpy()[..., 0] for c in (code, other))
+    before, after = (model.decode(tf.constant(c), whole_batch["position"]).numpy()[..., 0] for c in (code, other))
     changed = np.abs(after - before) > 0
     assert changed[0, -2:, -2:].any()
     assert not changed[0, :4, :4].any() and not changed[1].any()
@@ -173,10 +209,11 @@ def test_the_edge_offset_brings_as_many_edges_as_real_maps_have(rng):
 
 def test_the_edge_offset_is_added_to_the_log_odds_of_generated_edges(whole_batch):
     model = build()
-    before = model.decode(whole_batch["code"]).numpy()
+    given = whole_batch["code"], whole_batch["position"]
+    before = model.decode(*given).numpy()
     model.edge_offset.assign(np.log(3.0))
     # Three times the odds p / (1 - p).
-    np.testing.assert_allclose(model.decode(whole_batch["code"]), 3 * before / (1 + 2 * before), rtol=1e-5)
+    np.testing.assert_allclose(model.decode(*given), 3 * before / (1 + 2 * before), rtol=1e-5)
 
 
 def test_the_flow_learns_from_the_noise_of_a_code_in_eight_orders(whole_batch):

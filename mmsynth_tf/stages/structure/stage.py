@@ -29,7 +29,8 @@ def structure_batches(source: SliceSource, config: Config, start_step: int = 0) 
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
         modality = draw_modality(size, config, step)
-        image, label = (tf.gather(batch[name], modality, batch_dims=1) for name in ("image", "label"))
+        drawn = {name: tf.gather(batch[name], modality, batch_dims=1) for name in source.features}
+        image, label = drawn["image"], drawn["label"]
         background = _background(image, config)
         edges = structure_maps.structure_map(image, config.structure_map)
         if config.structure.choices.erase_lesion:
@@ -38,6 +39,7 @@ def structure_batches(source: SliceSource, config: Config, start_step: int = 0) 
         return {
             "structure": edges,
             "background": background,
+            "position": drawn["position"] if config.structure.choices.position else tf.zeros([size]),
             "noise": codes[0],
             "code": codes[1],
         }
@@ -51,7 +53,7 @@ def _background(image: tf.Tensor, config: Config) -> tf.Tensor:
 
 def structure_preview(model: StructureGAN, config: Config, batch: Batch) -> bytes:
     """Real maps and, below, generated ones."""
-    fake, fake_background = model.sample_binary(batch["code"])
+    fake, fake_background = model.sample_binary(batch["code"], batch["position"])
     rows = min(PREVIEW_ROWS, batch["structure"].shape[0])
     return figures.structure_grid(
         _first([batch["structure"], fake], rows), _first([batch["background"], fake_background], rows), columns=rows
@@ -70,6 +72,10 @@ def _optimizers(config: Config) -> dict[str, tf.keras.optimizers.Optimizer]:
     return adam.optimizers(rates, _BETA_1, 0, config)
 
 
+def _features(config: Config) -> tuple[str, ...]:
+    return ("position",) if config.structure.choices.position else ()
+
+
 STAGE = Stage(
     build=lambda config: StructureGAN(config.data.image_size, config.structure),
     batches=structure_batches,
@@ -78,4 +84,5 @@ STAGE = Stage(
     optimizers=_optimizers,
     preview=structure_preview,
     slices_per_row=lambda config: 1,
+    features=_features,
 )
