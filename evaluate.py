@@ -25,10 +25,12 @@ Without --protocol=paper, experiments train joint segmenters:
     python evaluate.py --experiment=usability --protocol=paper --workdir=runs/a --test_data=data/brats \\
         --synthetic_data=data/synthetic --rows=real_1,synthetic_1,real_1_synthetic_0.5 --seeds=0,1
 
-Similarity of synthetic and real slices, search for copies of training slices, and quality of translation:
+Similarity of synthetic and real slices, search for copies of training slices, heads along their slices, and quality of
+translation:
 
     python evaluate.py --experiment=fidelity --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
     python evaluate.py --experiment=memorisation --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
+    python evaluate.py --experiment=heads --workdir=runs/a --test_data=data/heads
     python evaluate.py --experiment=translation --workdir=runs/a --test_data=data/brats
 
 All experiments except segmentation_gain and curve take --train_data if the test patients are in a separate data set,

@@ -107,7 +107,8 @@ def _volumes(seed: int, data: DataConfig) -> dict[str, np.ndarray]:
 
 
 def _batches(data: prepared.PreparedData, stage: str, config: Config) -> tf.data.Dataset:
-    slices = input_pipeline.training_features(data.slices("train"))
+    further = catalogue.STAGES[stage].features(config)
+    slices = input_pipeline.training_features(data.slices("train"), *further)
     source = catalogue.STAGES[stage].source([slices], config)
     return catalogue.STAGES[stage].batches(source, config)
 

@@ -86,6 +86,13 @@ EXPERIMENTS = {
         synthetic=True,
         on_card=True,
     ),
+    "heads": Experiment(
+        "heads.heads",
+        "Heads from feet to crown",
+        "Stacks of structure maps that are made from one code along the positions of a head, beside the stacks of "
+        "unseen patients: head area, the position that the maps show, and agreement of neighbours.",
+        synthetic=False,
+    ),
     "memorisation": Experiment(
         "memorisation.memorisation",
         "Memorisation",

@@ -31,7 +31,7 @@ class MapFilter:
     """Real maps and the least similarity to the nearest of them.
 
     Attributes:
-      descriptions: float32 [N, D], of unit length; see `_describe`.
+      descriptions: float32 [N, D], of unit length; see `describe`.
       least: similarity from which a map is accepted, in [-1, 1].
     """
 
@@ -69,19 +69,19 @@ class MapFilter:
                 "The map filter compares maps of different patients, but all training slices are of one patient. Give "
                 "a data set of more patients, or switch the filter off with --config.generation.map_quantile=0."
             )
-        own = _describe(maps)
+        own = describe(maps)
         others = patients[:, None] != patients[None]
-        similarities = np.maximum(own @ own.T, _describe(maps[:, :, ::-1]) @ own.T)
+        similarities = np.maximum(own @ own.T, describe(maps[:, :, ::-1]) @ own.T)
         nearest = np.where(others, similarities, -1.0).max(axis=1)
         return cls(own, float(np.quantile(nearest, quantile)))
 
     def similarities(self, maps: np.ndarray) -> np.ndarray:
         """Similarity to the nearest real map, mirrored or not: [B, H, W] to float32 [B] in [-1, 1]."""
-        both = (_describe(versions) for versions in (maps, maps[:, :, ::-1]))
+        both = (describe(versions) for versions in (maps, maps[:, :, ::-1]))
         return np.maximum(*((descriptions @ self.descriptions.T).max(axis=1) for descriptions in both))
 
 
-def _describe(maps: np.ndarray) -> np.ndarray:
+def describe(maps: np.ndarray) -> np.ndarray:
     """Blurred and shrunken maps whose products are correlations: [N, H, W] to float32 [N, D]."""
     height, width = maps.shape[1:]
     shrinkage = min(1.0, _MOST_PIXELS / max(height, width))

@@ -1,0 +1,1 @@
+"""Heads: do maps along the positions of a head form one?"""
