@@ -40,13 +40,15 @@ _JOBS = {
     "translate": _Job(
         patient_jobs.translate,
         patient_jobs.define_translate,
-        "models of the stages joint (or else segmentation) and synthesis. Cases without skull, one modality or more.",
+        "models of the stages joint (or else segmentation) and synthesis. Cases without skull, one modality or more. "
+        "With 64x64 models 1.4 GB of memory, and for three modalities from T1 8 s of processor time a case.",
     ),
     "insert": _Job(
         patient_jobs.insert,
         patient_jobs.define_insert,
         "models of the stage synthesis; --lesions_from any models. Cases without skull, one modality or more, with or "
-        "without a lesion; lesion labels, or labelled cases.",
+        "without a lesion; lesion labels, or labelled cases. With 64x64 models 1.6 GB of memory, and 30 s of "
+        "processor time a case with two lesions.",
     ),
     "sample": _Job(
         synthetic_jobs.sample, synthetic_jobs.define_sample, "models of the stages structure and synthesis. No input."
@@ -54,7 +56,8 @@ _JOBS = {
     "segment": _Job(
         patient_jobs.segment,
         patient_jobs.define_segment,
-        "models of the stage joint, or else segmentation. Cases without skull, one modality or more.",
+        "models of the stage joint, or else segmentation. Cases without skull, one modality or more. With 64x64 models "
+        "1.2 GB of memory, and for four modalities 2.6 s of processor time a case.",
     ),
     "nnunet": _Job(
         synthetic_jobs.nnunet,

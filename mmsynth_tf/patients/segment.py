@@ -178,7 +178,11 @@ def voxel_ml(one: Patient) -> float:
 
 def lesion_parts(label: np.ndarray) -> np.ndarray:
     """Numbers the connected lesions of a label [x, y, z], from 1: int32 [x, y, z], 0 outside lesions."""
-    return scipy.ndimage.label(label > 0, _NEIGHBOURS)[0]
+    parts, lesion = np.zeros(label.shape, np.int32), label > 0
+    # Lesions are a small part of a volume: the box around them takes a fraction of the time.
+    for box in scipy.ndimage.find_objects(lesion.astype(np.uint8)):
+        parts[box] = scipy.ndimage.label(lesion[box], _NEIGHBOURS)[0]
+    return parts
 
 
 def without_small(label: np.ndarray, voxel_volume: float, least: float) -> tuple[np.ndarray, int]:
@@ -192,6 +196,8 @@ def without_small(label: np.ndarray, voxel_volume: float, least: float) -> tuple
     Returns:
       The label without the small lesions, and their number.
     """
+    if not least:
+        return label, 0
     parts = lesion_parts(label)
     small = np.bincount(parts.ravel()) * voxel_volume < least
     small[0] = False  # Outside lesions.
