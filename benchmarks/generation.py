@@ -1,4 +1,4 @@
-"""Samples a second from an exported SavedModel, filters included."""
+"""Samples a second from an exported SavedModel, filters included, and from a build of a synthetic data set."""
 
 import dataclasses
 import functools
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import operations, stage_step, timing
+from benchmarks import build_rate, operations, stage_step, timing
 from mmsynth_tf import constants
 from mmsynth_tf.algorithms import contour_filter
 from mmsynth_tf.configs import Config
@@ -20,36 +20,39 @@ from mmsynth_tf.storage.records import Record
 
 Rows = dict[str, np.ndarray]
 
+_BESIDE = "batches, filter beside the networks"
+_ALONE, _CALLED = "one at a time", "one at a time, calls of the Keras models"
+
 
 def run(config: Config, samples: int, rounds: int) -> Iterator[Record]:
     """Makes samples in batches, one at a time, and in batches whose maps are filtered after the networks.
 
-    And one at a time by calls of the Keras models as they are: an eighth of them, for that takes long. The networks
-    are untrained, and every sample goes the whole way, whatever the filters say.
+    And one at a time by calls of the Keras models as they are: an eighth of them, for that takes long. And by
+    `datasets/build.py`. The networks are untrained, and every sample goes the whole way, whatever the filters say.
     """
+    size, few = config.generation.batch_size, -(-samples // 8)
     with tempfile.TemporaryDirectory() as folder:
-        exported, uncompiled = makers(config, Path(folder))
-        drawn, size = exported.draws(samples), config.generation.batch_size
-        few = {name: values[: -(-samples // 8)] for name, values in drawn.items()}
-        ways = {  # By whom, of which draws, how many together, the filter beside the networks.
-            "batches, filter beside the networks": (exported, drawn, size, True),
-            "batches, filter after the networks": (exported, drawn, size, False),
-            "one at a time": (exported, drawn, 1, False),
-            "one at a time, calls of the Keras models": (uncompiled, few, 1, False),
+        exported, uncompiled = makers(config, Path(folder) / "models")
+        drawn = exported.draws(samples)
+        rest = {name: values[:few] for name, values in drawn.items()}
+        ways: dict[str, tuple[Callable[[], object], int, int]] = {  # What makes how many samples, how many together.
+            _BESIDE: (functools.partial(exported.make, drawn, size, True), samples, size),
+            "batches, filter after the networks": (functools.partial(exported.make, drawn, size, False), samples, size),
+            _ALONE: (functools.partial(exported.make, drawn, 1, False), samples, 1),
+            _CALLED: (functools.partial(uncompiled.make, rest, 1, False), few, 1),
+            "datasets/build.py": (build_rate.Build(config, Path(folder), samples).make, samples, size),
         }
-        calls = {way: functools.partial(maker.make, *arguments) for way, (maker, *arguments) in ways.items()}
-        seconds = timing.interleaved(calls, rounds)
-    of_a_sample = {way: seconds[way] / len(draws["label"]) for way, (_, draws, _, _) in ways.items()}
-    beside, _, alone, called = of_a_sample.values()
+        seconds = timing.interleaved({way: make for way, (make, _, _) in ways.items()}, rounds)
+    of_a_sample = {way: seconds[way] / count for way, (_, count, _) in ways.items()}
     for way, value in of_a_sample.items():
         yield {
             "way": way,
             "batch_size": ways[way][2],
             "slices_per_second": config.data.num_modalities / value,
             "gflop_per_second": 1e-9 * exported.flops / value,
-            "times_faster_than_one_at_a_time": alone / value,
-            "times_faster_than_calls_of_keras_models": called / value,
-            "times_longer_than_beside": value / beside,
+            "times_faster_than_one_at_a_time": of_a_sample[_ALONE] / value,
+            "times_faster_than_calls_of_keras_models": of_a_sample[_CALLED] / value,
+            "times_longer_than_beside": value / of_a_sample[_BESIDE],
         }
 
 

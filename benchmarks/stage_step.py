@@ -1,15 +1,19 @@
 """Compiled training steps on made-up batches, also in the literal form of the same losses."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from benchmarks import literal_method, made_up_slices
 from mmsynth_tf import constants
-from mmsynth_tf.configs import Config
+from mmsynth_tf.configs import Config, tree
 from mmsynth_tf.models.stage import Batch, StageModel
 from mmsynth_tf.stages import catalogue
-from mmsynth_tf.training import precision
+from mmsynth_tf.storage import atomic
+from mmsynth_tf.training import precision, run_folder, runs
 
 
 def model(stage: str, config: Config) -> StageModel:
@@ -19,6 +23,21 @@ def model(stage: str, config: Config) -> StageModel:
         built = catalogue.STAGES[stage].build(config)
         built.compile(catalogue.STAGES[stage].optimizers(config))
     return built
+
+
+def untrained(stage: str, config: Config, workdir: Path, trained_on: Sequence[Mapping[str, Any]]) -> runs.Run:
+    """A stage in a work directory with what training leaves there, but for a checkpoint.
+
+    Args:
+      stage: its name.
+      config: settings.
+      workdir: the work directory.
+      trained_on: records of the data sets that it shall seem to be trained on.
+    """
+    folder = workdir / stage
+    atomic.write_text(folder / run_folder.CONFIG_FILE, tree.to_json(config))
+    atomic.write_text(folder / "trained_on.json", json.dumps(trained_on))
+    return runs.Run(stage, config, folder, tf.distribute.get_strategy())
 
 
 def literal_model(stage: str, config: Config, batch: Batch) -> StageModel:

@@ -79,13 +79,15 @@ def waiting(batches: tf.data.Dataset, step: Callable[[Batch], object], rounds: i
     }
 
 
-def made_up_data(folder: Path, data: DataConfig) -> prepared.PreparedData:
+def made_up_data(folder: Path, data: DataConfig, with_lesions: bool = True) -> prepared.PreparedData:
     """A prepared data set of made-up cases in the geometry of the configuration, but for the number of slices."""
     data = dataclasses.replace(data, slices=(0, _SLICES, 1))
     cases, prepared_folder = folder / "cases", folder / "prepared"
     prepared_folder.mkdir(parents=True)
     for number in range(_CASES):
-        made_up_cases.write_nifti_case(cases, f"case_{number}_1", _volumes(number, data))
+        volumes = _volumes(number, data)
+        volumes["label"] *= with_lesions
+        made_up_cases.write_nifti_case(cases, f"case_{number}_1", volumes)
     found = releases.find_cases(cases, data.modalities, None)
     cases_builder.build(found, data, prepared_folder, False, "made up")
     return prepared.open_prepared(prepared_folder)

@@ -1,9 +1,7 @@
 """Tiny configurations, phantom slices and random batches that the tests share."""
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import tensorflow as tf
 
 from benchmarks import literal_method
 from benchmarks.made_up_slices import head_slice, slice_source, slices  # noqa: F401 - tests take them from here.
+from benchmarks.stage_step import untrained  # noqa: F401 - the same.
 from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import Config, tree
 from mmsynth_tf.configs.synthesis import SYNTHESIS_FORMULATIONS, FurtherLossWeights, SynthesisChoices
@@ -22,8 +21,6 @@ from mmsynth_tf.stages.segmentation.segmenter import Segmenter
 from mmsynth_tf.stages.structure.gan import StructureGAN, code_dim
 from mmsynth_tf.stages.synthesis import contrast, pairs
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
-from mmsynth_tf.storage import atomic
-from mmsynth_tf.training import run_folder, runs
 
 SIZE = 16
 
@@ -141,21 +138,6 @@ def synthesize(model: ModalityGAN, batch: Batch) -> np.ndarray:
     """What the model makes of a batch's maps and labels: [B, n, H, W, 1]."""
     names = ("structure", "background", "fusion_label", "noise", "contrast")
     return model.synthesize(*(batch[name] for name in names)).numpy()
-
-
-def untrained(stage: str, config: Config, workdir: Path, trained_on: Sequence[dict]) -> runs.Run:
-    """A stage in a work folder with what training leaves there, but for a checkpoint.
-
-    Args:
-      stage: its name.
-      config: settings.
-      workdir: the work folder.
-      trained_on: records of the data sets that it shall seem to be trained on.
-    """
-    folder = workdir / stage
-    atomic.write_text(folder / run_folder.CONFIG_FILE, tree.to_json(config))
-    atomic.write_text(folder / "trained_on.json", json.dumps(trained_on))
-    return runs.Run(stage, config, folder, tf.distribute.get_strategy())
 
 
 def unregistered_slices(rng: np.random.Generator, config: Config, batch_size: int) -> Batch:

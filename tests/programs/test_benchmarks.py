@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import (
+    build_rate,
     generation,
     growth,
     literal_method,
@@ -181,11 +182,26 @@ def test_every_way_of_generation_makes_the_same_samples(makers):
 
 def test_ways_of_generation_stand_beside_each_other(makers, monkeypatch):
     monkeypatch.setattr(generation, "makers", lambda config, folder: makers)
-    ways = list(generation.run(makers[0].config, samples=4, rounds=1))
-    assert [row["batch_size"] for row in ways] == [2, 2, 1, 1]
-    assert ways[-2]["times_faster_than_one_at_a_time"] == 1
-    assert ways[-1]["times_faster_than_calls_of_keras_models"] == 1
-    assert ways[0]["times_longer_than_beside"] == 1
+    monkeypatch.setattr(build_rate.Build, "__init__", lambda self, config, folder, samples: None)
+    monkeypatch.setattr(build_rate.Build, "make", lambda self: None)
+    beside, after, alone, called, build = generation.run(makers[0].config, samples=4, rounds=1)
+    assert [row["batch_size"] for row in (beside, after, alone, called, build)] == [2, 2, 1, 1, 2]
+    assert alone["times_faster_than_one_at_a_time"] == 1
+    assert called["times_faster_than_calls_of_keras_models"] == 1
+    assert beside["times_longer_than_beside"] == 1
+    # An eighth of the samples take the way of the Keras models; a build makes all of them.
+    assert build["times_longer_than_beside"] == pytest.approx(beside["slices_per_second"] / build["slices_per_second"])
+
+
+def test_a_build_keeps_every_draw_of_untrained_networks_and_asks_the_segmenters(tmp_path):
+    brats = {"data__modalities": constants.BRATS_MODALITIES, "data__labels": constants.BRATS_LABELS}
+    config = fakes.tiny_config(4, 5, generation__batch_size=2, generation__dice_threshold=0.7, **brats, **SMALL)
+    build = build_rate.Build(config, tmp_path, samples=4)
+    assert [build.make(), build.make()] == [4, 4]
+    records = [json.loads(path.read_text()) for path in sorted((tmp_path / "blocks").glob("block-*.json"))]
+    cases = [sample["case_id"] for record in records for sample in record["samples"]]
+    assert cases == [f"synthetic_{number:09d}" for number in range(8)]
+    assert all(np.isfinite(sample["dice"]).all() for record in records for sample in record["samples"])
 
 
 def test_the_unet_in_pytorch_is_the_same_size():
