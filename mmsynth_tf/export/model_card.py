@@ -27,6 +27,10 @@ _JOBS = {
     "translate": ("translate", "--input=scans/"),
     "sample": ("generate", "--count=4"),
 }
+_PATIENTS = (
+    "Patients are told apart by the names of their cases. Names may hide scans of one patient, as the Decathlon's do; "
+    "then these scores are too good."
+)
 _CHUNK = 1 << 20  # Bytes.
 _LIMITS = """For research on methods: segmenting lesions, translating between modalities, and generating training data.
 
@@ -125,7 +129,8 @@ def _measured(workdir: pathlib.Path, stages: Mapping[str, Any]) -> str:
     times = [pathlib.Path(f"{checkpoint}.index").stat().st_mtime for checkpoint in newest if checkpoint]
     if path.is_file() and path.stat().st_mtime >= max(times, default=0.0):
         tables = finished.finished_tables(workdir, _SEGMENTATION).values()
-        return "\n".join(f"{table.caption}, of test patients.\n\n{table.markdown()}" for table in tables)
+        scores = "\n".join(f"{table.caption}, of test patients.\n\n{table.markdown()}" for table in tables)
+        return f"{scores}\n{_PATIENTS}"
     return (
         "Nothing. To measure the segmenters on test patients and quote the scores here, run these and export again:\n\n"
         f"    python evaluate.py --experiment={_SEGMENTATION} --workdir=<workdir> --test_data=<real data>"

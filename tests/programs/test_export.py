@@ -330,7 +330,8 @@ def test_scores_are_quoted_if_they_are_of_the_exported_weights(trained, exported
     table = report.Table(["region", "dice"], [["WT", 0.875]], "Dice per volume")
     study.Study.finish(types.SimpleNamespace(folder=folder), [], {"table": table})
     metadata = json.loads((exported / saved_models.METADATA_FILE).read_text())
-    assert "| WT | 0.875 |" in model_card.render("a", metadata, tmp_path / "w")
+    card = model_card.render("a", metadata, tmp_path / "w")
+    assert "| WT | 0.875 |" in card and "these scores are too good" in card
     os.utime(folder / finished.TABLES_FILE, (0, 0))  # The weights were trained on after the scoring.
     assert "| WT | 0.875 |" not in model_card.render("a", metadata, tmp_path / "w")
 
