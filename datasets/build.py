@@ -21,13 +21,15 @@ From trained generators:
 
     python datasets/build.py --source=synthetic --workdir=runs/a --labels_from=data/brats --output=data/synthetic
 
-From a prepared set of real patients: lesions of its training slices, pasted into other training slices.
+From a prepared set of real patients, without trained generators: lesions painted into its training slices, or lesions
+of its training slices pasted into others.
 
+    python datasets/build.py --source=painted --labels_from=data/brats --output=data/painted
     python datasets/build.py --source=pasted --labels_from=data/brats --output=data/pasted
 
-A build of synthetic or pasted slices that was stopped continues when the same command is run again. To share one,
-give each of n workers the command with --num_workers=n --worker=0, 1, …, n-1. At the end, run it once without both
-flags. It generates missing samples and packs the data set, which equals that of a single worker.
+A build of synthetic, painted or pasted slices that was stopped continues when the same command is run again. To share
+one, give each of n workers the command with --num_workers=n --worker=0, 1, …, n-1. At the end, run it once without
+both flags. It generates missing samples and packs the data set, which equals that of a single worker.
 
 All builds also run on Apache Beam: --beam_options='--runner=FlinkRunner --flink_master=host:8081'.
 """
@@ -44,7 +46,7 @@ if not __package__:  # Run as a script: the imported packages are in the parent 
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from datasets import source_flags
-from datasets.source_flags import CASES, PASTED, PHANTOM, SYNTHETIC
+from datasets.source_flags import CASES, PAINTED, PASTED, PHANTOM, SYNTHETIC
 from mmsynth_tf import constants, program
 from mmsynth_tf.configs import flags as configs_flags
 from mmsynth_tf.configs import path_flags
@@ -80,7 +82,8 @@ def main(argv: list[str]) -> None:
         sys.exit(_check())
     from mmsynth_tf.storage.atomic import new_folder
 
-    builds = {CASES: _build_cases, PHANTOM: _build_phantom, SYNTHETIC: _build_synthetic, PASTED: _build_synthetic}
+    builds = {CASES: _build_cases, PHANTOM: _build_phantom}
+    builds |= dict.fromkeys((SYNTHETIC, PASTED, PAINTED), _build_synthetic)
     output = Path(_required("output"))
     if _FLAGS.worker is not None:
         _make_share(output)
@@ -175,11 +178,11 @@ def _make_share(output: Path) -> None:
 
 
 def _make_generation() -> "Callable[[], Generation]":
-    from mmsynth_tf.generation import pasted_samples, sampling
+    from mmsynth_tf.generation import lesion_samples, sampling
 
     config = configs_flags.config_from_flags()
-    if _SOURCE.value == PASTED:
-        return functools.partial(pasted_samples.PastedGeneration, _required("labels_from"), config)
+    if _SOURCE.value in (PASTED, PAINTED):
+        return functools.partial(lesion_samples.LesionGeneration, _SOURCE.value, _required("labels_from"), config)
     return functools.partial(sampling.repeatable_generation, _required("workdir"), _required("labels_from"), config)
 
 

@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from mmsynth_tf import constants
 from mmsynth_tf.configs import path_flags
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.reading.release_table import RELEASES
@@ -9,7 +10,8 @@ from mmsynth_tf.reading.splits import FOLDS
 
 flags.disclaim_key_flags()  # --help lists them by source: see `help_text`.
 
-CASES, PHANTOM, SYNTHETIC, PASTED = "cases", "phantom", "synthetic", "pasted"
+CASES, PHANTOM, SYNTHETIC = "cases", "phantom", "synthetic"
+PASTED, PAINTED = constants.PASTED, constants.PAINTED
 
 INPUT = path_flags.define_path("input", None, "Folder that holds the cases, at any depth.")
 RELEASE = flags.DEFINE_string(
@@ -40,7 +42,7 @@ WORKDIR = path_flags.define_path("workdir", None, "Work directory of the trained
 LABELS_FROM = path_flags.define_path(
     "labels_from",
     None,
-    "Prepared data set of real patients; its training split gives the labels, for pasted also slices and lesions.",
+    "Prepared data set of real patients. Its training split gives the labels, for pasted and painted also slices.",
 )
 COUNT = flags.DEFINE_integer("count", 1000, "Number of slices to generate.", lower_bound=1)
 NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Number of workers that share the build.", lower_bound=1)
@@ -53,6 +55,7 @@ BY_SOURCE = {
     PHANTOM: (NUM_CASES, CASES_DIR),
     SYNTHETIC: (WORKDIR, LABELS_FROM, COUNT, NUM_WORKERS, WORKER),
     PASTED: (LABELS_FROM, COUNT, NUM_WORKERS, WORKER),
+    PAINTED: (LABELS_FROM, COUNT, NUM_WORKERS, WORKER),
 }
 
 

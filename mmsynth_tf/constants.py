@@ -34,6 +34,9 @@ PAPER_STAGES = (STRUCTURE, SEGMENTATION, SYNTHESIS)
 MEASURED = "measured"
 PAPER = "paper"
 
+# How slices get one more lesion without a trained stage: cut out of another slice, or painted from statistics.
+PASTED, PAINTED = "pasted", "painted"
+
 # Augmentation of training slices: none; small affine transforms; nnU-Net's 2D transforms.
 UNCHANGED, WEAK, STRONG = "none", "weak", "strong"
 

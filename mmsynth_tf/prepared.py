@@ -94,9 +94,9 @@ def has_real_anatomy(generation: Mapping[str, Any]) -> bool:
     return generation["settings"]["real_anatomy"]
 
 
-def is_pasted(generation: Mapping[str, Any]) -> bool:
-    """Whether the lesions of synthetic slices are real ones, pasted; they have real anatomy, too."""
-    return generation.get("pasted", False)
+def lesion_kind(generation: Mapping[str, Any]) -> str | None:
+    """`constants.PASTED` or `PAINTED` if no model made the lesions; such slices have real anatomy, too."""
+    return generation.get("lesions")
 
 
 def open_prepared(path: str | pathlib.Path) -> PreparedData:

@@ -115,7 +115,9 @@ def remake() -> None:
 def define_remake() -> None:
     path_flags.define_path("data", None, "Prepared synthetic data set.", required=True)
     flags.DEFINE_list("sample", None, "Case ids of the samples.", required=True)
-    path_flags.define_path("workdir", None, "Work directory of the stages that generated it; none for pasted lesions.")
+    path_flags.define_path(
+        "workdir", None, "Work directory of the stages that made it; none for pasted and painted sets."
+    )
     path_flags.define_path(
         "labels_from", None, "Prepared data set that was the --labels_from of the build.", required=True
     )

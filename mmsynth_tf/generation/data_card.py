@@ -6,7 +6,7 @@ A picture of the first samples is saved beside it.
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmsynth_tf import constants, prepared
 from mmsynth_tf.errors import UserError
@@ -44,6 +44,45 @@ its value for a task on real patients whom no training used.
 - **The images and the lesions are of training patients.** Protect the set like images of patients, and test on other
   patients only."""
 
+_PAINTED_USE = (
+    """For training segmenters beside real slices. Measure its value for a task on real patients whom no
+training used.
+
+- Lesions have the shapes of real ones, deformed, and the brightness and texture that statistics of real ones give. They
+  lie anywhere in a head, and push nothing aside.
+- Slices are generated independently; neighbouring samples do not form a volume.
+"""
+    + _REAL_ANATOMY_USE
+)
+
+
+class _WithoutModels(NamedTuple):
+    """Texts about sets that no model made."""
+
+    origin: str  # Where the lesions come from.
+    source: str  # What the set takes from the real slices.
+    making: str
+    use: str
+
+
+_WITHOUT_MODELS = {
+    constants.PASTED: _WithoutModels(
+        "Lesions were cut out of real slices and pasted into others, in all modalities at once",
+        "slices and lesions",
+        "Each lesion is scaled, turned, mirrored, changed in contrast, perhaps blurred, and blended into another slice "
+        "of the training patients, which may have a lesion of its own.",
+        _PASTED_USE,
+    ),
+    constants.PAINTED: _WithoutModels(
+        "Lesions were painted into real slices from the statistics of real ones, in all modalities at once",
+        "slices, and shapes and statistics of lesions",
+        "The shape of a real lesion is scaled, turned, mirrored, deformed and put into another slice of the training "
+        "patients, which may have a lesion of its own. Each class gets the mean brightness of a real lesion, and a "
+        "random texture with its covariance over modalities.",
+        _PAINTED_USE,
+    ),
+}
+
 
 def write(folder: Path, workdir: Path | None = None, name: str | None = None) -> Path:
     """Writes the card of a synthetic data set, and the picture that it shows.
@@ -79,19 +118,19 @@ def render(record: Mapping[str, Any], name: str, workdir: Path | None) -> str:
     """The card as Markdown, see `write`; `record` is the content of data_set.json."""
     generation = record["generation"]
     images = _REAL_ANATOMY_USE if prepared.has_real_anatomy(generation) else _MADE_ANATOMY_USE
-    pasted = prepared.is_pasted(generation)
-    requirement = {} if pasted else {"The paper's requirement": _requirement(name, record)}
+    kind = prepared.lesion_kind(generation)
+    requirement = {} if kind else {"The paper's requirement": _requirement(name, record)}
     sections = {
         "Contents": _summary(record),
         "Training data and labels": _sources_table(generation).markdown(),
-        "Generation and filters": _pasting(generation)
-        if pasted
+        "Generation and filters": _without_models(generation)
+        if kind
         else f"{_filter_table(generation).markdown()}\n{_settings(generation)}",
         "Labels": _label_section(record),
         **requirement,
         **{f"Measured: {experiment}": _measured(experiment, record, name, workdir) for experiment in _MEASURED},
         "Reproducing a sample": _remaking(name, record),
-        "Intended use and limits": _PASTED_USE if pasted else _USE + images,
+        "Intended use and limits": _WITHOUT_MODELS[kind].use if kind else _USE + images,
         "Licence": _licence(generation),
     }
     body = "\n".join(f"## {title}\n\n{text.strip()}\n" for title, text in sections.items())
@@ -104,8 +143,8 @@ def _summary(record: Mapping[str, Any]) -> str:
     origin = "Whole slices were generated from random noise and moved real labels"
     if prepared.has_real_anatomy(record["generation"]):
         origin = "Lesions were generated for moved real labels and inserted into real slices"
-    if prepared.is_pasted(record["generation"]):
-        origin = "Lesions were cut out of real slices and pasted into others, in all modalities at once"
+    if kind := prepared.lesion_kind(record["generation"]):
+        origin = _WITHOUT_MODELS[kind].origin
     return (
         f"{record['statistics']['slices']} axial slices of {rows} × {columns} pixels, each in "
         f"{', '.join(data['modalities'])}, registered, with a lesion label ({', '.join(data['labels'])}), a structure "
@@ -124,7 +163,8 @@ def _sources_table(generation: Mapping[str, Any]) -> Table:
         for record in data_records
     ]
     header = ["for", *origin.HEADER, "weights (SHA-256)"]
-    labels = "slices and lesions" if prepared.is_pasted(generation) else "labels"
+    kind = prepared.lesion_kind(generation)
+    labels = _WITHOUT_MODELS[kind].source if kind else "labels"
     return Table(header, [*rows, [labels, *origin.cells(generation["labels_from"]), ""]])
 
 
@@ -150,10 +190,9 @@ def _listed(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
-def _pasting(generation: Mapping[str, Any]) -> str:
+def _without_models(generation: Mapping[str, Any]) -> str:
     return (
-        "Each lesion is scaled, turned, mirrored, changed in contrast, perhaps blurred, and blended into another slice "
-        "of the training patients, which may have a lesion of its own. No filter and no model was used.\n\n"
+        f"{_WITHOUT_MODELS[prepared.lesion_kind(generation)].making} No filter and no model was used.\n\n"
         f"- seed {generation['seed']}\n- software and device: {_listed(generation['made_with'])}\n"
     )
 
@@ -216,10 +255,10 @@ def _is_of(path: Path, record: Mapping[str, Any], name: str) -> bool:
 
 def _remaking(name: str, record: Mapping[str, Any]) -> str:
     sample = next(iter(record["split"]["train"]), "synthetic_000000000")
-    pasted = prepared.is_pasted(record["generation"])
-    workdir = "" if pasted else " --workdir=<workdir>"
+    kind = prepared.lesion_kind(record["generation"])
+    workdir = "" if kind else " --workdir=<workdir>"
     return (
-        f"The number of a sample, the seed and the {'slices' if pasted else 'labels and weights'} above determine it. "
+        f"The number of a sample, the seed and the {'slices' if kind else 'labels and weights'} above determine it. "
         f"To generate one again:\n\n    mmsynth remake --data={name} --sample={sample}{workdir} "
         "--labels_from=<real data>"
     )

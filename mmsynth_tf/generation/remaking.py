@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from mmsynth_tf import configs, prepared
 from mmsynth_tf.configs import tree
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.generation import pasted_samples, sampling
+from mmsynth_tf.generation import lesion_samples, sampling
 from mmsynth_tf.reports import figures
 from mmsynth_tf.storage import atomic
 from mmsynth_tf.training import checkpoints
@@ -46,7 +46,7 @@ class Remaker:
 
     Args:
       data: the synthetic data set.
-      workdir: work directory with the stages that generated it; not needed for pasted lesions.
+      workdir: work directory with the stages that generated it; not needed for pasted and painted lesions.
       labels_from: the prepared data set that its labels came from.
 
     Raises:
@@ -59,8 +59,8 @@ class Remaker:
         if data.record["source"] != "synthetic":
             raise RemakeError(f"{data.path} is no synthetic data set. Name one that was built with --source=synthetic.")
         recorded, self._data = data.record["generation"], data
-        if prepared.is_pasted(recorded):
-            self._generation = pasted_samples.PastedGeneration(labels_from, _recorded_config(recorded))
+        if kind := prepared.lesion_kind(recorded):
+            self._generation = lesion_samples.LesionGeneration(kind, labels_from, _recorded_config(recorded))
         elif workdir is None:
             raise RemakeError(f"Trained stages generated {data.path}. Name their work directory with --workdir.")
         else:

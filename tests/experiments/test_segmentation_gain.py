@@ -151,7 +151,7 @@ def test_a_set_of_pasted_lesions_is_used_if_it_is_given_and_fits(small, prepared
     monkeypatch.setattr(measuring, "measure", unit)
     nobody = {**prepared_data.record, "split": {"train": []}}
     pasted = synthetic(prepared_data, nobody, real_anatomy=True)
-    pasted.record["generation"]["pasted"] = True
+    pasted.record["generation"]["lesions"] = constants.PASTED
     request = Request(tmp_path, prepared_data, synthetic=(pasted,), steps=2)
     segmentation_gain.run(dataclasses.replace(request, rows=("pasted",)))
     assert given == [[pasted.path]] * 2

@@ -50,7 +50,7 @@ def test_blur_makes_displaced_edges_alike(monkeypatch):
 
 def test_maps_of_another_size_are_blurred_by_the_same_share_of_it():
     small, large = (np.stack([ring(a * 24, a * 20, a * radius, 48 * a) for radius in (10, 15)]) for a in (1, 4))
-    products = [(descriptions := map_filter._describe(maps))[0] @ descriptions[1] for maps in (small, large)]
+    products = [(descriptions := map_filter.describe(maps))[0] @ descriptions[1] for maps in (small, large)]
     # Lines are thinner in the larger maps, which the blur hides.
     assert products[0] == pytest.approx(products[1], abs=0.05)
 

@@ -15,7 +15,7 @@ from mmsynth_tf.experiments.segmentation_gain.rows import Row
 from mmsynth_tf.experiments.segmentation_gain.slices import Fold, Slices
 from mmsynth_tf.experiments.segmentation_gain.units import Units
 from mmsynth_tf.experiments.study import Request
-from mmsynth_tf.generation import pasting
+from mmsynth_tf.generation import lesion_samples, lesion_slices
 from mmsynth_tf.metrics.segmentation import DICE, OVERLAP_METRICS, region_metrics
 from mmsynth_tf.reading import splits
 from mmsynth_tf.storage.records import Record
@@ -26,8 +26,8 @@ SEGMENTER_VERSION = 1
 STEPS = 3_000
 TRAINING_SET = "training set"  # Patient field of records that describe a training set.
 ALL = "all"  # The field `given` of records of all modalities.
-# Number of pasted slices as a multiple of the real ones, so that few are drawn twice.
-_PASTED = 3
+# Number of slices with pasted or painted lesions as a multiple of the real ones, so that few are drawn twice.
+_DRAWN = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,9 +156,11 @@ def _training_sets(
 ) -> list[training.Examples]:
     """The training sets that each fill an equal part of every batch."""
     parts = [(own.image, own.label)] if row.real else []
-    if row.further == rows.PASTED_LESIONS and not synthetic:
-        pasted = pasting.paste_lesions(own.image, own.label, _PASTED * len(own.label), seed)
-        parts.append((pasted.image, pasted.label))
+    if row.further in rows.DRAWN and not synthetic:
+        kind = rows.DRAWN[row.further]
+        drawing = lesion_samples.drawing(kind, own.image, own.label, own.patient.tolist(), seed)
+        drawn = lesion_slices.draw_all(drawing, _DRAWN * len(own.label))
+        parts.append((drawn.image, drawn.label))
     elif row.further:
         read = [slices.read_slices(data, ["train"]) for data in synthetic]
         parts.append(tuple(np.concatenate([getattr(x, name) for x in read]) for name in ("image", "label")))

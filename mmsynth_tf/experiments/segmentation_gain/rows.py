@@ -3,18 +3,21 @@
 import dataclasses
 from collections.abc import Collection, Iterable
 
-from mmsynth_tf import prepared
+from mmsynth_tf import constants, prepared
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments.segmentation_gain import training
 
-PASTED_LESIONS, NOISE, MADE = "pasted lesions", "slices from noise", "made lesions"
+PASTED_LESIONS, PAINTED_LESIONS, NOISE, MADE = "pasted lesions", "painted lesions", "slices from noise", "made lesions"
+# Kinds that need no set, because the experiment draws such slices from the training patients itself.
+DRAWN = {PASTED_LESIONS: constants.PASTED, PAINTED_LESIONS: constants.PAINTED}
 
 
 def kind_of(data: prepared.PreparedData) -> str:
     """The kind of slices of a synthetic set."""
     generation = data.record["generation"]
-    if prepared.is_pasted(generation):
-        return PASTED_LESIONS
+    for kind, recorded in DRAWN.items():
+        if prepared.lesion_kind(generation) == recorded:
+            return kind
     return MADE if prepared.has_real_anatomy(generation) else NOISE
 
 
@@ -40,6 +43,7 @@ BASE = Row("real_strong")
 ROWS = (
     BASE,
     Row("pasted", further=PASTED_LESIONS),
+    Row("painted", further=PAINTED_LESIONS),
     Row("real_weak", augmentation=training.WEAK),
     Row("real", augmentation=training.NONE),
 )
@@ -48,7 +52,7 @@ SYNTHETIC_ROWS = (
     Row("real_noise", further=NOISE),
     Row("real_made", further=MADE),
 )
-CURVE_ROWS = (*ROWS[:2], SYNTHETIC_ROWS[2], SYNTHETIC_ROWS[1], SYNTHETIC_ROWS[0])
+CURVE_ROWS = (*ROWS[:3], SYNTHETIC_ROWS[2], SYNTHETIC_ROWS[1], SYNTHETIC_ROWS[0])
 NAMES = tuple(row.name for row in ROWS + SYNTHETIC_ROWS)
 
 
