@@ -1,8 +1,10 @@
 """Sets of registered slices for comparisons: a split of a prepared data set, read in batches."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -94,17 +96,20 @@ def maps_of(batch: Mapping[str, np.ndarray], settings: configs.StructureMapConfi
     if "background" in batch:
         background = tf.repeat(tf.cast(batch["background"], tf.float32), modalities, axis=0)
     else:
-        background = _backgrounds(flat, settings)
-    found = _maps(flat, background, settings)
+        background = _compiled(structure_maps.background_of, 1, tuple(images.shape[2:4]), settings)(flat)
+    found = _compiled(_maps, 2, tuple(images.shape[2:4]), settings)(flat, background)
     return Maps(*(np.reshape(part.numpy(), [size, modalities, *images.shape[2:4]]) for part in found))
 
 
-@tf.function(autograph=False, reduce_retracing=True)
-def _backgrounds(images: tf.Tensor, settings: configs.StructureMapConfig) -> tf.Tensor:
-    return structure_maps.background_of(images, settings)
+@functools.cache
+def _compiled(
+    algorithm: Callable[..., Any], num_images: int, size: tuple[int, int], settings: configs.StructureMapConfig
+) -> Callable[..., Any]:
+    """An algorithm of `num_images` tensors float32 [B, H, W, 1] and settings, traced once for (H, W) and any B."""
+    signature = [tf.TensorSpec([None, *size, 1])] * num_images
+    return tf.function(lambda *images: algorithm(*images, settings), input_signature=signature, autograph=False)
 
 
-@tf.function(autograph=False, reduce_retracing=True)
 def _maps(images: tf.Tensor, background: tf.Tensor, settings: configs.StructureMapConfig) -> tuple[tf.Tensor, ...]:
     edges = structure_maps.structure_map(images, settings) > 0
     head = background < 0.5

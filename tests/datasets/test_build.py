@@ -38,6 +38,7 @@ FLAGS_OF = {
     "phantom": {"num_cases": "20", "cases_dir": "cases"},
     "synthetic": {"workdir": "runs", "labels_from": "data", "count": "1000", "num_workers": "1", "worker": "0"},
     "pasted": {"labels_from": "data", "count": "1000", "num_workers": "1", "worker": "0"},
+    "painted": {"labels_from": "data", "count": "1000", "num_workers": "1", "worker": "0"},
 }
 
 
@@ -69,7 +70,7 @@ def test_help_is_quick_and_lists_flags_by_source():
     result = run("datasets/build.py", "--help", command=("-X", "importtime"))
     assert not re.search(r"\| +tensorflow", result.stderr)
     headings = [f"flags of --source={source}:" for source in FLAGS_OF]
-    groups = re.split("|".join([*headings, "datasets/build.py:\n"]), result.stdout)[-5:]
+    groups = re.split("|".join([*headings, "datasets/build.py:\n"]), result.stdout)[-len(FLAGS_OF) - 1 :]
     listed = [re.findall(r"^  --(?:\[no\])?(\w+):", group, re.MULTILINE) for group in groups]
     assert listed[-1] == ["beam_options", "output", "overwrite", "preset", "source"]
     assert listed[:-1] == [sorted(values) for values in FLAGS_OF.values()]
@@ -200,7 +201,7 @@ def test_a_flag_of_another_source_is_refused_also_with_its_default():
 
 def test_all_flags_of_other_sources_are_named_at_once(tmp_path):
     result = run("--source=phantom", f"--output={tmp_path / 'out'}", "--count=5", "--check")
-    foreign = "--check (a flag of --source=cases), --count (a flag of --source=synthetic or pasted)"
+    foreign = "--check (a flag of --source=cases), --count (a flag of --source=synthetic or pasted or painted)"
     assert_one_clear_error(result, f"--source=phantom does not take {foreign}")
     assert not list(tmp_path.iterdir())
 
