@@ -21,7 +21,7 @@ from mmsynth_tf.reading import splits
 from mmsynth_tf.storage.records import Record
 from mmsynth_tf.training import run_folder
 
-# Raise it when the network, its training, its augmentation or pasting changes, so that scores change.
+# Raise it when the network, its training, its augmentation, pasting or painting changes, so that scores change.
 SEGMENTER_VERSION = 1
 STEPS = 3_000
 TRAINING_SET = "training set"  # Patient field of records that describe a training set.
