@@ -229,9 +229,10 @@ def test_the_page_of_real_cases_is_as_its_records_have_it(capsys):
     assert page.endswith(capsys.readouterr().out.rstrip() + "\n")
 
 
-def test_training_lengths_are_compared_on_the_patients_that_both_have():
+def test_training_lengths_are_compared_on_the_rows_and_patients_that_both_have():
     short = [{**score(gain_tables.BASE, name, 0.5), "steps": 600} for name in "abc"]
     long = [{**score(gain_tables.BASE, name, value), "steps": 1200} for name, value in (("a", 0.6), ("b", 0.8))]
+    long.append({**score("pasted", "a", 0.9), "steps": 1200})
     # In any order.
     assert training_length.table([long, short]).texts() == [
         [gain_tables.BASE, "600 to 1200", "2", *["+0.200 [+0.100, +0.300]"] * 2]

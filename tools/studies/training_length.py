@@ -19,7 +19,7 @@ from mmsynth_tf.storage.records import Record
 
 
 def table(records: list[list[Record]]) -> Table:
-    """Gain of each training length over the next shorter one, on the patients that both have.
+    """Gain of each training length over the next shorter one, on the rows and patients that both have.
 
     Args:
       records: the units of each length, all modalities given.
@@ -28,7 +28,8 @@ def table(records: list[list[Record]]) -> Table:
     body = []
     for shorter, longer in itertools.pairwise(ordered):
         regions = dict.fromkeys(r["region"] for r in longer)
-        for row in dict.fromkeys(r["row"] for r in longer):
+        measured = {r["row"] for r in shorter}
+        for row in dict.fromkeys(r["row"] for r in longer if r["row"] in measured):
             gains = {region: _gains(shorter, longer, row, region) for region in regions}
             mean = np.nanmean([list(gain.values()) for gain in gains.values()], axis=0)
             cells = [gain_tables.interval(statistics.estimate([*gain.values()]), "+") for gain in gains.values()]
