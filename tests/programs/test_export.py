@@ -310,20 +310,6 @@ def test_only_what_the_models_offer_is_on_the_card(structure_only, tmp_path):
     assert "sample_structure" in card and "mmsynth segment" not in card
 
 
-@pytest.mark.parametrize(
-    ("releases", "words"),
-    [
-        (["brats2017-2021"], "registered users"),
-        (["custom"], "ask its owner"),
-        # One public licence does not cover the other data.
-        (["brats2017-2021", "decathlon"], "registered users"),
-    ],
-)
-def test_weights_of_other_data_get_no_public_licence(releases, words):
-    licence = model_card.licence(releases)
-    assert words in licence and "The weights are licensed" not in licence
-
-
 def test_scores_are_quoted_if_they_are_of_the_exported_weights(trained, exported, tmp_path):
     shutil.copytree(trained.workdir, tmp_path / "w")
     folder = tmp_path / "w" / finished.EVALUATION / "segmentation"

@@ -9,11 +9,13 @@ import csv
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+
+from tools.studies import cells
+from tools.studies.cells import Row
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
@@ -48,8 +50,6 @@ _WORDS = {
     "augmented": "augmented",
 }
 
-Row = dict[str, str]
-
 
 def render(document: str) -> str:
     """The document with all of its tables made anew.
@@ -66,9 +66,13 @@ def quality() -> str:
     acceptance = json.loads((_STUDY / "synthetic_data_set.json").read_text(encoding="utf-8"))["generation"]
 
     def beside(question: str, measure: str, real: str) -> tuple[str, str, str]:
-        return question, _each(_measured(fidelity, measure, _SYNTHETIC)), _each(_measured(fidelity, measure, real))
+        return (
+            question,
+            cells.each(_measured(fidelity, measure, _SYNTHETIC)),
+            cells.each(_measured(fidelity, measure, real)),
+        )
 
-    return _table(
+    return cells.table(
         ("question", "synthetic", "real"),
         [
             ("structure maps that pass Algorithm 3", f"{acceptance['structure_acceptance']:.0%}", "–"),
@@ -85,7 +89,7 @@ def quality() -> str:
 def _measured(fidelity: Sequence[Row], measure: str, named: str) -> list[float]:
     """A measure of each modality in one set."""
     [row] = (r for r in fidelity if r["measure"].startswith(measure) and r["set"].startswith(named))
-    return [_number(row[modality]) for modality in _MODALITIES]
+    return [cells.number(row[modality]) for modality in _MODALITIES]
 
 
 def _registration_rows() -> list[tuple[str, str, str]]:
@@ -93,7 +97,7 @@ def _registration_rows() -> list[tuple[str, str, str]]:
 
     def pairs(measure: str, named: str) -> str:
         [row] = (r for r in registration if r["measure"] == measure and r["set"].startswith(named))
-        values = [_number(value) for name, value in row.items() if "–" in name]
+        values = [cells.number(value) for name, value in row.items() if "–" in name]
         return f"{min(values):.3f} / {np.mean(values):.3f}"
 
     return [
@@ -117,8 +121,8 @@ def _lesion_row() -> tuple[str, str, str]:
 
     def found(named: str) -> str:
         own = [row for row in rows if row["test_data"] == named]
-        by_modality = [_values(row for row in own if row["modality"] == modality) for modality in _MODALITIES]
-        return _each([float(np.nanmean(values)) for values in by_modality])
+        by_modality = [cells.values(row for row in own if row["modality"] == modality) for modality in _MODALITIES]
+        return cells.each([float(np.nanmean(values)) for values in by_modality])
 
     return f"lesion check: WT Dice a slice, by {_judge_of(rows)}", found(_SYNTHETIC), found("real")
 
@@ -143,20 +147,22 @@ def usability() -> str:
         )
         for name, order in mixtures
     ]
-    return _table(("trained on (number of slices, real training set = 1)", *_REGIONS), body)
+    return cells.table(("trained on (number of slices, real training set = 1)", *_REGIONS), body)
 
 
 def splits() -> str:
     """Splits with other test patients in each: means over patients, modalities and seeds."""
     rows = _of_splits()
-    by_split = {number: list(_matching(rows, split=number)) for number in dict.fromkeys(row["split"] for row in rows)}
+    by_split = {
+        number: list(cells.matching(rows, split=number)) for number in dict.fromkeys(row["split"] for row in rows)
+    }
     complete = set.intersection(*({row["mixture"] for row in own} for own in by_split.values()))
     best = max(complete, key=lambda name: _mean(rows, name, "WT"))
     body = []
     for name in dict.fromkeys(row["mixture"] for row in rows):
-        each = (_cell(_mean(own, name, "WT")) for own in by_split.values())
-        means = (_cell(_mean(rows, name, region) if name in complete else np.nan) for region in _REGIONS)
-        p = _p_text(_differences(rows, best, name, "WT")) if name in complete and name != best else "–"
+        each = (cells.cell(_mean(own, name, "WT")) for own in by_split.values())
+        means = (cells.cell(_mean(rows, name, region) if name in complete else np.nan) for region in _REGIONS)
+        p = cells.p_text(_differences(rows, best, name, "WT")) if name in complete and name != best else "–"
         body.append((_described(name), *each, *means, p))
     patients = len({row["case"] for row in rows})
     header = (
@@ -165,7 +171,7 @@ def splits() -> str:
         *(f"{region}, {patients} patients" for region in _REGIONS),
         "p of WT, against the best",
     )
-    return _table(header, body)
+    return cells.table(header, body)
 
 
 def comparisons() -> str:
@@ -175,9 +181,9 @@ def comparisons() -> str:
     def cell(first: str, second: str, region: str) -> str:
         differences = np.array(_differences(rows, first, second, region))
         better = f"{np.sum(differences > 0)} of {len(differences)}"
-        return f"{100 * differences.mean():+.1f} ({better}, {_p_text(differences)})"
+        return f"{100 * differences.mean():+.1f} ({better}, {cells.p_text(differences)})"
 
-    return _table(
+    return cells.table(
         ("points of Dice (patients better, p)", *_REGIONS),
         [
             (f"{_described(first)}, against {_described(second)}", *(cell(first, second, r) for r in _REGIONS))
@@ -193,25 +199,25 @@ def segmenters() -> str:
         (
             "all together" if name == "all" else name.upper().replace("T1C", "T1c"),
             *(
-                f"{np.nanmean(_values(r for r in rows if r['modality'] == name and r['region'] == region)):.2f}"
+                f"{np.nanmean(cells.values(r for r in rows if r['modality'] == name and r['region'] == region)):.2f}"
                 for region in _REGIONS
             ),
         )
         for name in (*_MODALITIES, "all")
     ]
-    return _table(("modality", *_REGIONS), body)
+    return cells.table(("modality", *_REGIONS), body)
 
 
 def translation() -> str:
     """Means over the twelve pairs and the test patients of all splits."""
     rows = _records("translation_splits.csv")
 
-    [steps] = {row["steps"] for row in _matching(rows, translator="paired")}
+    [steps] = {row["steps"] for row in cells.matching(rows, translator="paired")}
 
-    def cells(translator: str) -> tuple[str, str]:
+    def pair(translator: str) -> tuple[str, str]:
         return f"{_translated(rows, translator, 'psnr'):.1f}", f"{_translated(rows, translator, 'dice'):.2f}"
 
-    return _table(
+    return cells.table(
         (
             "slices of the wanted modality",
             "PSNR in the head, dB",
@@ -220,9 +226,9 @@ def translation() -> str:
         ),
         [
             ("real", "–", f"{_translated(rows, 'real', 'dice'):.2f}", "–"),
-            ("translated by the synthesis stage, which saw no registered slices", *cells("gan"), _furthest(rows)),
-            (f"translated by U-Nets trained on registered pairs, {steps} steps", *cells("paired"), "–"),
-            ("the given slice, as it is", *cells("copy"), "–"),
+            ("translated by the synthesis stage, which saw no registered slices", *pair("gan"), _furthest(rows)),
+            (f"translated by U-Nets trained on registered pairs, {steps} steps", *pair("paired"), "–"),
+            ("the given slice, as it is", *pair("copy"), "–"),
         ],
     )
 
@@ -231,7 +237,7 @@ def translation_splits() -> str:
     """The same split by split."""
     rows = _records("translation_splits.csv")
     splits = {
-        f"split {seed}": list(_matching(rows, split=seed)) for seed in dict.fromkeys(row["split"] for row in rows)
+        f"split {seed}": list(cells.matching(rows, split=seed)) for seed in dict.fromkeys(row["split"] for row in rows)
     }
     columns = {**splits, "12 patients": rows}
 
@@ -249,7 +255,7 @@ def translation_splits() -> str:
         "SSIM: translated / U-Nets / source": lambda rows: all_three(rows, "ssim", 3),
         "pair furthest below the U-Nets, dB": lambda rows: _furthest(rows, 1),
     }
-    return _table(
+    return cells.table(
         ("", *columns), [(name, *(measure(rows) for rows in columns.values())) for name, measure in measures.items()]
     )
 
@@ -257,28 +263,29 @@ def translation_splits() -> str:
 def lesion_threshold() -> str:
     """Invented, false and missed volume, ml, by the least probability of a lesion; in brackets the most invented."""
     rows = list(csv.DictReader((_STUDY.parent / "lesion_threshold.csv").read_text(encoding="utf-8").splitlines()))
-    given = {name: list(_matching(rows, given=name)) for name in ("t1", "flair", "t1+flair")}
+    given = {name: list(cells.matching(rows, given=name)) for name in ("t1", "flair", "t1+flair")}
     given["three"] = [row for row in rows if row["given"].count("+") == 2]
     given["any with flair"] = [row for row in rows if "flair" in row["given"]]
     given["any without"] = [row for row in rows if "flair" not in row["given"]]
 
-    def cell(rows: Iterable[Row]) -> str:
-        rows = list(rows)
-        volumes = [[float(row[name]) for row in rows] for name in ("invented_ml", "false_ml", "missed_ml")]
+    def cell(own: Sequence[Row], least: str) -> str:
+        volumes = [
+            [float(row[name]) for row in cells.matching(own, threshold=least)]
+            for name in ("invented_ml", "false_ml", "missed_ml")
+        ]
         return f"{' / '.join(f'{np.mean(values):.1f}' for values in volumes)} ({max(volumes[0]):.1f})"
 
     thresholds = dict.fromkeys(row["threshold"] for row in rows)
-    body = [
-        (threshold, *(cell(_matching(own, threshold=threshold)) for own in given.values())) for threshold in thresholds
-    ]
-    return _table(("least probability", *given), body)
+    return cells.table(
+        ("least probability", *given), [(t, *(cell(own, t) for own in given.values())) for t in thresholds]
+    )
 
 
 def _translated(rows: Sequence[Row], translator: str, metric: str, **wanted: str) -> float:
     """Mean of a metric from single modalities; Dice is that of the whole tumour."""
     rows = [row for row in rows if "+" not in row["source"]]
     wanted |= {"region": "WT" if metric == "dice" else "head"}
-    return float(np.nanmean(_values(_matching(rows, translator=translator, metric=metric, **wanted))))
+    return float(np.nanmean(cells.values(cells.matching(rows, translator=translator, metric=metric, **wanted))))
 
 
 def _furthest(rows: Sequence[Row], count: int = 2) -> str:
@@ -295,8 +302,14 @@ def _furthest(rows: Sequence[Row], count: int = 2) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
-        *(quality, usability, splits, comparisons, segmenters),
-        *(translation, translation_splits, lesion_threshold),
+        quality,
+        usability,
+        splits,
+        comparisons,
+        segmenters,
+        translation,
+        translation_splits,
+        lesion_threshold,
     )
 }
 
@@ -326,15 +339,11 @@ def _mean(rows: Sequence[Row], mixture: str, region: str) -> float:
     return float(np.mean(values)) if values else np.nan
 
 
-def _cell(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3f}"
-
-
 def _by_patient(rows: Sequence[Row], mixture: str, region: str) -> dict[str, float]:
     """Each case's mean over modalities and seeds; every case is a patient of its own here."""
-    own = list(_matching(rows, mixture=mixture, region=region))
+    own = list(cells.matching(rows, mixture=mixture, region=region))
     cases = dict.fromkeys(row["case"] for row in own)
-    return {case: float(np.nanmean(_values(_matching(own, case=case)))) for case in cases}
+    return {case: float(np.nanmean(cells.values(cells.matching(own, case=case)))) for case in cases}
 
 
 def _differences(rows: Sequence[Row], first: str, second: str, region: str) -> list[float]:
@@ -343,30 +352,16 @@ def _differences(rows: Sequence[Row], first: str, second: str, region: str) -> l
     return [a[case] - b[case] for case in a]
 
 
-def _p_text(differences: Sequence[float]) -> str:
-    """Two-sided Wilcoxon signed-rank test."""
-    value = float(stats.wilcoxon(differences).pvalue)
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
-
-
 def _records(file: str, **wanted: str) -> list[Row]:
     with open(_STUDY / file, encoding="utf-8", newline="") as opened:
-        return list(_matching(csv.DictReader(opened), **wanted))
-
-
-def _matching(rows: Iterable[Row], **wanted: str) -> Iterable[Row]:
-    return (row for row in rows if all(row[name] == value for name, value in wanted.items()))
-
-
-def _values(rows: Iterable[Row]) -> list[float]:
-    return [float(row["value"]) for row in rows]
+        return list(cells.matching(csv.DictReader(opened), **wanted))
 
 
 def _markdown(file: str) -> list[Row]:
     """The rows of a Markdown table."""
     lines = (_STUDY / file).read_text(encoding="utf-8").splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    header, _, *body = cells
+    split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    header, _, *body = split
     return [dict(zip(header, row, strict=True)) for row in body]
 
 
@@ -386,21 +381,6 @@ def _frechet_features(fidelity: Sequence[Row]) -> str:
     measures = dict.fromkeys(row["measure"] for row in fidelity if row["measure"].startswith("frechet"))
     features = ", ".join(re.findall(r"distance \((.*)\)", " ".join(measures)))
     return "features of the stage's segmenters" if features == "segmenter" else features
-
-
-def _each(values: Sequence[float]) -> str:
-    """Values of the modalities, and their mean."""
-    return f"{' / '.join(f'{value:.3f}' for value in values)}, mean {np.mean(values):.3f}"
-
-
-def _number(cell: str) -> float:
-    """Of a cell such as "0.674 ± 0.19"."""
-    return float(cell.split()[0])
-
-
-def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    lines = (header, ["---"] * len(header), *body)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 if __name__ == "__main__":
