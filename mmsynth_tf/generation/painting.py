@@ -131,7 +131,7 @@ class Painting:
         """The slice float32 [H, W, n] with the lesion uint8 [H, W]; healthy tissue has the brightness `level`."""
         margin = max(1, round(_MARGIN * self._size))
         hole = scipy.ndimage.binary_dilation(lesion > 0, iterations=margin)
-        known = (np.all(own > 0, axis=-1) & ~hole).astype(np.float32)[..., None]
+        known = (lesion_slices.head_of(own) & ~hole).astype(np.float32)[..., None]
         surroundings = self._smooth(own * known, _SURROUNDINGS) + _LITTLE * level
         result = surroundings / (self._smooth(known, _SURROUNDINGS) + _LITTLE)
         texture = self._smooth(rng.standard_normal(own.shape), rng.uniform(*_TEXTURE_SMOOTHNESS))

@@ -115,3 +115,17 @@ def test_thin_rims_are_as_bright_as_thick_ones(slices):
     painted = paint((image, label), seed=9)
     rims = [i[(la == 3) & p].mean() for i, la, p in zip(painted.image, painted.label, painted.placed, strict=True)]
     assert np.mean(rims) == pytest.approx(0.9, abs=0.05)
+
+
+def test_the_seam_takes_up_the_tissue_around_it_also_where_a_modality_is_missing(slices):
+    image, label = slices
+    image[2, ..., 1] = 0
+    image[2, 4:60, 4:32, 0], image[2, 4:60, 32:60, 0] = 0.1, 0.6
+    painted = paint((image, label), seed=10, count=40)
+    errors = []
+    for new, placed, recipient in zip(painted.image[..., 0], painted.placed, painted.recipient, strict=True):
+        far = ~scipy.ndimage.binary_dilation(placed)
+        far[:, 26:38] = False  # Where both tissues are mixed.
+        if recipient == 2:
+            errors.append(np.abs(new - image[2, ..., 0])[far].max())
+    assert errors and max(errors) < 0.15
