@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from mmsynth_tf import prepared
 
+# Share of all labels, those nearest along the head, that a map's label is drawn from. Lesions then have sizes that
+# occur at this height, and slices without a lesion are as frequent there as in patients.
+_SAME_HEIGHT = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class LabelPool:
@@ -49,6 +52,19 @@ class LabelPool:
         sources = [f"{e['case_id'].decode()}:{e['slice_index']}" for e in examples]
         labels, positions = (np.stack([e[name] for e in examples]) for name in ("label", "position"))
         return cls(tf.constant(labels), sources, positions)
+
+    def near(self, positions: np.ndarray, chances: np.ndarray) -> np.ndarray:
+        """Draws labels of slices at about the given heights: indices, int64 [B, k].
+
+        Args:
+          positions: [B], along the head.
+          chances: [B, k] in [0, 1), uniform.
+        """
+        order = np.argsort(self.positions, kind="stable")
+        count = max(1, round(_SAME_HEIGHT * len(order)))
+        middle = np.searchsorted(self.positions[order], positions)
+        first = np.clip(middle - count // 2, 0, len(order) - count)
+        return order[first[:, None] + (chances * count).astype(np.int64)]
 
     @property
     def head_positions(self) -> np.ndarray:

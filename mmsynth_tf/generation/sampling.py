@@ -150,8 +150,9 @@ class Generation:
             yield waiting
 
     def _place_labels(self, maps: anatomy.Row) -> anatomy.Row:
-        background = tf.constant(maps["background"], tf.float32)
-        drawn = self._draw_labels(tf.constant(maps["seed"]), background)
+        numbers, background = tf.constant(maps["seed"]), tf.constant(maps["background"], tf.float32)
+        choices = self._pool.near(maps["position"], self._label_chances(numbers).numpy())
+        drawn = self._first_fitting(numbers, tf.constant(choices), background)
         label, choice, transforms, found = (t.numpy() for t in drawn)
         with_lesion = label.any(axis=(1, 2, 3))
         table = {
@@ -169,20 +170,21 @@ class Generation:
         return table
 
     @tf.function(autograph=False)
-    def _draw_labels(self, numbers: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """For each map: the first drawn label that fits, its index and transform, and whether any label fits."""
+    def _label_chances(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Uniform numbers that choose the labels that are tried: float32 [B, tries]."""
+        return anatomy.of_each(
+            lambda d: tf.random.stateless_uniform([_LABEL_TRIES], [self._seed + _LABEL, d]), numbers
+        )
+
+    @tf.function(autograph=False)
+    def _first_fitting(self, numbers: tf.Tensor, choices: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """For each map: the first of the chosen labels that fits, its index and transform, and whether any fits."""
         size = self.data.image_size
-        choices, transforms = tf.map_fn(
-            lambda d: (
-                tf.random.stateless_uniform(
-                    [_LABEL_TRIES], [self._seed + _LABEL, d], 0, len(self._pool.sources), tf.int32
-                ),
-                warping.random_transforms(
-                    _LABEL_TRIES, size, self._augmentation, tf.stack([self._seed + _LABEL_TRANSFORM, d])
-                ),
+        transforms = anatomy.of_each(
+            lambda d: warping.random_transforms(
+                _LABEL_TRIES, size, self._augmentation, tf.stack([self._seed + _LABEL_TRANSFORM, d])
             ),
             numbers,
-            fn_output_signature=(tf.int32, tf.float32),
         )
         candidates = tf.gather(self._pool.labels, tf.reshape(choices, [-1]))
         candidates = warping.transform(candidates, tf.reshape(transforms, [-1, 8]), "NEAREST")

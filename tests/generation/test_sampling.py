@@ -112,6 +112,22 @@ def test_samples_ask_for_positions_as_real_slices_have_them(unfiltered, prepared
     assert drawn["position"].tolist() == [positions[number] for number in sorted(positions)[:4]]
 
 
+def test_labels_come_from_slices_at_about_the_height_of_the_map(unfiltered, monkeypatch):
+    asked, near = [], unfiltered._pool.near
+
+    def noted(pool, positions, chances):
+        asked.append((positions, chances))
+        return near(positions, chances)
+
+    monkeypatch.setattr(type(unfiltered._pool), "near", noted)
+    sample = next(unfiltered.block(0, collections.Counter()))
+    positions, chances = asked[0]
+    assert sample["position"] in positions
+    candidates = near(positions, chances)[list(positions).index(sample["position"])]
+    assert sample["label_source"] in [unfiltered._pool.sources[i] for i in candidates]
+    assert np.all((chances >= 0) & (chances < 1)) and len(np.unique(chances)) > len(chances)
+
+
 def flat(sample):
     """A sample's bytes."""
     return [np.asarray(value).tobytes() for value in tf.nest.flatten(sample)]
