@@ -14,6 +14,7 @@ from mmsynth_tf import prepared
 # occur at this height, and slices without a lesion are as frequent there as in patients.
 _SAME_HEIGHT = 0.2
 
+
 @dataclasses.dataclass(frozen=True)
 class LabelPool:
     """Labels of real slices, and where in their heads the slices lie.

@@ -172,9 +172,7 @@ class Generation:
     @tf.function(autograph=False)
     def _label_chances(self, numbers: tf.Tensor) -> tf.Tensor:
         """Uniform numbers that choose the labels that are tried: float32 [B, tries]."""
-        return anatomy.of_each(
-            lambda d: tf.random.stateless_uniform([_LABEL_TRIES], [self._seed + _LABEL, d]), numbers
-        )
+        return anatomy.of_each(lambda d: tf.random.stateless_uniform([_LABEL_TRIES], [self._seed + _LABEL, d]), numbers)
 
     @tf.function(autograph=False)
     def _first_fitting(self, numbers: tf.Tensor, choices: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, ...]:

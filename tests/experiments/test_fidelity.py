@@ -123,7 +123,7 @@ def test_all_measures_leave_records_and_tables_and_say_what_is_missing(request_o
     monkeypatch.setattr(feature_extractors, "InceptionFeatures", missing)
     monkeypatch.setattr(fidelity.radiomics_distance, "require_packages", missing)
     tables = fidelity.run(request_on_fakes(steps=2, seeds=(3,)))
-    assert set(tables) == {"table", "variety", "registration", "intensity", "acceptance"}
+    assert set(tables) == {"table", "variety", "registration", "intensity", "distribution", "acceptance"}
     assert "Left out: inception, because it is not there. Left out: frd" in tables["table"].caption
     rows = records.read_json(tmp_path / "evaluation" / "fidelity" / "records.json")
     assert {row["seed"] for row in rows if row["metric"] == "classifier accuracy"} == {3}

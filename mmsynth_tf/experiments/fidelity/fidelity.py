@@ -1,10 +1,12 @@
 """Similarity of synthetic and real slices; each measure has a real-versus-real reference (method §8).
 
 Measures are Fréchet distances, diversity, a modality classifier, agreement of modalities (registration), structure
-maps and intensities. The networks used here took no part in training the generators. The compared sets are real
-training slices, real unseen slices and synthetic slices; at most 5,000 slices of each.
+maps, intensities, and the distributions of lesions, heads and positions. The networks used here took no part in
+training the generators. The compared sets are real training slices, real unseen slices and synthetic slices; at most
+5,000 slices of each.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,7 +15,14 @@ import numpy as np
 from mmsynth_tf import constants, prepared
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import judges
-from mmsynth_tf.experiments.fidelity import diversity, fidelity_tables, registration, set_distances, slice_statistics
+from mmsynth_tf.experiments.fidelity import (
+    distributions,
+    diversity,
+    fidelity_tables,
+    registration,
+    set_distances,
+    slice_statistics,
+)
 from mmsynth_tf.experiments.slice_sets import SliceSet, sources
 from mmsynth_tf.experiments.study import Request, Study, data_name
 from mmsynth_tf.metrics import feature_extractors, modality_classifier, radiomics_distance
@@ -28,7 +37,8 @@ _CLASSIFIER_STEPS = 2_000
 
 SEGMENTER, INCEPTION, RADIOMICS = "segmenter", "inception", "frd"
 DIVERSITY, CLASSIFIER, STATISTICS, REGISTRATION = "diversity", "classifier", "statistics", "registration"
-MEASURES = (SEGMENTER, INCEPTION, RADIOMICS, DIVERSITY, CLASSIFIER, STATISTICS, REGISTRATION)
+DISTRIBUTIONS = "distributions"
+MEASURES = (SEGMENTER, INCEPTION, RADIOMICS, DIVERSITY, CLASSIFIER, STATISTICS, REGISTRATION, DISTRIBUTIONS)
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,6 +87,7 @@ class _Fidelity:
             CLASSIFIER: self._classifier,
             STATISTICS: self._statistics,
             REGISTRATION: self._registration,
+            DISTRIBUTIONS: self._distributions,
         }
 
     @property
@@ -139,6 +150,10 @@ class _Fidelity:
 
     def _registration(self) -> list[Record]:
         return self._of_each_set(REGISTRATION, lambda source: registration.registration_records(source, self.settings))
+
+    def _distributions(self) -> list[Record]:
+        training = functools.cache(lambda: distributions.describe(self.train))
+        return self._of_each_set(DISTRIBUTIONS, lambda source: distributions.distribution_records(source, training()))
 
     def _of_each_set(self, name: str, measure: Callable[[SliceSet], Sequence[Record]]) -> list[Record]:
         rows = []

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mmsynth_tf.experiments.fidelity import diversity, registration, set_distances, slice_statistics
+from mmsynth_tf.experiments.fidelity import distributions, diversity, registration, set_distances, slice_statistics
 from mmsynth_tf.experiments.slice_sets import STRUCTURE_MAP, name_of
 from mmsynth_tf.reports import report
 from mmsynth_tf.storage.records import Record
@@ -49,6 +49,7 @@ def tables(rows: Sequence[Record], modalities: Sequence[str], left_out: Mapping[
         "variety": _variety([row for row in rows if row["metric"] == diversity.MS_SSIM], (*modalities, STRUCTURE_MAP)),
         "registration": _pivot(agreement, lambda row: row["metric"], pairs, _REGISTRATION_CAPTION),
         "intensity": _pivot(intensities, lambda row: row["region"], modalities, _INTENSITY_CAPTION),
+        "distribution": _distribution([row for row in rows if row["metric"] == distributions.DISTRIBUTION]),
         "acceptance": _acceptance([row for row in rows if row["metric"] in ACCEPTANCE]),
     }
 
@@ -73,6 +74,13 @@ _VARIETY_CAPTION = (
 )
 _INTENSITY_CAPTION = (
     "Intensities of the head by region, mean ± sd over pixels; normal tissue is the head without lesion label."
+)
+
+
+_DISTRIBUTION_CAPTION = (
+    "Distributions over slices that show a head. Distance: Kolmogorov and Smirnov's from the first set, the real "
+    "training slices; 0 is the same distribution, 1 is no overlap. Unseen patients say how large it is between "
+    "patients."
 )
 
 
@@ -109,6 +117,17 @@ def _variety(rows: Sequence[Record], columns: Sequence[str]) -> report.Table:
     ]
     found = _pivot(rows, _measure, columns, _VARIETY_CAPTION)
     return report.Table(found.header, [*found.rows, *differences], found.caption)
+
+
+def _distribution(rows: Iterable[Record]) -> report.Table:
+    """A row for each quantity and set."""
+    names = [f"q{share}" for share in distributions.QUANTILES]
+    lines = [
+        [row["quantity"], name_of(row), row["count"], *(f"{row[name]:.3g}" for name in ("value", *names, "distance"))]
+        for row in sorted(rows, key=lambda row: row["quantity"])
+    ]
+    header = ["quantity", "set", "n", "mean", *(f"{share:.0%}" for share in distributions.QUANTILES), "distance"]
+    return report.Table(header, lines, _DISTRIBUTION_CAPTION)
 
 
 def _set(row: Record) -> str:

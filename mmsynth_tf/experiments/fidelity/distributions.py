@@ -1,0 +1,78 @@
+"""Distributions of lesions, heads and positions over slices, beside those of real training slices."""
+
+from collections.abc import Iterator, Mapping
+
+import cv2
+import numpy as np
+import scipy.stats
+
+from mmsynth_tf import configs
+from mmsynth_tf.experiments.slice_sets import SliceSet
+from mmsynth_tf.storage.records import Record
+
+DISTRIBUTION = "distribution"
+QUANTILES = (0.1, 0.5, 0.9)
+WITH_LESION, LESIONS, LESION_AREA = "share of slices with a lesion", "lesions in such a slice", "lesion area, cm²"
+FRONT_TO_BACK, OFF_MIDLINE = "lesion from front to back of the head", "lesion off the midline, of half the head's width"
+HEAD_AREA, POSITION = "head area, cm²", "position along the head"
+
+Values = Mapping[str, np.ndarray]
+
+
+def describe(source: SliceSet) -> Values:
+    """Values of all quantities: float [N], over labelled slices that show a head or over those with a lesion.
+
+    Lesions are connected regions of any class, diagonals included. Places of lesions are those of the lesion's centroid
+    in the box around the head. Shares of classes are of the lesion's pixels.
+    """
+    found: dict[str, list[float]] = {}
+    for batch in source.batches():
+        for index in np.flatnonzero(batch["has_label"] & batch["image"].any(axis=(1, 2, 3, 4))):
+            head, label = batch["image"][index, ..., 0].any(axis=0), batch["label"][index, ..., 0]
+            slice_values = dict(_of_slice(head, label, source.data.config))
+            if "position" in batch:
+                slice_values[POSITION] = float(batch["position"][index])
+            for name, value in slice_values.items():
+                found.setdefault(name, []).append(value)
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def distribution_records(source: SliceSet, reference: Values) -> list[Record]:
+    """One record for each quantity: mean (`value`), quantiles, count, and the distance from `reference`.
+
+    The distance is Kolmogorov and Smirnov's: the largest difference of the two distribution functions, 0 to 1.
+    """
+    return [
+        {
+            **source.key,
+            "metric": DISTRIBUTION,
+            "quantity": name,
+            "value": float(values.mean()),
+            **{f"q{share}": float(np.quantile(values, share)) for share in QUANTILES},
+            "distance": float(scipy.stats.ks_2samp(values, reference[name]).statistic) if name in reference else np.nan,
+            "count": len(values),
+        }
+        for name, values in describe(source).items()
+    ]
+
+
+def _of_slice(head: np.ndarray, label: np.ndarray, data: configs.DataConfig) -> Iterator[tuple[str, float]]:
+    """Quantities of a slice, from bool and uint8 [H, W]."""
+    pixel = data.spacing_mm[1] * data.spacing_mm[2] / 100.0  # cm²
+    lesion = label > 0
+    yield HEAD_AREA, float(head.sum()) * pixel
+    yield WITH_LESION, float(lesion.any())
+    if not lesion.any():
+        return
+    yield LESIONS, cv2.connectedComponents(lesion.astype(np.uint8))[0] - 1.0
+    yield LESION_AREA, float(lesion.sum()) * pixel
+    row, column = (_place(*pair) for pair in zip(np.nonzero(lesion), np.nonzero(head), strict=True))
+    yield FRONT_TO_BACK, row
+    yield OFF_MIDLINE, abs(2.0 * column - 1.0)
+    for value, name in enumerate(data.labels[1:], start=1):
+        yield f"share of {name}", float((label[lesion] == value).mean())
+
+
+def _place(lesion: np.ndarray, head: np.ndarray) -> float:
+    """Mean coordinate of the lesion, 0 and 1 at the ends of the head."""
+    return float((lesion.mean() - head.min()) / max(head.max() - head.min(), 1))
