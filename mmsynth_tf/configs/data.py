@@ -17,7 +17,9 @@ class DataConfig:
     )
     regions: dict[str, tuple[int, ...]] = setting(constants.BRATS_REGIONS, "Evaluation regions: name to label values.")
     slices: tuple[int, int, int] = setting(
-        (50, 105, 1), "Axial slices kept, counted from the feet: start, stop (not kept) and step."
+        (0, 155, 2),
+        "Axial slices kept, counted from the feet: start, stop (not kept) and step. By default every second one of the "
+        "whole head, since lesions lie at any height and neighbours are almost equal.",
     )
     crop_rows: tuple[int, int] = setting((33, 225), "Rows (anterior to posterior) kept, start and stop, voxels.")
     crop_columns: tuple[int, int] = setting((24, 216), "Columns (right to left) kept, start and stop, voxels.")
@@ -49,7 +51,7 @@ class DataConfig:
         if len(self.voxel_mm) != 3 or min(self.voxel_mm) <= 0:
             raise UserError(f"data.voxel_mm is {self.voxel_mm}; give three sizes in mm, such as 1,1,1.")
         if len(self.slices) != 3 or self.slices[2] < 1:
-            raise UserError(f"data.slices is {self.slices}; give start, stop and a step of at least 1, as in 50,105,1.")
+            raise UserError(f"data.slices is {self.slices}; give start, stop and a step of at least 1, as in 0,155,2.")
         if len(self.image_size) != 2 or min(self.image_size) < 1:
             raise UserError(f"data.image_size is {self.image_size}; give rows and columns, such as 192,192.")
         if len(self.percentiles) != 2 or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:

@@ -120,7 +120,7 @@ def test_workstation_is_cpu_at_four_times_the_pixels():
     cpu, workstation = (tree.fields(configs.preset(name)) for name in ("cpu", "workstation"))
     differing = {path for path in cpu if cpu[path][0] != workstation[path][0]}
     assert differing == set(presets.of_size(128, 128))
-    assert configs.preset("workstation").data.spacing_mm == (1.0, 1.5, 1.5)
+    assert configs.preset("workstation").data.spacing_mm == (2.0, 1.5, 1.5)
 
 
 def test_the_slices_of_all_presets_but_the_paper_s_show_the_same_field_of_view():

@@ -15,7 +15,7 @@ mkdir -p "$work" "$results"
 build() { [ -e "$1" ] || "$python" datasets/build.py --preset=cpu --output="$1" "${@:2}"; }
 evaluate() { "$python" evaluate.py --experiment="$1" --workdir="$work/models_$2" --test_data="$work/real" "${@:3}"; }
 
-build "$work/real" --source=cases --input="$cases"
+build "$work/real" --source=cases --input="$cases" --config.data.slices=50,105,1
 for precision in float32 mixed_bfloat16; do
   models=$work/models_$precision
   for stage in structure segmentation synthesis; do

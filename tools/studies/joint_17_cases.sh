@@ -14,6 +14,7 @@ records=$root/docs/experiments/records/joint_17_cases units=$work/evaluation/seg
 mkdir -p "$records" "$units"
 cp -r "$records/." "$units/"
 trap 'cp -r "$units/." "$records/"' EXIT
-[ -e "$work/real" ] || "$python" "$root/datasets/build.py" --source=cases --preset=cpu --input="$cases" --output="$work/real"
+[ -e "$work/real" ] || "$python" "$root/datasets/build.py" --source=cases --preset=cpu --input="$cases" --output="$work/real" \
+  --config.data.slices=50,105,1
 "$python" "$root/evaluate.py" --experiment=segmentation_gain --workdir="$work" --test_data="$work/real" \
   --steps="${STEPS:-3000}" --seeds="${SEEDS:-0,1,2}" --rows="${ROWS:-}" --split="${SPLIT:-test}"

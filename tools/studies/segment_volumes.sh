@@ -9,7 +9,7 @@
 set -euo pipefail
 cases=$1 work=$2
 root=$(dirname "$0")/../..
-python=${PYTHON:-python} steps=${STEPS:-3000} split=${SPLIT:-test} slices=${SLICES:-50,105,1}
+python=${PYTHON:-python} steps=${STEPS:-3000} split=${SPLIT:-test} slices=${SLICES:-0,155,2}
 kind=${steps}_${slices//,/-}
 records=$root/docs/experiments/records/segment_volumes/${split}_$kind
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}

@@ -32,7 +32,7 @@ unfiltered() { build "$2" --source=synthetic --workdir="$1" --labels_from="$work
 evaluate() { step evaluate.py --experiment="$1" --protocol=paper --workdir="$work/models" --test_data="$work/real" "${@:2}"; }
 keep() { cp "$work/models/evaluation/$1/$2" "$results/$1${3:-.${2##*.}}"; }
 
-build "$work/real" --source=cases --input="$cases"
+build "$work/real" --source=cases --input="$cases" --config.data.slices=50,105,1
 for stage in structure segmentation synthesis; do
   train "$work/models" $stage "$work/real"
   cp "$work/models/$stage/losses.csv" "$results/losses_$stage.csv"
@@ -87,7 +87,7 @@ for split in 0 $splits; do
   models=$work/models data=$work/real
   if [ "$split" != 0 ]; then
     models=$work/models_split$split data=$work/real_split$split
-    build "$data" --source=cases --input="$cases" --config.data.split_seed="$split"
+    build "$data" --source=cases --input="$cases" --config.data.slices=50,105,1 --config.data.split_seed="$split"
     for stage in structure segmentation synthesis; do train "$models" $stage "$data"; done
   fi
   step evaluate.py --experiment=translation --workdir="$models" --test_data="$data"
