@@ -174,10 +174,30 @@ def test_sets_that_saw_the_tested_patients_are_refused(small, prepared_data, tmp
         **prepared_data.record,
         "split": {"train": [case for cases in prepared_data.cases.values() for case in cases]},
     }
-    with pytest.raises(leaks.LeakError, match="fold 0: every set of slices from noise has seen test patients"):
+    with pytest.raises(leaks.LeakError, match="every set of slices from noise have seen test patients of each fold"):
         segmentation_gain.run(
             Request(tmp_path, prepared_data, synthetic=(synthetic(prepared_data, seen),), rows=("noise",))
         )
+
+
+def test_a_row_is_measured_in_the_folds_that_its_sets_fit_and_others_are_named(
+    small, prepared_data, tmp_path, monkeypatch
+):
+    def unit(row, fold, _seed, sets, _inputs):
+        given.append((row.name, fold.number, [data.path for data in sets]))
+        return [score(row.name, "a", 0.5) | {"case": "a", "given": "all"} | {"metric": m} for m in OVERLAP_METRICS]
+
+    given = []
+    monkeypatch.setattr(measuring, "measure", unit)
+    first = slices.folds(slices.read_slices(prepared_data).patient.tolist(), "test")[0]
+    patients = prepared_data.record["patients"]
+    cases = [case for cases in prepared_data.cases.values() for case in cases]
+    trained = [case for case in cases if patients.get(case, case) in first.training]
+    noise = synthetic(prepared_data, {**prepared_data.record, "split": {"train": trained}})
+    request = Request(tmp_path, prepared_data, synthetic=(noise,), steps=2, rows=("real_strong", "noise"))
+    tables = segmentation_gain.run(request)
+    assert given == [("real_strong", 0, []), ("noise", 0, [noise.path]), ("real_strong", 1, [])]
+    assert tables["left_out"].rows == [["noise", "1"]]
 
 
 def score(row: str, patient: str, value: float, seed: int = 0) -> dict:

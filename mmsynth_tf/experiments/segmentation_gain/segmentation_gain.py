@@ -7,6 +7,7 @@ Finished units are stored, and the tables are rewritten after each unit.
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 
 from mmsynth_tf import prepared
 from mmsynth_tf.errors import UserError
@@ -32,20 +33,20 @@ def run(request: Request) -> dict[str, report.Table]:
     Raises:
       UserError: a row is unknown, there are too few patients, or as for `measuring.Inputs.of`.
       PreparedDataError: the data sets do not fit together.
-      LeakError: for a fold, all synthetic sets of a row come from generators trained on patients it keeps apart.
+      LeakError: for every fold, the sets of a row come from generators trained on patients that the fold keeps apart.
     """
     rows, inputs = _rows(request), measuring.Inputs.of(request)
     # Check for errors before hours of training.
-    chosen = {(row.name, fold.number): _synthetic(row, fold, request) for row in rows for fold in inputs.folds}
+    chosen, left_out = _plan(rows, inputs.folds, request)
     study = Study(NAME, dataclasses.replace(request, synthetic=()), ())
     units = Units(study.folder, inputs.identity())
     scores, tables = [], {}
     for seed in request.seeds:
         # Fold by fold, so that all rows of an interrupted study have the same patients.
         for fold in inputs.folds:
-            for row in rows:
+            for row in (row for row in rows if (row.name, fold.number) in chosen):
                 scores += measuring.unit(units, row, fold, seed, chosen[row.name, fold.number], inputs)
-                tables = study.finish(scores, gain_tables.tables(scores))
+                tables = study.finish(scores, {**gain_tables.tables(scores), **left_out})
                 _LOG.info("Row %s, fold %d, seed %d is measured.", row.name, fold.number, seed)
     return tables
 
@@ -57,23 +58,35 @@ def _rows(request: Request) -> tuple[Row, ...]:
     return ROWS + tuple(row for row in SYNTHETIC_ROWS if row.further in kinds)
 
 
-def _synthetic(row: Row, fold: Fold, request: Request) -> list[prepared.PreparedData]:
-    """The sets of a row's kind whose generators were not trained on a patient that the fold keeps apart.
+def _plan(
+    rows: Sequence[Row], folds: Sequence[Fold], request: Request
+) -> tuple[dict[tuple[str, int], list[prepared.PreparedData]], dict[str, report.Table]]:
+    """The sets of each row and fold that can be measured, and a table of the folds that a row is left out in.
 
     Raises:
-      UserError: no set of the kind is given.
-      LeakError: all given sets were trained on such a patient.
+      UserError: a row needs a set, and none of its kind is given.
+      LeakError: no fold can use the sets of a row.
     """
-    sets = [data for data in request.synthetic if kind_of(data) == row.further]
-    if not sets and row in ROWS:
-        return []
-    if not sets:
-        raise UserError(f"Row {row.name} needs a set of {row.further}; give it with --synthetic_data.")
-    unseen = [data for data in sets if not leaks.seen_patients([data.record]) & fold.kept_apart]
-    if not unseen:
-        seen = sorted(set.union(*(leaks.seen_patients([data.record]) & fold.kept_apart for data in sets)))
-        raise leaks.LeakError(
-            f"Row {row.name}, fold {fold.number}: every set of {row.further} has seen test patients "
-            f"({', '.join(seen[:5])}). Give a set whose generators were trained without them."
-        )
-    return unseen
+    chosen, lacking = {}, []
+    for row in rows:
+        sets = [data for data in request.synthetic if kind_of(data) == row.further]
+        if not sets and row not in ROWS:
+            raise UserError(f"Row {row.name} needs a set of {row.further}; give it with --synthetic_data.")
+        unseen = {fold.number: _unseen(sets, fold) for fold in folds}
+        chosen.update({(row.name, number): found for number, found in unseen.items() if found or not sets})
+        without = [number for number, found in unseen.items() if sets and not found]
+        if len(without) == len(folds):
+            raise leaks.LeakError(
+                f"Row {row.name}: the generators of every set of {row.further} have seen test patients of each fold. "
+                "Train generators without a fold's patients (datasets/build.py --fold), and give their set."
+            )
+        if without:
+            lacking.append([row.name, ", ".join(map(str, without))])
+            _LOG.warning("Row %s is left out in folds %s: every set has seen their test patients.", *lacking[-1])
+    caption = "Left out: no set whose generators never saw the fold's test patients."
+    return chosen, {"left_out": report.Table(["row", "folds"], lacking, caption)} if lacking else {}
+
+
+def _unseen(sets: Sequence[prepared.PreparedData], fold: Fold) -> list[prepared.PreparedData]:
+    """The sets whose generators were not trained on a patient that the fold keeps apart."""
+    return [data for data in sets if not leaks.seen_patients([data.record]) & fold.kept_apart]
