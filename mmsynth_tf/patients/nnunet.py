@@ -128,13 +128,18 @@ def _write_split(folder: Path, data: PreparedData, split: str, part: str) -> dic
     """Writes the slices of a split, and returns a mapping from case name to patient."""
     grid, patients = _slice_grid(data.config), {}
     for example in _whole_slices(data, split):
-        name = f"{data_name(data)}_{example['case_id'].decode()}_{example['slice_index']:03d}"
+        name = slice_name(data, example)
         # Rows run to the back and columns to the left: [rows, columns, 1] -> [x, y, z] in LPS order.
         images = np.float32(example["image"]).transpose(0, 2, 1, 3)
         label = example["label"].transpose(1, 0, 2)
         write_case(folder, name, images, label, grid, part=part)
         patients[name] = example["patient_id"].decode()
     return patients
+
+
+def slice_name(data: PreparedData, example: Mapping[str, Any]) -> str:
+    """The case name that a slice of a prepared set gets."""
+    return f"{data_name(data)}_{example['case_id'].decode()}_{example['slice_index']:03d}"
 
 
 def _whole_slices(data: PreparedData, split: str) -> Iterator[dict[str, Any]]:

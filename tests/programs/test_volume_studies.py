@@ -1,15 +1,16 @@
-"""The studies of whole volumes: what they count, and their tables."""
+"""The studies of whole volumes and of nnU-Net's predictions: what they count, and their tables."""
 
 import json
 
+import nibabel
 import numpy as np
 import pytest
 
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.patients import files, segment
-from tests.fakes import fake_slice_models
+from mmsynth_tf.patients import files, nnunet, segment
+from tests.fakes import fake_slice_models, fakes_sets
 from tests.patients.test_jobs import own_label, write_case
-from tools.studies import insertions, segment_volumes
+from tools.studies import insertions, nnunet_scores, segment_volumes
 
 
 def test_found_lesions_count_as_elsewhere_if_they_touch_no_labelled_voxel():
@@ -48,3 +49,25 @@ def test_insertions_are_listed_from_the_worst_on(tmp_path):
     assert rows[-1] == ["mean; 1 of 3 reach 0.85", "", pytest.approx(2.2 / 3), pytest.approx(1.0)]
     with pytest.raises(UserError, match="no insertion that a joint segmenter tried"):
         insertions.read(tmp_path / "c")
+
+
+def test_predictions_of_nnu_net_are_scored_by_case(tmp_path):
+    """The labels themselves as predictions, but for one class of one slice, which is missed."""
+    real = fakes_sets.real_data(train=7)
+    written = tmp_path / "Dataset500_Real"
+    nnunet.write_prepared(real, [], written)
+    predictions = written / "labelsTs"
+    records = list(nnunet_scores.measure(real, predictions))
+    assert {r["case"] for r in records} == set(real.cases["test"])
+    assert {r["dice"] for r in records} == {1.0}
+    spoilt = sorted(predictions.iterdir())[0]
+    grid = nibabel.load(spoilt)
+    lesion = np.asarray(grid.dataobj)
+    nibabel.save(nibabel.Nifti1Image(np.where(lesion == lesion.max(), 0, lesion), grid.affine), spoilt)
+    worse = list(nnunet_scores.measure(real, predictions))
+    assert {r["case"] for r in worse if r["dice"] < 1} == {case for case in real.cases["test"] if case in spoilt.name}
+    found = nnunet_scores.table({"real": records, "mixed": worse})
+    assert [row[:2] for row in found.rows] == [["real", len(real.cases["test"])], ["mixed", len(real.cases["test"])]]
+    spoilt.unlink()
+    with pytest.raises(UserError, match="Predict all slices of imagesTs"):
+        list(nnunet_scores.measure(real, predictions))

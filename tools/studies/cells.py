@@ -1,11 +1,19 @@
 """Cells and tables of result pages, from rows of records."""
 
+import csv
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 Row = dict[str, str]
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a CSV file."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def matching(rows: Iterable[Row], **wanted: str) -> Iterable[Row]:

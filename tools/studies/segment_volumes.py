@@ -40,6 +40,7 @@ def main(argv: list[str]) -> None:
     from mmsynth_tf import prepared
     from mmsynth_tf.patients import files, jobs, segment, slice_models
     from mmsynth_tf.storage import records
+    from tools.studies import cells
 
     output = Path(_OUTPUT.value)
     if not output.exists():
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> None:
         rows = [row for case in jobs.progress(cases, len(cases)) for row in measure(case, job)]
         output.parent.mkdir(parents=True, exist_ok=True)
         records.write_csv(output, rows)
-    for result in tables(read(output.parent)):
+    for result in tables([row for path in sorted(output.parent.glob("*.csv")) for row in cells.read(path)]):
         print(f"{result.caption}\n\n{result.markdown()}")
 
 
@@ -99,17 +100,6 @@ def elsewhere(label: np.ndarray, found: np.ndarray) -> int:
 
     parts = lesion_parts(found)
     return int(np.count_nonzero(parts) - np.isin(parts, np.unique(parts[(label > 0) & (parts > 0)])).sum())
-
-
-def read(folder: Path) -> list["Record"]:
-    """The records of all CSV files of a folder."""
-    import csv
-
-    found = []
-    for path in sorted(folder.glob("*.csv")):
-        with open(path, encoding="utf-8", newline="") as file:
-            found += csv.DictReader(file)
-    return found
 
 
 def tables(records: Sequence["Record"]) -> list["Table"]:
