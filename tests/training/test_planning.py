@@ -24,12 +24,12 @@ def test_a_cpu_with_enough_memory_gets_the_preset_of_that_size(name):
 
 
 def test_a_gpu_gets_the_default_preset_for_as_much_data():
-    chosen = planning.plan(data_of("default"), 14_100, GPU).config
+    chosen = planning.plan(data_of("default"), 20_000, GPU).config
     assert chosen == configs.Config()
 
 
 def test_less_data_takes_fewer_steps_on_a_gpu_but_not_fewer_than_preset_cpu():
-    half, little = (planning.plan(data_of("default"), count, GPU).config for count in (7_050, 100))
+    half, little = (planning.plan(data_of("default"), count, GPU).config for count in (10_000, 100))
     assert (half.structure.steps, half.synthesis.steps, half.synthesis.pretraining_steps) == (50_000, 100_000, 10_000)
     cpu = configs.preset("cpu")
     assert [getattr(little, s).steps for s in constants.STAGES] == [getattr(cpu, s).steps for s in constants.STAGES]
@@ -47,7 +47,7 @@ def test_batches_shrink_with_the_memory_and_as_many_slices_are_shown():
 
 
 def test_a_small_gpu_gets_the_filters_of_preset_cpu():
-    small = planning.plan(data_of("default"), 14_100, memory.Device(True, 2.0))
+    small = planning.plan(data_of("default"), 20_000, memory.Device(True, 2.0))
     assert small.config.synthesis.base_filters == configs.preset("cpu").synthesis.base_filters
     assert "Filters of preset cpu on the GPU" in small.reasons[0]
 
