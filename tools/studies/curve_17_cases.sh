@@ -6,7 +6,7 @@
 # STEPS, SEEDS and ROWS are flags of the experiment. FOLDS and SIZES choose the subsets whose generators are trained. A
 # size is a number of patients or `all`; SIZES= trains none, and rows that need generators are then left out.
 # Everything that is done is kept, so the script can be stopped and continued. Measured units lie in
-# docs/experiments/records/, those of all patients with those of joint_17_cases.sh, which may share the work folder.
+# docs/experiments/records/, those of all patients with those of joint_17_cases.sh, which are shared.
 set -euo pipefail
 cases=$1 work=$2
 root=$(dirname "$0")/../..
