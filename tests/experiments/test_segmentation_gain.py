@@ -241,6 +241,16 @@ def test_patients_that_one_row_lacks_are_not_compared():
     assert line[2] == "1" and line[3] == "+0.100 [+0.100, +0.100]"
 
 
+def test_the_mean_of_regions_is_compared_patient_by_patient():
+    gains = {("a", "WT"): 0.1, ("a", "TC"): 0.3, ("b", "WT"): 0.0, ("b", "TC"): np.nan}
+    rows = [{**score(gain_tables.BASE, patient, 0.5), "region": region} for patient, region in gains]
+    rows += [{**score("pasted", patient, 0.5 + gain), "region": region} for (patient, region), gain in gains.items()]
+    assert gain_tables.gains(rows, "pasted", ["WT", "TC"]) == pytest.approx([0.2, 0.0])
+    rows += [{**r, "metric": metric} for r in rows for metric in ("sensitivity", "precision")]
+    *_, line = gain_tables.tables(rows)["comparison"].texts()
+    assert line[:2] == ["pasted", gain_tables.MEAN] and line[3].startswith("+0.100 [")
+
+
 def test_the_page_of_real_cases_is_as_its_records_have_it(capsys):
     repository = Path(__file__).resolve().parents[2]
     page = (repository / "docs" / "experiments" / "joint_17_cases.md").read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.studies import tables
+from tools.studies import joint_table, tables
 
 
 def test_the_documents_are_as_the_records_have_it():
@@ -31,3 +31,16 @@ def test_the_rows_of_judges_are_taken_where_there_are_any_and_the_table_says_who
     older = [{"value": "3"}]
     assert tables._judged(older) == older
     assert tables._judge_of(older) == "the stage's segmenters"
+
+
+def test_the_joint_segmenter_s_table_has_the_rows_that_tested_all_patients():
+    values = {("real_strong", "a"): 0.5, ("real_strong", "b"): 0.7, ("pasted", "a"): 0.6, ("pasted", "b"): 0.8}
+    records = [
+        {"row": row, "patient": patient, "region": region, "metric": "dice", "value": value}
+        for (row, patient), value in {**values, ("painted", "a"): 0.9}.items()
+        for region in ("WT", "TC")
+    ]
+    header, _, real, pasted = joint_table.table(records).splitlines()
+    assert header == "| trained on | WT | TC | gain in the mean of regions |"
+    assert real.startswith("| real slices | 0.600 [0.500, 0.700] | 0.600 [") and real.endswith("| – |")
+    assert pasted.endswith("| +0.100 [+0.100, +0.100], p = 0.500 |")

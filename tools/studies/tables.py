@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.studies import cells
+from tools.studies import cells, joint_table
 from tools.studies.cells import Row
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -302,6 +302,7 @@ def _furthest(rows: Sequence[Row], count: int = 2) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
+        joint_table.joint,
         quality,
         usability,
         splits,

@@ -19,6 +19,7 @@ from mmsynth_tf.reports.report import Table
 from mmsynth_tf.storage.records import Record
 
 BASE = training_sets.BASE.name
+MEAN = "mean of regions"
 
 
 def tables(records: Sequence[Record]) -> dict[str, Table]:
@@ -71,9 +72,8 @@ def _comparison(records: Sequence[Record]) -> Table:
     rows, regions = _in_order(records, "row"), _in_order(records, "region")
     lines, p_values = [], []
     for row in rows:
-        for region in regions if row != BASE else ():
-            base, own = (patient_values(records, name, region, DICE) for name in (BASE, row))
-            differences = np.array([own[patient] - base[patient] for patient in own if patient in base])
+        for region in [*regions, *([MEAN] if len(regions) > 1 else [])] if row != BASE else ():
+            differences = gains(records, row, regions if region == MEAN else [region])
             if not differences.size:
                 continue
             result = statistics.estimate(differences)
@@ -89,6 +89,16 @@ def _comparison(records: Sequence[Record]) -> Table:
         "Differences per patient: mean [95 % bootstrap interval], median, Wilcoxon's signed-rank test, and "
         "Holm's correction over all tests of this table.",
     )
+
+
+def gains(records: Sequence[Record], row: str, regions: Sequence[str]) -> np.ndarray:
+    """Dice minus that of `BASE` for each patient that both rows have, mean over regions: float [patients]."""
+    found: dict[str, list[float]] = {}
+    for region in regions:
+        base, own = (patient_values(records, name, region, DICE) for name in (BASE, row))
+        for patient in own.keys() & base.keys():
+            found.setdefault(patient, []).append(own[patient] - base[patient])
+    return np.array([np.nanmean(found[patient]) for patient in sorted(found)])
 
 
 def _given(records: Sequence[Record]) -> Table:

@@ -9,7 +9,7 @@ from mmsynth_tf.stages.synthesis.gan import Features, ModalityGAN
 
 # Least probability of a lesion, by the segmenter, at which a translation draws it. A false lesion does more harm than a
 # missing one. Chosen on validation patients (docs/experiments/translation.md).
-SURE = 0.95
+SURE = 0.98
 # Sigma of the transition between a translated lesion and its surroundings, pixels of `slice_sizes.MEASURED_SIZE`.
 _LESION_BORDER = 1.0
 
