@@ -36,10 +36,6 @@ def table(records: Sequence[Record]) -> str:
         if set(scores[0]) != everyone:
             continue
         means = [gain_tables.interval(statistics.estimate([*score.values()])) for score in scores]
-        body.append((words, *means, "–" if row == gain_tables.BASE else _gain(records, row, regions)))
+        gain = statistics.estimate(gain_tables.gains(records, row, regions))
+        body.append((words, *means, "–" if row == gain_tables.BASE else gain_tables.interval(gain, "+")))
     return cells.table(("trained on", *regions, "gain in the mean of regions"), body)
-
-
-def _gain(records: Sequence[Record], row: str, regions: Sequence[str]) -> str:
-    gains = gain_tables.gains(records, row, regions)
-    return f"{gain_tables.interval(statistics.estimate(gains), '+')}, p = {cells.p_text(gains)}"
