@@ -30,7 +30,7 @@ translation:
 
     python evaluate.py --experiment=fidelity --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
     python evaluate.py --experiment=memorisation --workdir=runs/a --test_data=data/brats --synthetic_data=data/synthetic
-    python evaluate.py --experiment=heads --workdir=runs/a --test_data=data/heads
+    python evaluate.py --experiment=heads --workdir=runs/a --test_data=data/brats
     python evaluate.py --experiment=translation --workdir=runs/a --test_data=data/brats
 
 All experiments except segmentation_gain and curve take --train_data if the test patients are in a separate data set,

@@ -142,7 +142,7 @@ def of_single_modalities(rows: Iterable[Record]) -> list[Record]:
 
 def _scores(truth: np.ndarray, found: np.ndarray, data: prepared.PreparedData) -> Iterator[Record]:
     spacing = data.config.spacing_mm[-truth.ndim :]
-    # The tolerance of the surface Dice is one pixel, the resolution of the label maps.
+    # The tolerance of the surface Dice is the largest distance between neighbouring voxels of the label.
     for region, values in region_metrics(truth, found, data.config.regions, spacing, max(spacing)).items():
         for name, value in values.items():
             yield {"region": region, "metric": name, "value": value}

@@ -11,7 +11,7 @@ import tensorflow as tf
 from mmsynth_tf import prepared
 
 # Share of all labels, those nearest along the head, that a map's label is drawn from. Lesions then have sizes that
-# occur at this height, and slices without a lesion are as frequent there as in patients.
+# occur at this height.
 _SAME_HEIGHT = 0.2
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from mmsynth_tf.configs import DataConfig
 from mmsynth_tf.errors import UserError
@@ -144,15 +145,24 @@ def slice_name(data: PreparedData, example: Mapping[str, Any]) -> str:
 
 def _whole_slices(data: PreparedData, split: str) -> Iterator[dict[str, Any]]:
     slices = data.slices(split)
-    for example in jobs.progress(slices.as_numpy_iterator(), len(slices), "slice"):
-        lacking = [name for name, there in zip(data.config.modalities, example["available"], strict=True) if not there]
-        lacking += [] if example["has_label"] else ["its label"]
+    _require_complete(data, slices)
+    yield from jobs.progress(slices.as_numpy_iterator(), len(slices), "slice")
+
+
+def _require_complete(data: PreparedData, slices: tf.data.Dataset) -> None:
+    """Refuses cases without label or a modality; at the ends of the head, slices of some modalities may be blank."""
+    available: dict[bytes, np.ndarray] = {}
+    names = ("case_id", "available", "has_label")
+    for example in slices.map(lambda x: {name: x[name] for name in names}).as_numpy_iterator():
+        shown = np.append(example["available"], example["has_label"])
+        available[example["case_id"]] = shown | available.get(example["case_id"], False)
+    for case, shown in available.items():
+        lacking = [name for name, there in zip([*data.config.modalities, "its label"], shown, strict=True) if not there]
         if lacking:
             raise UserError(
-                f"Case {example['case_id'].decode()} of {data.path} lacks {', '.join(lacking)}; nnU-Net needs every "
-                "channel and label. Build the set without this case."
+                f"Case {case.decode()} of {data.path} lacks {', '.join(lacking)}; nnU-Net needs every channel and "
+                "label. Build the set without this case."
             )
-        yield example
 
 
 def _slice_grid(data: DataConfig) -> FileGrid:

@@ -209,7 +209,8 @@ def _largest_piece(label: np.ndarray) -> np.ndarray:
 
 
 def _preview(structure, background, label, slices: Mapping[str, np.ndarray], rows: int = 6) -> dict[str, np.ndarray]:
-    chosen = np.linspace(0, len(structure) - 1, min(rows, len(structure))).astype(int)
+    shown = np.flatnonzero((background == 0).any(axis=(1, 2)))
+    chosen = shown[np.linspace(0, len(shown) - 1, min(rows, len(shown))).astype(int)]
     return {
         "structures": structure[chosen],
         "backgrounds": background[chosen],

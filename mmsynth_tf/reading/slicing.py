@@ -16,7 +16,7 @@ from mmsynth_tf.reading.scaling import FOREGROUND_MIN, scale
 
 
 def slice_examples(case: Case, data: DataConfig) -> Iterator[dict[str, Any]]:
-    """The slices of a case in the order of their index, as examples of the prepared data set.
+    """The slices of a case that show the head, in the order of their index, as examples of the prepared data set.
 
     Yields:
       image: {modality: float16 [height, width, 1], 0 outside the head and in [1/256, 1] inside}; zeros where missing.
@@ -24,13 +24,15 @@ def slice_examples(case: Case, data: DataConfig) -> Iterator[dict[str, Any]]:
       label: uint8 [height, width, 1], classes; zeros where missing.
       has_label, case_id, patient_id, slice_index: see the names.
       position: float32, place of the slice along the head: 0 at the lowest slice that shows the head, 1 at the highest.
-        The slices' distances are equal, so slices beyond the head have values below 0 or above 1.
     """
     for index in range(*data.slices):
         image = {modality: _image_slice(case, modality, index, data) for modality in data.modalities}
+        available = np.array([pixels.any() for pixels in image.values()])
+        if not available.any():
+            continue  # Beyond the head there is nothing to learn.
         yield {
             "image": image,
-            "available": np.array([pixels.any() for pixels in image.values()]),
+            "available": available,
             "label": _label_slice(case, index, data),
             "has_label": case.label is not None,
             "case_id": case.case_id,

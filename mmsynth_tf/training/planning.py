@@ -22,8 +22,8 @@ from mmsynth_tf.training.memory import Device
 
 AUTO = "auto"
 FILE = "plan.json"
-# Training slices for which the lengths of preset default were chosen: 285 patients of BraTS 2018, 78 slices each, less
-# a tenth for testing.
+# Training slices of a full data set, for which the lengths of preset default are meant: 285 patients of BraTS 2018,
+# 78 slices each, less a tenth for testing.
 _FULL_SLICES = 20_000
 # Share of the memory that a plan uses.
 _USED = 0.8

@@ -1,5 +1,7 @@
 """Distributions of lesions, heads and positions over slices whose quantities are known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from mmsynth_tf.experiments.fidelity import distributions, fidelity_tables
 from tests.fakes import fakes_sets
 
 DATA = fakes_sets.CONFIG.data
+# Without the rim of Algorithm 2, heads are as large as they are drawn.
+SETTINGS = dataclasses.replace(fakes_sets.CONFIG.structure_map, background_expand=0)
 PIXEL = DATA.spacing_mm[1] * DATA.spacing_mm[2] / 100.0
 NAMES = DATA.labels[1:]
 
@@ -27,6 +31,10 @@ def source(label: np.ndarray, **features: np.ndarray) -> slice_sets.SliceSet:
     return slice_sets.SliceSet(data, "train")
 
 
+def describe(slices: slice_sets.SliceSet) -> distributions.Values:
+    return distributions.describe(slices, SETTINGS)
+
+
 @pytest.fixture
 def label() -> np.ndarray:
     """A slice with two lesions, one with a single pixel in the head's middle, and one without."""
@@ -37,7 +45,7 @@ def label() -> np.ndarray:
 
 
 def test_each_quantity_is_that_of_the_slices(label):
-    found = distributions.describe(source(label, position=np.array([0.1, 0.5, 0.9], np.float32)))
+    found = describe(source(label, position=np.array([0.1, 0.5, 0.9], np.float32)))
     assert found[distributions.WITH_LESION].tolist() == [1, 1, 0]
     assert found[distributions.LESIONS].tolist() == [2, 1]
     assert found[distributions.LESION_AREA] == pytest.approx([4 * PIXEL, PIXEL])
@@ -51,22 +59,22 @@ def test_each_quantity_is_that_of_the_slices(label):
 
 def test_pixels_that_touch_at_a_corner_are_one_lesion(label):
     label[1, 8, 7] = 1
-    assert distributions.describe(source(label))[distributions.LESIONS].tolist() == [2, 1]
+    assert describe(source(label))[distributions.LESIONS].tolist() == [2, 1]
 
 
 def test_slices_without_label_or_head_count_nowhere(label):
     slices = source(label)
     slices.data.examples["train"]["has_label"][0] = False
     slices.data.examples["train"]["image"][1] = 0
-    found = distributions.describe(slices)
+    found = describe(slices)
     assert found[distributions.WITH_LESION].tolist() == [0]
     assert distributions.LESIONS not in found and distributions.POSITION not in found
 
 
 def test_the_distance_says_how_far_distributions_are_apart(label):
     everything = source(label)
-    reference = {**distributions.describe(everything), distributions.LESION_AREA: np.full(5, 1e6)}
-    records = {row["quantity"]: row for row in distributions.distribution_records(everything, reference)}
+    reference = {**describe(everything), distributions.LESION_AREA: np.full(5, 1e6)}
+    records = {row["quantity"]: row for row in distributions.distribution_records(everything, SETTINGS, reference)}
     assert records[distributions.LESION_AREA]["distance"] == 1
     assert records[distributions.LESIONS]["distance"] == 0
     assert records[distributions.LESIONS]["q0.5"] == 1.5

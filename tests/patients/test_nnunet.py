@@ -84,9 +84,20 @@ def test_synthetic_sets_need_a_validation_split(tmp_path):
         nnunet.write_prepared(real, [synthetic], tmp_path / NAME)
 
 
-def test_a_slice_without_a_modality_is_named(tmp_path):
+def test_a_slice_that_shows_nothing_of_a_modality_is_written_as_it_is(tmp_path):
+    """At the ends of the head, one modality may show it and another not."""
     real = fakes_sets.real_data(train=5)
     real.examples["train"]["available"][4, 1] = False
+    real.examples["train"]["image"][4, 1] = 0
+    assert nnunet.write_prepared(real, [], tmp_path / NAME)["real"] == 15
+    images = tmp_path / NAME / "imagesTr"
+    blank = [path.name for path in images.iterdir() if not np.asarray(nibabel.load(path).dataobj).any()]
+    assert blank == ["real_a1_001_0001.nii.gz"]
+
+
+def test_a_case_without_a_modality_is_named(tmp_path):
+    real = fakes_sets.real_data(train=5)
+    real.examples["train"]["available"][3:6, 1] = False
     with pytest.raises(UserError, match=f"Case a1 .* lacks {real.config.modalities[1]}"):
         nnunet.write_prepared(real, [], tmp_path / NAME)
     assert not list(tmp_path.iterdir())

@@ -59,8 +59,9 @@ def test_positions_run_from_the_lowest_slice_with_head_in_any_modality_to_the_hi
     arrays["flair"][:, :, 4:] = arrays["flair"][0, 0, 0]
     examples = slices(tmp_path, arrays)
     assert depth == 6 and arrays["t1"][:, :, -1].any()
-    assert [example["slice_index"] for example in examples] == [1, 2, 3, 4]
-    np.testing.assert_allclose([example["position"] for example in examples], [-1 / 3, 0.0, 1 / 3, 2 / 3], rtol=1e-6)
+    # Slice 1 lies below the head.
+    assert [example["slice_index"] for example in examples] == [2, 3, 4]
+    np.testing.assert_allclose([example["position"] for example in examples], [0.0, 1 / 3, 2 / 3], rtol=1e-6)
     assert examples[0]["position"].dtype == np.float32
 
 

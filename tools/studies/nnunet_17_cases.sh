@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# nnU-Net v2 as an outside judge, on real cases with slices of the `cpu` preset: trained on real slices, and on real
+# nnU-Net v2 as an outside judge, on slices 50 to 104 of real cases with the `cpu` preset: trained on real slices, and on real
 # slices with pasted and with painted lesions.
 #
 #   tools/studies/nnunet_17_cases.sh <folder with BraTS cases> <work folder>
@@ -18,32 +18,36 @@ mkdir -p "$nnUNet_raw" "$nnUNet_preprocessed" "$nnUNet_results"
 build() { [ -e "$1" ] || "$python" "$root/datasets/build.py" --preset=cpu --config.data.slices=50,105,1 --output="$1" "${@:2}"; }
 raw() { [ -e "$nnUNet_raw/$1" ] || "$python" -m mmsynth_tf.cli nnunet --data="$work/real" --output="$nnUNet_raw/$1" "${@:2}"; }
 
-# Number, name and plan.
-train() {
-  local number=$1 name=Dataset$1_$2 plan=$3
-  cp "$nnUNet_raw/$name/splits_final.json" "$nnUNet_preprocessed/$name/"
-  [ -e "$nnUNet_results/$name/${trainer}__${plan}__2d/fold_0/checkpoint_final.pth" ] ||
-    "${nnunet}nnUNetv2_train" "$number" 2d 0 -tr "$trainer" -p "$plan" -device cpu
-  [ -e "$work/predicted_$2/plans.json" ] ||
-    "${nnunet}nnUNetv2_predict" -i "$nnUNet_raw/$name/imagesTs" -o "$work/predicted_$2" -d "$number" -c 2d -f 0 -tr "$trainer" \
-      -p "$plan" -device cpu -npp 1 -nps 1 --disable_tta
-  "$python" -m tools.studies.nnunet_scores "$work/real" "$work/predicted_$2" "$records/$2.csv"
+# A step that is done leaves a file.
+once() { [ -e "$work/$1.done" ] || { "${@:2}" && touch "$work/$1.done"; }; }
+train() { "${nnunet}nnUNetv2_train" "$1" 2d 0 -tr "$trainer" -p "$2" -device cpu; }
+predict() {
+  "${nnunet}nnUNetv2_predict" -i "$nnUNet_raw/$1/imagesTs" -o "$work/predicted_$1" -d "$1" -c 2d -f 0 -tr "$trainer" -p "$2" \
+    -device cpu -npp 1 -nps 1 --disable_tta
+}
+plan() { "${nnunet}nnUNetv2_plan_and_preprocess" -d "$1" -c 2d -np 1 -npfp 1 --verify_dataset_integrity; }
+plan_as_real() {
+  "${nnunet}nnUNetv2_extract_fingerprint" -d "$1" -np 1 --verify_dataset_integrity &&
+    "${nnunet}nnUNetv2_move_plans_between_datasets" -s Dataset501_real -t "$1" -sp nnUNetPlans -tp PlansOfReal &&
+    "${nnunet}nnUNetv2_preprocess" -d "$1" -plans_name PlansOfReal -c 2d -np 1
+}
+# Data set, its kind and plan.
+score() {
+  cp "$nnUNet_raw/$1/splits_final.json" "$nnUNet_preprocessed/$1/"
+  once "trained_$2" train "$1" "$3"
+  once "predicted_$2" predict "$1" "$3"
+  "$python" -m tools.studies.nnunet_scores "$work/real" "$work/predicted_$1" "$records/$2.csv"
 }
 
 build "$work/real" --source=cases --input="$cases" --fold="$fold"
 raw Dataset501_real
-[ -e "$nnUNet_preprocessed/Dataset501_real/nnUNetPlans_2d" ] ||
-  "${nnunet}nnUNetv2_plan_and_preprocess" -d 501 -c 2d -np 1 -npfp 1 --verify_dataset_integrity
-train 501 real nnUNetPlans
+once planned_real plan Dataset501_real
+score Dataset501_real real nnUNetPlans
 number=501
 for kind in ${KINDS-pasted painted}; do
   number=$((number + 1)) name=Dataset${number}_$kind
   build "$work/$kind" --source="$kind" --labels_from="$work/real" --count=1900
   raw "$name" --synthetic_data="$work/$kind"
-  [ -e "$nnUNet_preprocessed/$name/PlansOfReal_2d" ] || {
-    "${nnunet}nnUNetv2_extract_fingerprint" -d "$number" -np 1 --verify_dataset_integrity
-    "${nnunet}nnUNetv2_move_plans_between_datasets" -s 501 -t "$number" -sp nnUNetPlans -tp PlansOfReal
-    "${nnunet}nnUNetv2_preprocess" -d "$number" -plans_name PlansOfReal -c 2d -np 1
-  }
-  train "$number" "$kind" PlansOfReal
+  once "planned_$kind" plan_as_real "$name"
+  score "$name" "$kind" PlansOfReal
 done

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.stats
 
 from mmsynth_tf import configs
-from mmsynth_tf.experiments.slice_sets import SliceSet
+from mmsynth_tf.experiments import slice_sets
 from mmsynth_tf.storage.records import Record
 
 DISTRIBUTION = "distribution"
@@ -19,16 +19,17 @@ HEAD_AREA, POSITION = "head area, cm²", "position along the head"
 Values = Mapping[str, np.ndarray]
 
 
-def describe(source: SliceSet) -> Values:
+def describe(source: slice_sets.SliceSet, settings: configs.StructureMapConfig) -> Values:
     """Values of all quantities: float [N], over labelled slices that show a head or over those with a lesion.
 
-    Lesions are connected regions of any class, diagonals included. Places of lesions are those of the lesion's centroid
+    Heads are those of Algorithm 2, in any modality. Lesions are connected regions of any class, diagonals included. Places of lesions are those of the lesion's centroid
     in the box around the head. Shares of classes are of the lesion's pixels.
     """
     found: dict[str, list[float]] = {}
     for batch in source.batches():
-        for index in np.flatnonzero(batch["has_label"] & batch["image"].any(axis=(1, 2, 3, 4))):
-            head, label = batch["image"][index, ..., 0].any(axis=0), batch["label"][index, ..., 0]
+        heads = slice_sets.maps_of(batch, settings).head.any(axis=1)
+        for index in np.flatnonzero(batch["has_label"] & heads.any(axis=(1, 2))):
+            head, label = heads[index], batch["label"][index, ..., 0]
             slice_values = dict(_of_slice(head, label, source.data.config))
             if "position" in batch:
                 slice_values[POSITION] = float(batch["position"][index])
@@ -37,7 +38,9 @@ def describe(source: SliceSet) -> Values:
     return {name: np.array(values) for name, values in found.items()}
 
 
-def distribution_records(source: SliceSet, reference: Values) -> list[Record]:
+def distribution_records(
+    source: slice_sets.SliceSet, settings: configs.StructureMapConfig, reference: Values
+) -> list[Record]:
     """One record for each quantity: mean (`value`), quantiles, count, and the distance from `reference`.
 
     The distance is Kolmogorov and Smirnov's: the largest difference of the two distribution functions, 0 to 1.
@@ -52,7 +55,7 @@ def distribution_records(source: SliceSet, reference: Values) -> list[Record]:
             "distance": float(scipy.stats.ks_2samp(values, reference[name]).statistic) if name in reference else np.nan,
             "count": len(values),
         }
-        for name, values in describe(source).items()
+        for name, values in describe(source, settings).items()
     ]
 
 

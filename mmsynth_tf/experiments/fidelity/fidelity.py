@@ -152,8 +152,10 @@ class _Fidelity:
         return self._of_each_set(REGISTRATION, lambda source: registration.registration_records(source, self.settings))
 
     def _distributions(self) -> list[Record]:
-        training = functools.cache(lambda: distributions.describe(self.train))
-        return self._of_each_set(DISTRIBUTIONS, lambda source: distributions.distribution_records(source, training()))
+        training = functools.cache(lambda: distributions.describe(self.train, self.settings))
+        return self._of_each_set(
+            DISTRIBUTIONS, lambda source: distributions.distribution_records(source, self.settings, training())
+        )
 
     def _of_each_set(self, name: str, measure: Callable[[SliceSet], Sequence[Record]]) -> list[Record]:
         rows = []

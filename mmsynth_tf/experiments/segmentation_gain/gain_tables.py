@@ -92,13 +92,17 @@ def _comparison(records: Sequence[Record]) -> Table:
 
 
 def gains(records: Sequence[Record], row: str, regions: Sequence[str]) -> np.ndarray:
-    """Dice minus that of `BASE` for each patient that both rows have, mean over regions: float [patients]."""
+    """Dice minus that of `BASE` for each patient that both rows have: float [patients].
+
+    It is the mean over the regions that the patient has; NaN if there is none.
+    """
     found: dict[str, list[float]] = {}
     for region in regions:
         base, own = (patient_values(records, name, region, DICE) for name in (BASE, row))
         for patient in own.keys() & base.keys():
             found.setdefault(patient, []).append(own[patient] - base[patient])
-    return np.array([np.nanmean(found[patient]) for patient in sorted(found)])
+    defined = {patient: [value for value in values if not np.isnan(value)] for patient, values in found.items()}
+    return np.array([np.mean(defined[patient]) if defined[patient] else np.nan for patient in sorted(found)])
 
 
 def _given(records: Sequence[Record]) -> Table:

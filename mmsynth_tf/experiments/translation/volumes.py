@@ -27,8 +27,8 @@ class Volume:
 
     @property
     def whole(self) -> bool:
-        """Whether the patient has a label and all modalities."""
-        return self.label is not None and bool(self.available.all())
+        """Whether the patient has a label and all modalities; at the ends of the head some may be blank."""
+        return self.label is not None and bool(self.available.any(axis=0).all())
 
 
 def volumes(data: prepared.PreparedData, split: str) -> Iterator[Volume]:
