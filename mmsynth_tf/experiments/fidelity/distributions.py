@@ -22,8 +22,9 @@ Values = Mapping[str, np.ndarray]
 def describe(source: slice_sets.SliceSet, settings: configs.StructureMapConfig) -> Values:
     """Values of all quantities: float [N], over labelled slices that show a head or over those with a lesion.
 
-    Heads are those of Algorithm 2, in any modality. Lesions are connected regions of any class, diagonals included. Places of lesions are those of the lesion's centroid
-    in the box around the head. Shares of classes are of the lesion's pixels.
+    Heads are those of Algorithm 2, in any modality. Lesions are connected regions of any class, diagonals included.
+    Places of lesions are those of the lesion's centroid in the box around the head. Shares of classes are of the
+    lesion's pixels.
     """
     found: dict[str, list[float]] = {}
     for batch in source.batches():
