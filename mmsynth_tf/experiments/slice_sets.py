@@ -28,11 +28,13 @@ class SliceSet:
       split: name of the split.
       limit: maximum number of slices to read; None for all. Builders order slices by a hash of their names, so the
         first ones are a random sample.
+      least_head: smallest share of a slice that a head may cover; slices with less are left out.
     """
 
     data: prepared.PreparedData
     split: str
     limit: int | None = None
+    least_head: float = 0.0
 
     @property
     def key(self) -> dict[str, str]:
@@ -42,11 +44,18 @@ class SliceSet:
     def slices(self) -> tf.data.Dataset:
         """Examples as `PreparedData.slices` yields them."""
         slices = self.data.slices(self.split)
+        if self.least_head:
+            slices = slices.filter(lambda example: head_share(example) >= self.least_head)
         return slices if self.limit is None else slices.take(self.limit)
 
     def batches(self) -> Iterator[dict[str, np.ndarray]]:
         """Batches of `BATCH` slices, features by name; `image` is float32 [B, n, H, W, 1]."""
         return input_pipeline.registered_batches(self.slices(), BATCH).as_numpy_iterator()
+
+
+def head_share(example: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Share of a slice that the head covers in any modality: float32 []."""
+    return tf.reduce_mean(tf.cast(tf.reduce_any(example["image"] > 0, axis=0), tf.float32))
 
 
 def name_of(row: dict) -> str:

@@ -60,6 +60,23 @@ def test_a_planted_copy_is_found_and_named(run, mirrored):
     assert ratio == pytest.approx(0, abs=1e-2)
 
 
+def test_slices_at_the_ends_of_the_head_neither_count_nor_hide_copies(run):
+    """Two patients show the same few pixels, which would be the smallest distance by chance."""
+
+    def plant(images, training_images):
+        for patient in (0, 3):
+            training_images[patient, ..., :] = 0
+            training_images[patient, :, 14:18, 14:18] = 0.5
+        images[1] = training_images[0]
+        images[5] = training_images[4]
+
+    _, rows = run(plant, rows=("image",))
+    assert verdicts(rows)["image"].startswith("Copies suspected: 1 of 11")
+    found = [row for row in rows if row["metric"] == memorisation.NEAREST_DISTANCE]
+    assert {(row["case"], row["slice"]) for row in found} >= {("a0", 1), ("a1", 1), ("synthetic_5", 2)}
+    assert not {("a0", 0), ("a1", 0)} & {(row["case"], row["slice"]) for row in found if row["test_data"] == "real"}
+
+
 def test_every_sample_and_every_unseen_slice_has_a_record_in_every_space(run):
     _, rows = run(unchanged)
     found = [row for row in rows if row["metric"] == memorisation.NEAREST_DISTANCE]

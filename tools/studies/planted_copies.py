@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from mmsynth_tf import input_pipeline, prepared, program
+from mmsynth_tf import prepared, program
 from mmsynth_tf.configs import path_flags
 from mmsynth_tf.experiments.memorisation.planted import KINDS, NEW, planted
+from mmsynth_tf.experiments.memorisation.searches import with_detail
+from mmsynth_tf.experiments.slice_sets import SliceSet
 from mmsynth_tf.metrics.aligned_nearest import AlignedSearch, check_copies
 from mmsynth_tf.metrics.alignment import Details
 from mmsynth_tf.metrics.nearest import Closeness
@@ -28,9 +30,9 @@ _OUTPUT = path_flags.define_path("output", None, "CSV file to write.", required=
 _EVERY = flags.DEFINE_integer("every", 1, "Plant only every n-th training slice.", lower_bound=1)
 
 
-def slices_of(data: prepared.PreparedData, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images float32 [N, n, H, W], available modalities bool [N, n] and patients [N] of a split."""
-    batches = list(input_pipeline.registered_batches(data.slices(split), 64).as_numpy_iterator())
+def slices_of(source: SliceSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images float32 [N, n, H, W], available modalities bool [N, n] and patients [N] of a set."""
+    batches = list(source.batches())
     images, available, patients = (
         np.concatenate([batch[name] for batch in batches]) for name in ("image", "available", "patient_id")
     )
@@ -39,7 +41,9 @@ def slices_of(data: prepared.PreparedData, split: str) -> tuple[np.ndarray, np.n
 
 def measure(data: prepared.PreparedData, every: int) -> Iterator[records.Record]:
     """One record for each kind of copy, and each kind of new slices."""
-    images, available, patients = slices_of(data, splits.TRAIN)
+    names = (splits.TRAIN, splits.VALIDATION, splits.TEST)
+    train, *new = with_detail(*(SliceSet(data, name) for name in names if data.cases.get(name)))
+    images, available, patients = slices_of(train)
     details = Details.of(images, available)
     search = AlignedSearch(details, patients)
     chance = search.nearest(details, patients).closeness
@@ -49,11 +53,11 @@ def measure(data: prepared.PreparedData, every: int) -> Iterator[records.Record]
         found = search.nearest(Details.of(copies, available[::every]))
         named = patients[found.index] == patients[::every]
         yield {**_record("copies", kind, found.closeness, chance), "right patient": float(named.mean())}
-    for split in (splits.VALIDATION, splits.TEST):
-        images, available, _ = slices_of(data, split)
+    for source in new:
+        images, available, _ = slices_of(source)
         for seed, (kind, changes) in enumerate(NEW.items()):
             found = search.nearest(Details.of(planted(images, changes, seed), available))
-            yield _record(f"new patients ({split})", kind, found.closeness, chance)
+            yield _record(f"new patients ({source.split})", kind, found.closeness, chance)
 
 
 def _record(slices: str, kind: str, found: Closeness, chance: Closeness) -> records.Record:

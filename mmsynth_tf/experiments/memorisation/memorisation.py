@@ -12,7 +12,7 @@ import numpy as np
 from mmsynth_tf import constants, prepared
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import leaks
-from mmsynth_tf.experiments.memorisation.searches import Search, searches
+from mmsynth_tf.experiments.memorisation.searches import LEAST_HEAD, Search, searches, with_detail
 from mmsynth_tf.experiments.slice_sets import name_of, sources
 from mmsynth_tf.experiments.study import Request, Study, data_name
 from mmsynth_tf.metrics.nearest import COPY_RULE, Closeness
@@ -40,6 +40,7 @@ def run(request: Request) -> dict[str, report.Table]:
       LeakError: patients of the tested split were used in training, so they are not unseen.
     """
     train, unseen, synthetic = sources(request)
+    train, unseen, *synthetic = with_detail(train, unseen, *synthetic)
     by_space = searches(request, train)
     unknown = sorted(set(request.rows) - set(by_space))
     if unknown:
@@ -122,7 +123,8 @@ def _table(rows: Sequence[Record]) -> report.Table:
         f"{' '.join(verdicts)} {COPY_RULE} Image: 1 minus the correlation of the fine detail of all modalities, for "
         "any contrast and after alignment (mirror, rotation, scale, shift). Training slices are compared with those of "
         "other patients. Features: segmenter features, averaged over the slice. Structure map: root mean squared "
-        "difference of the unaligned maps. Features and maps are also compared mirrored."
+        "difference of the unaligned maps. Features and maps are also compared mirrored. Slices whose head is smaller "
+        f"than {LEAST_HEAD:.0%} of the largest training head are left out: they show too little to tell a copy."
     )
     return report.Table(["space", "set", "n", *columns], body, caption)
 

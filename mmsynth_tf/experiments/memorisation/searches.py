@@ -1,5 +1,6 @@
 """Nearest-neighbour searches among training slices: aligned images, features, structure maps (method §8)."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -8,7 +9,7 @@ import numpy as np
 
 from mmsynth_tf.experiments.memorisation import slice_descriptions
 from mmsynth_tf.experiments.memorisation.slice_descriptions import Describe, names_of
-from mmsynth_tf.experiments.slice_sets import STRUCTURE_MAP, SliceSet
+from mmsynth_tf.experiments.slice_sets import STRUCTURE_MAP, SliceSet, head_share
 from mmsynth_tf.experiments.study import Request
 from mmsynth_tf.metrics.aligned_nearest import AlignedSearch, check_copies
 from mmsynth_tf.metrics.alignment import Details
@@ -16,6 +17,9 @@ from mmsynth_tf.metrics.nearest import Closeness, CopyCheck, Described, nearest
 from mmsynth_tf.storage.records import Record
 
 IMAGE, FEATURES = "image", "features"
+# Smallest area of a head, as a share of the largest training head. Slices with less show too little detail: at the
+# crown, those of two patients are as alike as a copy (docs/experiments/copy_audit.md).
+LEAST_HEAD = 0.35
 
 
 class Search(Protocol):
@@ -38,6 +42,13 @@ def searches(request: Request, train: SliceSet) -> dict[str, Search]:
         FEATURES: UnmovedSearch(train, lambda: slice_descriptions.feature_description(request)),
         STRUCTURE_MAP: UnmovedSearch(train, lambda: slice_descriptions.map_description(request)),
     }
+
+
+def with_detail(train: SliceSet, *others: SliceSet) -> list[SliceSet]:
+    """The sets without slices that show too little to tell a copy, see `LEAST_HEAD`; training slices first."""
+    shares = train.slices().map(head_share).as_numpy_iterator()
+    least = LEAST_HEAD * float(max(shares, default=0.0))
+    return [dataclasses.replace(source, least_head=least) for source in (train, *others)]
 
 
 class MovedSearch:
