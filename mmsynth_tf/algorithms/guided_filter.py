@@ -1,12 +1,31 @@
 """Transfers fine anatomy from a guide to a synthetic slice (after He et al., "Guided Image Filtering", 2013)."""
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 # Variance of the guide below which a window counts as flat, for intensities in [0, 1].
 _FLAT = 1e-3
+# Weight of a guide that explains nothing of the image, so that weights never vanish together.
+_LEAST_WEIGHT = 1e-4
 
 
-def guided_filter(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: int) -> tf.Tensor:
+class Lines(NamedTuple):
+    """A local linear function from guide to image around each pixel.
+
+    Attributes:
+      slope: float32 [B, H, W, 1].
+      offset: float32 [B, H, W, 1].
+      weight: float32 [B, H, W, 1], above 0 and about at most 1: how far this guide is to be followed beside others. It
+        is the square of the share of the image's variance that the guide explains.
+    """
+
+    slope: tf.Tensor
+    offset: tf.Tensor
+    weight: tf.Tensor
+
+
+def guided_filter(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Filters the image as a locally linear function of the guide.
 
     Details that the guide does not show are smoothed away. Edges of the guide appear, with the sign of the local
@@ -15,13 +34,13 @@ def guided_filter(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: i
     Args: as for `lines`.
 
     Returns:
-      The filtered image, float32 [B, H, W, 1].
+      The filtered image, float32 [B, H, W, 1], and the weight of this guide beside others (see `Lines`).
     """
-    slope, offset = lines(image, guide, mask, radius)
-    return slope * guide + offset
+    found = lines(image, guide, mask, radius)
+    return found.slope * guide + found.offset, found.weight
 
 
-def lines(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: int) -> tuple[tf.Tensor, tf.Tensor]:
+def lines(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: int) -> Lines:
     """The local linear function from guide to image around each pixel.
 
     Least squares (He et al.) lose contrast where the edges of image and guide are misaligned. Here each window keeps
@@ -32,9 +51,6 @@ def lines(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: int) -> t
       guide: float32 [B, H, W, 1], intensities in about [0, 1], of the same anatomy.
       mask: float32 [B, H, W, 1], 1 for pixels to use; the result is undefined elsewhere.
       radius: windows are squares of 2 radius + 1 pixels.
-
-    Returns:
-      slope and offset, float32 [B, H, W, 1].
     """
     weight = _window_mean(mask, radius)
 
@@ -49,9 +65,11 @@ def lines(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: int) -> t
     variance_image -= mean_image**2
     covariance -= mean_guide * mean_image
     slope = tf.sign(covariance) * tf.sqrt(tf.maximum(variance_image, 0.0) / (variance + _FLAT))
+    explained = tf.math.divide_no_nan(covariance**2, (variance + _FLAT) * tf.maximum(variance_image, 0.0))
     # Average over all windows that contain a pixel; slopes of opposite sign cancel.
-    slope, offset = tf.split(mean(tf.concat([slope, mean_image - slope * mean_guide], axis=-1)), 2, axis=-1)
-    return slope, offset
+    averaged = mean(tf.concat([slope, mean_image - slope * mean_guide, explained], axis=-1))
+    slope, offset, explained = tf.split(averaged, 3, axis=-1)
+    return Lines(slope, offset, explained**2 + _LEAST_WEIGHT)
 
 
 def _window_mean(x: tf.Tensor, radius: int) -> tf.Tensor:

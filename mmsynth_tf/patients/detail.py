@@ -40,9 +40,10 @@ class GivenModality:
 def to_volume(
     made: np.ndarray, given: Collection[GivenModality], lesion: np.ndarray | None, view: FieldOfView, radius: int
 ) -> np.ndarray:
-    """Translated slices on the file's grid, with the mean detail of the given modalities.
+    """Translated slices on the file's grid, with the detail of the given modalities.
 
-    The detail of each is scaled by the local slope of the translated slices on its slices.
+    The detail of each is scaled by the local slope of the translated slices on its slices. The mean is weighted by how
+    well each explains the translated slices (see `guided_filter.Lines`).
 
     Args:
       made: translated slices, float32 [z, height, width] in [0, 1], 0 outside the head.
@@ -57,18 +58,22 @@ def to_volume(
     coarse = view.image_volume(made, np.logical_or.reduce([modality.volume > 0 for modality in given]))
     if not radius:
         return coarse
-    details = [_slope(made, modality.slices, lesion, view, radius) * modality.lost(view) for modality in given]
-    sharp = coarse + sum(details) / len(given)
+    total, weights = np.zeros_like(coarse), np.zeros_like(coarse)
+    for modality in given:
+        slope, weight = _slope(made, modality.slices, lesion, view, radius)
+        total += weight * slope * modality.lost(view)
+        weights += weight
+    sharp = coarse + np.divide(total, weights, out=np.zeros_like(total), where=weights > 0)
     return np.where(coarse > 0, np.clip(sharp, FOREGROUND_MIN, 1.0), coarse)
 
 
 def _slope(
     made: np.ndarray, slices: np.ndarray, lesion: np.ndarray | None, view: FieldOfView, radius: int
-) -> np.ndarray:
-    """The local slope of made slices on given ones, on the volume's grid; 0 in lesions."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The local slope of made slices on given ones, 0 in lesions, and its weight; on the volume's grid."""
     healthy = (made > 0) & (slices > 0)
     if lesion is not None:
         healthy &= lesion == 0
     mask = healthy.astype(np.float32)
-    slope, _ = guided_filter.lines(*(tf.constant(x[..., None]) for x in (made, slices, mask)), radius)
-    return view.to_volume(mask * slope.numpy()[..., 0])
+    found = guided_filter.lines(*(tf.constant(x[..., None]) for x in (made, slices, mask)), radius)
+    return tuple(view.to_volume(mask * values.numpy()[..., 0]) for values in (found.slope, found.weight))

@@ -56,11 +56,11 @@ def test_several_modalities_are_averaged_where_their_heads_are_and_each_guides_t
     alone = [translate(model, given, [2, 2], label) for given in (first, second)]
     heads = [(given > 0).astype(np.float32) for given in (first, second)]
 
-    def mean(slices):
-        total = sum(image * head for image, head in zip(slices, heads, strict=True))
-        return total / np.maximum(sum(heads), 1)
+    def mean(slices, weights):
+        total = sum(image * weight for image, weight in zip(slices, weights, strict=True))
+        return np.divide(total, sum(weights), out=np.zeros_like(total), where=sum(weights) > 0)
 
-    expected = mean(alone)
+    expected = mean(alone, heads)
     if guide_share:
         drawn, lesion = tf.constant(expected), tf.cast(label > 0, tf.float32)
         border = slice_sizes.relative_size((fakes.SIZE, fakes.SIZE))  # A pixel of slices of the measured size.
@@ -69,7 +69,8 @@ def test_several_modalities_are_averaged_where_their_heads_are_and_each_guides_t
         guides = [tf.constant(given) for given in (first, second)]
         filtered = [guided_filter.guided_filter(drawn, *pair, 2) for pair in zip(guides, masks, strict=True)]
         share = (guide_share * fading).numpy()
-        expected = mean([(1 - share) * expected + share * np.clip(image, 0, 1) for image in filtered])
+        weights = [head * weight.numpy() for head, (_, weight) in zip(heads, filtered, strict=True)]
+        expected = mean([(1 - share) * expected + share * np.clip(image, 0, 1) for image, _ in filtered], weights)
     np.testing.assert_allclose(together, expected, atol=1e-5)
     assert np.abs(together - alone[0])[0].max() > 1e-3
     if not guide_share:
@@ -117,7 +118,7 @@ def test_guided_translations_take_their_edges_from_the_slice_but_for_its_lesions
     far[:, 2:13, 2:13] = False
     np.testing.assert_allclose(after[inside], before[inside], atol=1e-6)
     # Slices of 16 pixels have windows of radius 2.
-    expected = guided_filter.guided_filter(tf.constant(before), images, tf.constant(head & ~lesion, tf.float32), 2)
+    expected, _ = guided_filter.guided_filter(tf.constant(before), images, tf.constant(head & ~lesion, tf.float32), 2)
     expected = 0.25 * before + 0.75 * np.clip(expected.numpy(), 0, 1)
     np.testing.assert_allclose(after[head & far], expected[head & far], atol=1e-6)
     assert np.abs(after - before)[head & far].max() > 1e-3

@@ -57,7 +57,7 @@ class Translator:
 
     The networks take one slice. Each given modality is therefore translated on its own, and the results are averaged:
     each network sees what it was trained on, which a mean of features of several modalities is not. The average is
-    then filtered with each given modality as guide.
+    then filtered with each given modality as guide. Each pixel follows mostly the guides that explain the average best.
 
     Args:
       gan: trained model.
@@ -98,17 +98,20 @@ class Translator:
         mean = _mean_in_heads(drawn, heads, rows, count)
         if not self._config.guide_share:
             return mean
-        return _mean_in_heads(self._guided(slices, heads, tf.gather(mean, rows), label), heads, rows, count)
+        guided, weights = self._guided(slices, heads, tf.gather(mean, rows), label)
+        return _mean_in_heads(guided, heads * weights, rows, count)
 
-    def _guided(self, images: tf.Tensor, heads: tf.Tensor, drawn: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        """Decoded slices with the fine anatomy of the given slices [P, H, W, 1] (guided filter)."""
+    def _guided(
+        self, images: tf.Tensor, heads: tf.Tensor, drawn: tf.Tensor, label: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Decoded slices with the fine anatomy of the given slices, and the guides' weights: each [P, H, W, 1]."""
         lesion, size = tf.cast(label > 0, tf.float32), tuple(images.shape[1:3])
         radius, border = guide_radius(size), _LESION_BORDER * slice_sizes.relative_size(size)
-        guided = guided_filter.guided_filter(drawn, images, heads * (1.0 - lesion), radius)
+        guided, weight = guided_filter.guided_filter(drawn, images, heads * (1.0 - lesion), radius)
         # Lesions are not filtered, because not every modality shows all of a lesion; the filter fades out around them.
         fading = 1.0 - tf.minimum(2.0 * structure_maps.gaussian_blur(lesion, border), 1.0)
         share = self._config.guide_share * fading
-        return (1.0 - share) * drawn + share * tf.clip_by_value(guided, 0.0, 1.0)
+        return (1.0 - share) * drawn + share * tf.clip_by_value(guided, 0.0, 1.0), weight
 
     def _from_features(self, images: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         """Translates from the slices' own features alone, as in training."""
@@ -143,11 +146,11 @@ def _given_slices(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _mean_in_heads(drawn: tf.Tensor, heads: tf.Tensor, rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Mean over the given modalities of each row, at each pixel over those whose head it lies in; 0 outside all.
+    """Weighted mean over the given modalities of each row, at each pixel over those whose head it lies in.
 
     Args:
       drawn: float32 [P, H, W, 1].
-      heads: float32 [P, H, W, 1], 1 in the heads of the given slices, 0 outside.
+      heads: float32 [P, H, W, 1], weights; 0 outside the heads of the given slices, where the result is 0.
       rows: int64 [P], in [0, count).
       count: number of rows B.
 
