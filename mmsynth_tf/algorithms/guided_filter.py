@@ -6,7 +6,7 @@ import tensorflow as tf
 
 # Variance of the guide below which a window counts as flat, for intensities in [0, 1].
 _FLAT = 1e-3
-# Weight of a guide that explains nothing of the image, so that weights never vanish together.
+# Weight of a guide that explains nothing of the image, so that the sum of weights is never 0.
 _LEAST_WEIGHT = 1e-4
 
 
@@ -16,8 +16,8 @@ class Lines(NamedTuple):
     Attributes:
       slope: float32 [B, H, W, 1].
       offset: float32 [B, H, W, 1].
-      weight: float32 [B, H, W, 1], above 0 and about at most 1: how far this guide is to be followed beside others. It
-        is the square of the share of the image's variance that the guide explains.
+      weight: float32 [B, H, W, 1], above 0 and at most about 1: the weight of this guide among several. It is the
+        square of the share of the image's variance that the guide explains.
     """
 
     slope: tf.Tensor
@@ -34,7 +34,7 @@ def guided_filter(image: tf.Tensor, guide: tf.Tensor, mask: tf.Tensor, radius: i
     Args: as for `lines`.
 
     Returns:
-      The filtered image, float32 [B, H, W, 1], and the weight of this guide beside others (see `Lines`).
+      The filtered image, float32 [B, H, W, 1], and the weight of this guide among several (see `Lines`).
     """
     found = lines(image, guide, mask, radius)
     return found.slope * guide + found.offset, found.weight

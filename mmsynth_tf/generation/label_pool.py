@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from mmsynth_tf import prepared
 
-# Share of all labels, those nearest along the head, that a map's label is drawn from. Lesions then have sizes that
-# occur at this height.
+# A map's label is drawn from this share of all labels, those nearest along the head. Lesions then have sizes that occur
+# at this height.
 _SAME_HEIGHT = 0.2
 
 

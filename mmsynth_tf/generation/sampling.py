@@ -171,7 +171,7 @@ class Generation:
 
     @tf.function(autograph=False)
     def _label_chances(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Uniform numbers that choose the labels that are tried: float32 [B, tries]."""
+        """Uniform numbers that choose the labels to try: float32 [B, tries]."""
         return anatomy.of_each(lambda d: tf.random.stateless_uniform([_LABEL_TRIES], [self._seed + _LABEL, d]), numbers)
 
     @tf.function(autograph=False)

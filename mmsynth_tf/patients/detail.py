@@ -42,8 +42,8 @@ def to_volume(
 ) -> np.ndarray:
     """Translated slices on the file's grid, with the detail of the given modalities.
 
-    The detail of each is scaled by the local slope of the translated slices on its slices. The mean is weighted by how
-    well each explains the translated slices (see `guided_filter.Lines`).
+    The detail of each is scaled by the local slope of the translated slices on its slices. Their mean is weighted by
+    how well each modality explains the translated slices (see `guided_filter.Lines`).
 
     Args:
       made: translated slices, float32 [z, height, width] in [0, 1], 0 outside the head.
@@ -70,7 +70,7 @@ def to_volume(
 def _slope(
     made: np.ndarray, slices: np.ndarray, lesion: np.ndarray | None, view: FieldOfView, radius: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The local slope of made slices on given ones, 0 in lesions, and its weight; on the volume's grid."""
+    """Local slope of translated on given slices, 0 in lesions, and its weight; both on the volume's grid."""
     healthy = (made > 0) & (slices > 0)
     if lesion is not None:
         healthy &= lesion == 0

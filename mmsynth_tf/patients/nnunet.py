@@ -150,7 +150,7 @@ def _whole_slices(data: PreparedData, split: str) -> Iterator[dict[str, Any]]:
 
 
 def _require_complete(data: PreparedData, slices: tf.data.Dataset) -> None:
-    """Refuses cases without label or a modality; at the ends of the head, slices of some modalities may be blank."""
+    """Refuses cases without label or a modality; at the ends of the head, single slices may lack a modality."""
     available: dict[bytes, np.ndarray] = {}
     names = ("case_id", "available", "has_label")
     for example in slices.map(lambda x: {name: x[name] for name in names}).as_numpy_iterator():

@@ -3,10 +3,10 @@
 #
 #   tools/studies/joint_17_cases.sh <folder with BraTS cases> <work folder>
 #
-# STEPS, SEEDS, ROWS and SPLIT are flags of the experiment, SETS its synthetic sets, separated by commas. SLICES are the
-# patients' slices (start,stop,step). Measured units lie in docs/experiments/records/joint_17_cases/, a folder for each
-# choice of settings. They are not measured again, so the study can be stopped and continued, also on another machine
-# from the repository alone.
+# STEPS, SEEDS, ROWS and SPLIT are flags of the experiment. SETS names its synthetic sets, separated by commas. SLICES
+# chooses the patients' slices (start,stop,step). Measured units lie in docs/experiments/records/joint_17_cases/, a
+# folder for each choice of settings. They are not measured again, so the study can be stopped and continued, also on
+# another machine from the repository alone.
 set -euo pipefail
 cases=$1 work=$2
 root=$(dirname "$0")/../..

@@ -21,7 +21,7 @@ _WORDS = {
 
 
 def joint() -> str:
-    """Rows that all patients were tested by."""
+    """The table of the training sets that were tested on all patients."""
     records = units.read_folder(_UNITS, training_sets.NAMES)
     whole = [r for r in records if r["patient"] != TRAINING_SET and r.get("given", ALL) == ALL]
     return table(whole)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# nnU-Net v2 as an outside judge, on slices 50 to 104 of real cases with the `cpu` preset: trained on real slices, and on real
-# slices with pasted and with painted lesions.
+# Trains nnU-Net v2 as an outside judge on slices 50 to 104 of real cases, with preset `cpu`: on real slices, and on
+# real slices with pasted and with painted lesions.
 #
 #   tools/studies/nnunet_17_cases.sh <folder with BraTS cases> <work folder>
 #
 # NNUNET is the folder of nnU-Net's commands (a virtual environment of its own with the package nnunetv2), TRAINER one of
 # its trainers, FOLD the fold whose patients are tested, KINDS the sets beside the real one. All sets are trained with the
-# plan of the real one, so the networks and batches are the same. What is done is not done again.
+# plan of the real one, so the networks and batches are the same. Finished steps are not repeated.
 set -euo pipefail
 cases=$1 work=$2
 root=$(dirname "$0")/../..
@@ -18,7 +18,7 @@ mkdir -p "$nnUNet_raw" "$nnUNet_preprocessed" "$nnUNet_results"
 build() { [ -e "$1" ] || "$python" "$root/datasets/build.py" --preset=cpu --config.data.slices=50,105,1 --output="$1" "${@:2}"; }
 raw() { [ -e "$nnUNet_raw/$1" ] || "$python" -m mmsynth_tf.cli nnunet --data="$work/real" --output="$nnUNet_raw/$1" "${@:2}"; }
 
-# A step that is done leaves a file.
+# Each finished step leaves a file.
 once() { [ -e "$work/$1.done" ] || { "${@:2}" && touch "$work/$1.done"; }; }
 train() { "${nnunet}nnUNetv2_train" "$1" 2d 0 -tr "$trainer" -p "$2" -device cpu; }
 predict() {

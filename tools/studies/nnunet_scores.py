@@ -3,8 +3,8 @@
     python -m tools.studies.nnunet_scores data/brats predicted/ scores/real.csv
 
 `mmsynth nnunet` wrote the slices of `data/brats`, and `nnUNetv2_predict` the predictions. The slices of a case count
-together, as in the project's own experiments. The table that is printed has a row for each CSV file of the output's
-folder. `tools/studies/nnunet_17_cases.sh` does all of this on real cases.
+together, as in the project's own experiments. The printed table has a row for each CSV file in the folder of the
+output. `tools/studies/nnunet_17_cases.sh` does all of this on real cases.
 """
 
 import sys

@@ -20,11 +20,11 @@ Values = Mapping[str, np.ndarray]
 
 
 def describe(source: slice_sets.SliceSet, settings: configs.StructureMapConfig) -> Values:
-    """Values of all quantities: float [N], over labelled slices that show a head or over those with a lesion.
+    """Values of all quantities: float [N], over labelled slices that show a head.
 
-    Heads are those of Algorithm 2, in any modality. Lesions are connected regions of any class, diagonals included.
-    Places of lesions are those of the lesion's centroid in the box around the head. Shares of classes are of the
-    lesion's pixels.
+    Quantities of lesions are of those slices that have one. Heads are those of Algorithm 2, in any modality. Lesions
+    are connected regions of any class, diagonals included. The place is the centroid of all lesion pixels, in the box
+    around the head. Shares of classes are shares of these pixels.
     """
     found: dict[str, list[float]] = {}
     for batch in source.batches():
@@ -44,7 +44,7 @@ def distribution_records(
 ) -> list[Record]:
     """One record for each quantity: mean (`value`), quantiles, count, and the distance from `reference`.
 
-    The distance is Kolmogorov and Smirnov's: the largest difference of the two distribution functions, 0 to 1.
+    The distance is the Kolmogorov-Smirnov statistic: the largest difference of the two distribution functions, 0 to 1.
     """
     return [
         {

@@ -17,8 +17,8 @@ from mmsynth_tf.metrics.nearest import Closeness, CopyCheck, Described, nearest
 from mmsynth_tf.storage.records import Record
 
 IMAGE, FEATURES = "image", "features"
-# Smallest area of a head, as a share of the largest training head. Slices with less show too little detail: at the
-# crown, those of two patients are as alike as a copy (docs/experiments/copy_audit.md).
+# Smallest area of a head, as a share of the largest training head. Smaller heads show too little detail: at the crown,
+# slices of two patients can be as alike as a slice and its copy (docs/experiments/copy_audit.md).
 LEAST_HEAD = 0.35
 
 
@@ -45,7 +45,7 @@ def searches(request: Request, train: SliceSet) -> dict[str, Search]:
 
 
 def with_detail(train: SliceSet, *others: SliceSet) -> list[SliceSet]:
-    """The sets without slices that show too little to tell a copy, see `LEAST_HEAD`; training slices first."""
+    """The sets without slices whose heads are too small to recognise a copy (`LEAST_HEAD`); training slices first."""
     shares = train.slices().map(head_share).as_numpy_iterator()
     least = LEAST_HEAD * float(max(shares, default=0.0))
     return [dataclasses.replace(source, least_head=least) for source in (train, *others)]

@@ -94,7 +94,7 @@ def _comparison(records: Sequence[Record]) -> Table:
 def gains(records: Sequence[Record], row: str, regions: Sequence[str]) -> np.ndarray:
     """Dice minus that of `BASE` for each patient that both rows have: float [patients].
 
-    It is the mean over the regions that the patient has; NaN if there is none.
+    Each value is the mean over the regions whose Dice the patient has; NaN if there is none.
     """
     found: dict[str, list[float]] = {}
     for region in regions:

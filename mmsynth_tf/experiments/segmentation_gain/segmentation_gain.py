@@ -33,7 +33,7 @@ def run(request: Request) -> dict[str, report.Table]:
     Raises:
       UserError: a row is unknown, there are too few patients, or as for `measuring.Inputs.of`.
       PreparedDataError: the data sets do not fit together.
-      LeakError: for every fold, the sets of a row come from generators trained on patients that the fold keeps apart.
+      LeakError: in every fold, all sets of a row come from generators trained on patients that the fold keeps apart.
     """
     rows, inputs = _rows(request), measuring.Inputs.of(request)
     # Check for errors before hours of training.
@@ -61,7 +61,7 @@ def _rows(request: Request) -> tuple[Row, ...]:
 def _plan(
     rows: Sequence[Row], folds: Sequence[Fold], request: Request
 ) -> tuple[dict[tuple[str, int], list[prepared.PreparedData]], dict[str, report.Table]]:
-    """The sets of each row and fold that can be measured, and a table of the folds that a row is left out in.
+    """The sets of each row and fold that can be measured, and a table of the folds in which a row is left out.
 
     Raises:
       UserError: a row needs a set, and none of its kind is given.

@@ -146,7 +146,7 @@ def _given_slices(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _mean_in_heads(drawn: tf.Tensor, heads: tf.Tensor, rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Weighted mean over the given modalities of each row, at each pixel over those whose head it lies in.
+    """Weighted mean over the given modalities of each row; at each pixel, over those whose head covers it.
 
     Args:
       drawn: float32 [P, H, W, 1].
