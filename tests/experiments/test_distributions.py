@@ -51,8 +51,8 @@ def test_each_quantity_is_that_of_the_slices(label):
     assert found[distributions.LESION_AREA] == pytest.approx([4 * PIXEL, PIXEL])
     assert found[distributions.HEAD_AREA] == pytest.approx([121 * PIXEL] * 3)
     assert found[distributions.POSITION] == pytest.approx([0.1, 0.5, 0.9])
-    assert found[distributions.FRONT_TO_BACK] == pytest.approx([0.75, 0.5])
-    assert found[distributions.OFF_MIDLINE] == pytest.approx([2 * (0 + 0.8 + 0.9 + 1) / 4 - 1, 0])
+    assert found[distributions.FRONT_TO_BACK] == pytest.approx([1.0, 0.5])
+    assert found[distributions.OFF_MIDLINE] == pytest.approx([0.8, 0])
     assert found[f"share of {NAMES[0]}"] == pytest.approx([0.25, 1])
     assert found[f"share of {NAMES[1]}"] == pytest.approx([0.75, 0])
 

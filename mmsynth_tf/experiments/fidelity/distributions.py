@@ -13,7 +13,10 @@ from mmsynth_tf.storage.records import Record
 DISTRIBUTION = "distribution"
 QUANTILES = (0.1, 0.5, 0.9)
 WITH_LESION, LESIONS, LESION_AREA = "share of slices with a lesion", "lesions in such a slice", "lesion area, cm²"
-FRONT_TO_BACK, OFF_MIDLINE = "lesion from front to back of the head", "lesion off the midline, of half the head's width"
+FRONT_TO_BACK, OFF_MIDLINE = (
+    "largest lesion from front to back",
+    "largest lesion off the midline",
+)
 HEAD_AREA, POSITION = "head area, cm²", "position along the head"
 
 Values = Mapping[str, np.ndarray]
@@ -23,8 +26,8 @@ def describe(source: slice_sets.SliceSet, settings: configs.StructureMapConfig) 
     """Values of all quantities: float [N], over labelled slices that show a head.
 
     Quantities of lesions are of those slices that have one. Heads are those of Algorithm 2, in any modality. Lesions
-    are connected regions of any class, diagonals included. The place is the centroid of all lesion pixels, in the box
-    around the head. Shares of classes are shares of these pixels.
+    are connected regions of any class, diagonals included. The place is the centroid of the slice's largest lesion, in
+    the box around the head. Shares of classes are shares of all lesion pixels.
     """
     found: dict[str, list[float]] = {}
     for batch in source.batches():
@@ -68,9 +71,11 @@ def _of_slice(head: np.ndarray, label: np.ndarray, data: configs.DataConfig) -> 
     yield WITH_LESION, float(lesion.any())
     if not lesion.any():
         return
-    yield LESIONS, cv2.connectedComponents(lesion.astype(np.uint8))[0] - 1.0
+    number, parts, statistics, _ = cv2.connectedComponentsWithStats(lesion.astype(np.uint8))
+    yield LESIONS, number - 1.0
     yield LESION_AREA, float(lesion.sum()) * pixel
-    row, column = (_place(*pair) for pair in zip(np.nonzero(lesion), np.nonzero(head), strict=True))
+    largest = parts == 1 + np.argmax(statistics[1:, cv2.CC_STAT_AREA])
+    row, column = (_place(*pair) for pair in zip(np.nonzero(largest), np.nonzero(head), strict=True))
     yield FRONT_TO_BACK, row
     yield OFF_MIDLINE, abs(2.0 * column - 1.0)
     for value, name in enumerate(data.labels[1:], start=1):
