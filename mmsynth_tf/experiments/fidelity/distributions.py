@@ -13,10 +13,7 @@ from mmsynth_tf.storage.records import Record
 DISTRIBUTION = "distribution"
 QUANTILES = (0.1, 0.5, 0.9)
 WITH_LESION, LESIONS, LESION_AREA = "share of slices with a lesion", "lesions in such a slice", "lesion area, cm²"
-FRONT_TO_BACK, OFF_MIDLINE = (
-    "largest lesion from front to back",
-    "largest lesion off the midline",
-)
+FRONT_TO_BACK, OFF_MIDLINE = "largest lesion from front to back", "largest lesion off the midline"
 HEAD_AREA, POSITION = "head area, cm²", "position along the head"
 
 Values = Mapping[str, np.ndarray]
