@@ -36,6 +36,32 @@ def random_transforms(
     return tf.stack([a, b, offset_x, c, d, offset_y, zero, zero], axis=1)
 
 
+def between_heads(
+    transforms: tf.Tensor, size: tuple[int, int], source: tf.Tensor, target: tf.Tensor, ratio: tf.Tensor
+) -> tf.Tensor:
+    """Turns transforms about the image centre into transforms from one head to another.
+
+    A label keeps its place in the head, but for what the transforms change, and grows with the head.
+
+    Args:
+      transforms: float32 [N, 8], as `random_transforms` draws them.
+      size: image height and width, pixels.
+      source: float32 [N, 2], centre (row, column) of the head that the label comes from.
+      target: float32 [N, 2], centre of the head that it is moved to.
+      ratio: float32 [N, 2], how much longer the label becomes along rows and columns.
+
+    Returns:
+      float32 [N, 8], from output to input pixels.
+    """
+    source, target, ratio = (tf.reverse(values, [1]) for values in (source, target, ratio))  # x before y.
+    matrix = tf.reshape(transforms[:, :6], [-1, 2, 3])
+    linear, offset = matrix[..., :2], matrix[..., 2]
+    centre = tf.constant([(size[1] - 1) / 2.0, (size[0] - 1) / 2.0])
+    offset = source + (tf.linalg.matvec(linear, centre - target) + offset - centre) / ratio
+    moved = tf.concat([linear / ratio[..., None], offset[..., None]], axis=2)
+    return tf.concat([tf.reshape(moved, [-1, 6]), transforms[:, 6:]], axis=1)
+
+
 def transform(
     images: tf.Tensor, transforms: tf.Tensor, interpolation: str, output_size: tuple[int, int] | None = None
 ) -> tf.Tensor:

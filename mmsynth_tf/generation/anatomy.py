@@ -9,7 +9,7 @@ import tensorflow as tf
 from mmsynth_tf import configs, prepared
 from mmsynth_tf.algorithms import blending, contour_filter, fusion, warping
 from mmsynth_tf.configs import slice_sizes
-from mmsynth_tf.generation.label_pool import LabelPool
+from mmsynth_tf.generation.label_pool import LabelPool, described
 from mmsynth_tf.generation.map_filter import MapFilter
 from mmsynth_tf.stages.structure.gan import StructureGAN
 
@@ -163,22 +163,22 @@ def labelled_slices(data: prepared.PreparedData) -> tuple[np.ndarray, LabelPool]
     Raises:
       PreparedDataError: there is no such slice, or slices have no positions.
     """
-    slices, described = data.slices("train"), []
+    slices, kept = data.slices("train"), []
     prepared.require_features(slices, ("position",))
     whole = slices.filter(lambda e: e["has_label"] & tf.reduce_all(e["available"]))
     # A file without a name disappears with the process, even if it is killed.
     with tempfile.TemporaryFile() as file:
         for example in whole.as_numpy_iterator():
             file.write(example["image"].tobytes())
-            described.append({name: value for name, value in example.items() if name != "image"})
-        if not described:
+            kept.append(described(example))
+        if not kept:
             raise prepared.PreparedDataError(
                 f"No training slice of {data.path} has a label and all modalities. Give a data set with complete cases."
             )
         file.flush()
         # The map keeps the file open.
-        images = np.memmap(file, example["image"].dtype, "r", shape=(len(described), *example["image"].shape))
-    return images, LabelPool.of_examples(described)
+        images = np.memmap(file, example["image"].dtype, "r", shape=(len(kept), *example["image"].shape))
+    return images, LabelPool.of_described(kept)
 
 
 def put_in(made: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -9,25 +9,26 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import prepared
+from mmsynth_tf.generation import heads
 
-# A map's label is drawn from this share of all labels, those nearest along the head. Lesions then have sizes that occur
-# at this height.
-_SAME_HEIGHT = 0.2
+_FEATURES = ("has_label", "label", "case_id", "slice_index", "position", "image")
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelPool:
-    """Labels of real slices, and where in their heads the slices lie.
+    """Labels of real slices, where in their heads the slices lie, and where the heads lie in the slices.
 
     Attributes:
       labels: uint8 [N, H, W, 1].
       sources: N texts, case id and slice index.
       positions: float32 [N], see `slicing.slice_examples`.
+      frames: float32 [N, 4], see `heads.frame`.
     """
 
     labels: tf.Tensor
     sources: list[str]
     positions: np.ndarray
+    frames: np.ndarray
 
     @classmethod
     def of(cls, data: prepared.PreparedData) -> "LabelPool":
@@ -36,36 +37,25 @@ class LabelPool:
         Raises:
           PreparedDataError: it has none, or no positions.
         """
-        wanted = ("has_label", "label", "case_id", "slice_index", "position")
         slices = data.slices("train")
-        prepared.require_features(slices, wanted)
-        slices = slices.map(lambda example: {name: example[name] for name in wanted})
-        labelled = [e for e in slices.as_numpy_iterator() if e["has_label"]]
+        prepared.require_features(slices, _FEATURES)
+        labelled = [described(e) for e in slices.as_numpy_iterator() if e["has_label"]]
         if not labelled:
             raise prepared.PreparedDataError(
                 f"No training slice of {data.path} has a label. Give a data set with labelled cases."
             )
-        return cls.of_examples(labelled)
+        return cls.of_described(labelled)
 
     @classmethod
-    def of_examples(cls, examples: Sequence[Mapping[str, Any]]) -> "LabelPool":
-        """The labels of some examples of `PreparedData.slices`, as NumPy values, in their order."""
+    def of_described(cls, examples: Sequence[Mapping[str, Any]]) -> "LabelPool":
+        """The labels of some slices, as `described` gives them, in their order."""
         sources = [f"{e['case_id'].decode()}:{e['slice_index']}" for e in examples]
-        labels, positions = (np.stack([e[name] for e in examples]) for name in ("label", "position"))
-        return cls(tf.constant(labels), sources, positions)
+        labels, positions, frames = (np.stack([e[name] for e in examples]) for name in ("label", "position", "frame"))
+        return cls(tf.constant(labels), sources, positions, frames)
 
     def near(self, positions: np.ndarray, chances: np.ndarray) -> np.ndarray:
-        """Draws labels of slices at about the given heights: indices, int64 [B, k].
-
-        Args:
-          positions: [B], along the head.
-          chances: [B, k] in [0, 1), uniform.
-        """
-        order = np.argsort(self.positions, kind="stable")
-        count = max(1, round(_SAME_HEIGHT * len(order)))
-        middle = np.searchsorted(self.positions[order], positions)
-        first = np.clip(middle - count // 2, 0, len(order) - count)
-        return order[first[:, None] + (chances * count).astype(np.int64)]
+        """Draws labels of slices at about the given heights: indices, int64 [B, k]; see `heads.near`."""
+        return heads.near(self.positions, positions, chances)
 
     @property
     def head_positions(self) -> np.ndarray:
@@ -73,8 +63,15 @@ class LabelPool:
         return self.positions[(self.positions >= 0) & (self.positions <= 1)]
 
     def fingerprint(self) -> str:
-        """SHA-256 of the labels, their sources, positions and order."""
+        """SHA-256 of the labels, their sources, positions, frames and order."""
         digest = hashlib.sha256("\n".join(self.sources).encode())
         digest.update(self.labels.numpy().tobytes())
         digest.update(self.positions.tobytes())
+        digest.update(self.frames.tobytes())
         return digest.hexdigest()
+
+
+def described(example: Mapping[str, Any]) -> dict[str, Any]:
+    """What a pool keeps of an example of `PreparedData.slices`, as NumPy values."""
+    kept = {name: example[name] for name in _FEATURES if name != "image"}
+    return {**kept, "frame": heads.frame(heads.head_of(np.moveaxis(example["image"][..., 0], 0, -1)))}

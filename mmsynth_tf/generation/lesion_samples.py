@@ -43,7 +43,7 @@ class LesionGeneration:
         slices = np.moveaxis(images[..., 0], 1, -1), self._pool.labels.numpy()[..., 0]
         cases = [source.rpartition(":")[0] for source in self._pool.sources]
         patients = [data.record["patients"].get(case, case) for case in cases]
-        self._drawing = drawing(kind, *slices, patients, self._seed)
+        self._drawing = drawing(kind, *slices, self._pool.positions, patients, self._seed)
         self.settings = dataclasses.replace(config.generation, real_anatomy=True, dice_threshold=0.0)
         self.draws_per_block = sampling.BATCHES_PER_BLOCK * self.settings.batch_size
         self.identity = {
@@ -102,9 +102,9 @@ class LesionGeneration:
 
 
 def drawing(
-    kind: str, image: np.ndarray, label: np.ndarray, patients: Sequence[str], seed: int
+    kind: str, image: np.ndarray, label: np.ndarray, positions: np.ndarray, patients: Sequence[str], seed: int
 ) -> lesion_slices.Drawing:
     """What draws slices with lesions of a kind; arguments as for `painting.Painting`."""
     if kind == constants.PASTED:
-        return pasting.Pasting(image, label, seed)
-    return painting.Painting(image, label, patients, seed)
+        return pasting.Pasting(image, label, positions, seed)
+    return painting.Painting(image, label, positions, patients, seed)

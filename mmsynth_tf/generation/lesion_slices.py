@@ -2,15 +2,20 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 
 from mmsynth_tf.configs import slice_sizes
 from mmsynth_tf.errors import UserError
+from mmsynth_tf.generation import heads
 
 # Sizes of a moved lesion relative to its own, as TumorCP and nnU-Net draw them.
 _SCALE = (0.7, 1.4)
+# Tumours grow at some places more than at others, so a lesion hardly leaves its own: radians, and shares of the
+# head's extents (`heads.frame`).
+_LARGEST_TURN, _LARGEST_SHIFT = math.radians(30.0), 0.3
 # Smaller regions are rims of lesions in the next slice. Pixels of `slice_sizes.MEASURED_SIZE`.
 _LEAST_PIXELS = 10
 # Lesions tried for one slice.
@@ -49,6 +54,26 @@ class LesionSlices:
     donor: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Move:
+    """Where a lesion goes: pixel p (row, column) of the result shows pixel `matrix @ p + offset` of the donor."""
+
+    matrix: np.ndarray  # float64 [2, 2]
+    offset: np.ndarray  # float64 [2]
+
+    @property
+    def area(self) -> float:
+        """Area of the moved lesion relative to its own."""
+        return 1.0 / abs(np.linalg.det(self.matrix))
+
+    @property
+    def transform(self) -> np.ndarray:
+        """As the transform of (x, y) that TensorFlow takes: float32 [8]."""
+        (row_row, row_column), (column_row, column_column) = self.matrix
+        values = (column_column, column_row, self.offset[1], row_column, row_row, self.offset[0], 0.0, 0.0)
+        return np.array(values, np.float32)
+
+
 class Drawing(Protocol):
     """Draws slices with one more lesion; draw i depends on a seed and i alone."""
 
@@ -77,29 +102,42 @@ def donors(label: np.ndarray) -> np.ndarray:
     return found
 
 
+class Moves:
+    """Draws where lesions go: at about the place that they have in their own heads, in slices of about the same height.
+
+    Args:
+      image: float [N, H, W, n] in [0, 1], which may lie on disk; 0 outside the head.
+      label: uint8 [N, H, W].
+      positions: float [N], along the head, see `slicing.slice_examples`.
+      donors: int64 [D], the slices whose lesions are moved.
+    """
+
+    def __init__(self, image: np.ndarray, label: np.ndarray, positions: np.ndarray, donors: np.ndarray):
+        self._label, self._positions, self._donors = label, positions, donors
+        self._frames = np.stack([heads.frame(heads.head_of(one)) for one in image])
+
+    def draw_pair(self, rng: np.random.Generator) -> tuple[int, int]:
+        """A slice to put a lesion into, and a slice with a lesion of about the same height."""
+        recipient = int(rng.integers(len(self._label)))
+        near = heads.near(self._positions[self._donors], self._positions[[recipient]], rng.random((1, 1)))
+        return recipient, int(self._donors[near[0, 0]])
+
+    def draw(self, recipient: int, donor: int, count: int, rng: np.random.Generator) -> Iterator[Move]:
+        """A turned, mirrored and scaled lesion, at several places."""
+        source, target = self._frames[donor].astype(float), self._frames[recipient].astype(float)
+        angle, mirror = rng.uniform(-_LARGEST_TURN, _LARGEST_TURN), rng.choice((-1.0, 1.0))
+        cosine, sine = math.cos(angle), math.sin(angle)
+        turn = np.array([[cosine, -sine], [sine * mirror, cosine * mirror]]) * heads.ratio(source, target)
+        scale = math.exp(rng.uniform(*np.log(_SCALE)))
+        matrix = np.linalg.inv(scale * turn)
+        centre = np.argwhere(self._label[donor] > 0).mean(axis=0)
+        middle = target[:2] + turn @ (centre - source[:2])
+        for shift in rng.uniform(-_LARGEST_SHIFT, _LARGEST_SHIFT, (count, 2)):
+            yield Move(matrix, centre - matrix @ (middle + shift * target[2:]))
+
+
 def fits_nowhere() -> UserError:
     return UserError(
         f"None of {LESION_TRIES} lesions fits into the head of another training slice; give slices with larger heads, "
         "or of more patients."
     )
-
-
-def head_of(image: np.ndarray) -> np.ndarray:
-    """Where all modalities that a slice [H, W, n] has show the head: bool [H, W]."""
-    there = image.any(axis=(0, 1))
-    return np.all(image[..., there] > 0, axis=-1) if there.any() else np.zeros(image.shape[:2], bool)
-
-
-def random_turn(rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """A turn, mirroring and scaling: float [2, 2], from pixels of the result to those of the slice; and the scale."""
-    scale = math.exp(rng.uniform(*np.log(_SCALE)))
-    angle, mirror = rng.uniform(-math.pi, math.pi), rng.choice((-1.0, 1.0))
-    cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
-    return np.array([[cosine, -sine], [sine * mirror, cosine * mirror]]), scale
-
-
-def projective(matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """A map of (row, column) as the transform of (x, y) that TensorFlow takes: float32 [8]."""
-    (row_row, row_column), (column_row, column_column) = matrix
-    values = (column_column, column_row, offset[1], row_column, row_row, offset[0], 0.0, 0.0)
-    return np.array(values, np.float32)

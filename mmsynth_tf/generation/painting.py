@@ -7,15 +7,15 @@ they show, as in real lesions, and no two lesions look the same.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import scipy.ndimage
 
 from mmsynth_tf.configs import slice_sizes
 from mmsynth_tf.errors import UserError
-from mmsynth_tf.generation import lesion_slices
-from mmsynth_tf.generation.lesion_slices import LesionSlice
+from mmsynth_tf.generation import heads, lesion_slices
+from mmsynth_tf.generation.lesion_slices import LesionSlice, Move
 
 # Lengths in pixels of `slice_sizes.MEASURED_SIZE`, standard deviations unless said otherwise.
 _LARGEST_SHIFT, _SHIFT_SMOOTHNESS = 3.0, 5.0  # Of the deformation.
@@ -49,6 +49,7 @@ class Painting:
       image: float [N, H, W, n] in [0, 1], registered training slices, which may lie on disk; 0 outside the head and
         where a modality is missing.
       label: uint8 [N, H, W].
+      positions: float [N], along the head.
       patients: N patients, whose healthy tissue has a brightness of its own.
       seed: of all draws.
 
@@ -56,13 +57,14 @@ class Painting:
       UserError: no slice with all modalities has a lesion.
     """
 
-    def __init__(self, image: np.ndarray, label: np.ndarray, patients: Sequence[str], seed: int):
+    def __init__(self, image: np.ndarray, label: np.ndarray, positions: np.ndarray, patients: Sequence[str], seed: int):
         self._image, self._label, self._seed = image, label, seed
         self._size = slice_sizes.relative_size(label.shape[1:])
         complete = [n for n in lesion_slices.donors(label) if image[n].any(axis=(0, 1)).all()]
         if not complete:
             raise UserError("No training slice with a lesion shows all modalities. Give patients with all modalities.")
         self._donors = np.array(complete)
+        self._moves = lesion_slices.Moves(image, label, positions, self._donors)
         self._classes = [int(k) for k in np.unique(label) if k]
         patients = np.asarray(patients)
         levels = {patient: self._healthy_level(np.flatnonzero(patients == patient)) for patient in np.unique(patients)}
@@ -83,9 +85,10 @@ class Painting:
         """
         rng = np.random.default_rng([self._seed, number])
         for _ in range(lesion_slices.LESION_TRIES):
-            recipient, donor = int(rng.integers(len(self._image))), int(rng.choice(self._donors))
+            recipient, donor = self._moves.draw_pair(rng)
             own = self._image[recipient].astype(np.float32)
-            shape = self._placed(self._label[donor], lesion_slices.head_of(own), rng)
+            places = self._moves.draw(recipient, donor, _PLACES, rng)
+            shape = self._placed(self._label[donor], heads.head_of(own), places, rng)
             if recipient != donor and shape:
                 means = self._draw_means(donor, rng)
                 image = self._painted(own, self._level[recipient], shape.label, donor, means, rng)
@@ -94,23 +97,20 @@ class Painting:
                 return LesionSlice(image.astype(np.float16), label, placed, recipient, donor, shape.transform)
         raise lesion_slices.fits_nowhere()
 
-    def _placed(self, label: np.ndarray, head: np.ndarray, rng: np.random.Generator) -> _Shape | None:
-        """A lesion scaled, turned, mirrored, deformed and put anywhere into a head, if a place was found."""
-        places = np.argwhere(head)
-        if not len(places):
-            return None
-        matrix, scale = lesion_slices.random_turn(rng)
+    def _placed(
+        self, label: np.ndarray, head: np.ndarray, moves: Iterable[Move], rng: np.random.Generator
+    ) -> _Shape | None:
+        """A deformed lesion after the first move that leaves it within a head, if there is one."""
         shifts = self._smooth(rng.standard_normal((*head.shape, 2)), _SHIFT_SMOOTHNESS)
         shifts *= self._size * rng.uniform(0.0, _LARGEST_SHIFT) / shifts.std()
         grid = np.moveaxis(np.indices(head.shape), 0, -1) + shifts
-        centre = np.argwhere(label > 0).mean(axis=0)
-        for place in places[rng.integers(len(places), size=_PLACES)]:
-            source = np.moveaxis((grid - place) @ matrix.T + centre, -1, 0)
+        for move in moves:
+            source = np.moveaxis(grid @ move.matrix.T + move.offset, -1, 0)
             moved = scipy.ndimage.map_coordinates(label, source, order=0)
             # A part that would lie beyond the border was cut off; deformation changes areas, too.
-            complete = np.count_nonzero(moved) >= 0.5 * scale**2 * np.count_nonzero(label)
+            complete = np.count_nonzero(moved) >= 0.5 * move.area * np.count_nonzero(label)
             if complete and moved.any() and not moved[~head].any():
-                return _Shape(moved, lesion_slices.projective(matrix, centre - matrix @ place))
+                return _Shape(moved, move.transform)
         return None
 
     def _draw_means(self, donor: int, rng: np.random.Generator) -> np.ndarray:
@@ -131,7 +131,7 @@ class Painting:
         """The slice float32 [H, W, n] with the lesion uint8 [H, W]; healthy tissue has the brightness `level`."""
         margin = max(1, round(_MARGIN * self._size))
         hole = scipy.ndimage.binary_dilation(lesion > 0, iterations=margin)
-        known = (lesion_slices.head_of(own) & ~hole).astype(np.float32)[..., None]
+        known = (heads.head_of(own) & ~hole).astype(np.float32)[..., None]
         surroundings = self._smooth(own * known, _SURROUNDINGS) + _LITTLE * level
         result = surroundings / (self._smooth(known, _SURROUNDINGS) + _LITTLE)
         texture = self._smooth(rng.standard_normal(own.shape), rng.uniform(*_TEXTURE_SMOOTHNESS))
@@ -154,7 +154,7 @@ class Painting:
         pixels = []
         for n in chosen:
             image = self._image[n].astype(np.float32)
-            pixels.append(image[lesion_slices.head_of(image) & (self._label[n] == 0)])
+            pixels.append(image[heads.head_of(image) & (self._label[n] == 0)])
         pixels = np.concatenate(pixels)
         return np.median(pixels, axis=0) if len(pixels) else np.zeros(self._image.shape[-1])
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from mmsynth_tf import __version__, configs, constants, prepared
 from mmsynth_tf.algorithms import warping
 from mmsynth_tf.errors import UserError, WorkDirError
-from mmsynth_tf.generation import anatomy
+from mmsynth_tf.generation import anatomy, heads
 from mmsynth_tf.generation.label_pool import LabelPool
 from mmsynth_tf.generation.map_filter import MapFilter
 from mmsynth_tf.metrics import segmentation
@@ -152,7 +152,14 @@ class Generation:
     def _place_labels(self, maps: anatomy.Row) -> anatomy.Row:
         numbers, background = tf.constant(maps["seed"]), tf.constant(maps["background"], tf.float32)
         choices = self._pool.near(maps["position"], self._label_chances(numbers).numpy())
-        drawn = self._first_fitting(numbers, tf.constant(choices), background)
+        frames = np.stack([heads.frame(background[..., 0] == 0) for background in maps["background"]])
+        own = self._pool.frames[choices]
+        moves = (
+            own[..., :2],
+            np.broadcast_to(frames[:, None, :2], own[..., :2].shape),
+            heads.ratio(own, frames[:, None]),
+        )
+        drawn = self._first_fitting(numbers, tf.constant(choices), background, *map(tf.constant, moves))
         label, choice, transforms, found = (t.numpy() for t in drawn)
         with_lesion = label.any(axis=(1, 2, 3))
         table = {
@@ -175,8 +182,19 @@ class Generation:
         return anatomy.of_each(lambda d: tf.random.stateless_uniform([_LABEL_TRIES], [self._seed + _LABEL, d]), numbers)
 
     @tf.function(autograph=False)
-    def _first_fitting(self, numbers: tf.Tensor, choices: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """For each map: the first of the chosen labels that fits, its index and transform, and whether any fits."""
+    def _first_fitting(
+        self,
+        numbers: tf.Tensor,
+        choices: tf.Tensor,
+        background: tf.Tensor,
+        source: tf.Tensor,
+        target: tf.Tensor,
+        ratio: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        """For each map: the first of the chosen labels that fits, its index and transform, and whether any fits.
+
+        The last three arguments, float32 [B, tries, 2], are those of `warping.between_heads`.
+        """
         size = self.data.image_size
         transforms = anatomy.of_each(
             lambda d: warping.random_transforms(
@@ -184,8 +202,11 @@ class Generation:
             ),
             numbers,
         )
+        moves = (tf.reshape(values, [-1, 2]) for values in (source, target, ratio))
+        flat = warping.between_heads(tf.reshape(transforms, [-1, 8]), size, *moves)
         candidates = tf.gather(self._pool.labels, tf.reshape(choices, [-1]))
-        candidates = warping.transform(candidates, tf.reshape(transforms, [-1, 8]), "NEAREST")
+        candidates = warping.transform(candidates, flat, "NEAREST")
+        transforms = tf.reshape(flat, tf.shape(transforms))
         candidates = tf.reshape(candidates, [-1, _LABEL_TRIES, *size, 1])
         lesion = tf.cast(candidates > 0, tf.float32)
         fitting = tf.reduce_sum(lesion * background[:, None], axis=(2, 3, 4)) < 0.5

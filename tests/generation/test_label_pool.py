@@ -13,7 +13,7 @@ TRIES = 16
 def pool() -> LabelPool:
     """Labels of 100 slices whose order is not that of their positions."""
     positions = np.random.default_rng(0).permutation(np.linspace(-0.1, 1.1, 100, dtype=np.float32))
-    return LabelPool(tf.zeros([100, 4, 4, 1], tf.uint8), [f"a:{i}" for i in range(100)], positions)
+    return LabelPool(tf.zeros([100, 4, 4, 1], tf.uint8), [f"a:{i}" for i in range(100)], positions, np.ones((100, 4)))
 
 
 @pytest.mark.parametrize("position", [0.0, 0.3, 0.5, 1.0])
@@ -32,5 +32,5 @@ def test_the_last_label_of_the_window_is_drawn_too(pool):
 
 
 def test_a_single_label_serves_every_height():
-    pool = LabelPool(tf.zeros([1, 4, 4, 1], tf.uint8), ["a:0"], np.array([0.5], np.float32))
+    pool = LabelPool(tf.zeros([1, 4, 4, 1], tf.uint8), ["a:0"], np.array([0.5], np.float32), np.ones((1, 4)))
     assert pool.near(np.array([0.0, 1.0]), np.zeros([2, TRIES])).tolist() == [[0] * TRIES] * 2

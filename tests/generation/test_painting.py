@@ -9,7 +9,7 @@ from mmsynth_tf.generation import lesion_slices
 from mmsynth_tf.generation.painting import Painting
 
 COUNT = 16
-PATIENTS = ["a", "a", "b"]
+PATIENTS, HEIGHTS = ["a", "a", "b"], np.full(3, 0.5)
 # Brightness of healthy tissue and of two classes in two modalities.
 HEALTHY, FIRST, SECOND = (0.25, 0.5), (0.75, 0.2), (0.5, 0.9)
 
@@ -31,7 +31,7 @@ def slices() -> tuple[np.ndarray, np.ndarray]:
 
 
 def paint(slices, seed: int, count: int = COUNT) -> lesion_slices.LesionSlices:
-    return lesion_slices.draw_all(Painting(*slices, PATIENTS, seed), count)
+    return lesion_slices.draw_all(Painting(*slices, HEIGHTS, PATIENTS, seed), count)
 
 
 def test_labels_say_what_was_painted_and_nothing_else_changed(slices):
@@ -88,7 +88,7 @@ def test_lesions_in_slices_that_lack_modalities_are_refused(slices):
     image, label = slices
     image[:2, ..., 1] = 0
     with pytest.raises(UserError, match="shows all modalities"):
-        Painting(image, label, PATIENTS, 0)
+        Painting(image, label, HEIGHTS, PATIENTS, 0)
 
 
 def test_lengths_follow_the_size_of_the_slices(slices):
@@ -96,7 +96,7 @@ def test_lengths_follow_the_size_of_the_slices(slices):
     widths = []
     for factor in (1, 2):
         image, label = (x.repeat(factor, axis=1).repeat(factor, axis=2) for x in slices)
-        painted = lesion_slices.draw_all(Painting(image, label, PATIENTS, 8), 4)
+        painted = lesion_slices.draw_all(Painting(image, label, HEIGHTS, PATIENTS, 8), 4)
         changed = (painted.image != image[painted.recipient]).any(axis=-1)
         widths.append(max(_distance(~p)[c].max() for c, p in zip(changed, painted.placed, strict=True)))
     assert widths[1] == pytest.approx(2 * widths[0], rel=0.3)

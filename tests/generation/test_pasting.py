@@ -11,7 +11,7 @@ COUNT = 12
 
 
 def paste_lesions(image, label, count, seed) -> lesion_slices.LesionSlices:
-    return lesion_slices.draw_all(pasting.Pasting(image, label, seed), count)
+    return lesion_slices.draw_all(pasting.Pasting(image, label, np.zeros(len(label)), seed), count)
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_the_seam_and_the_smallest_lesion_follow_the_size_of_the_slices():
         image, label = (x.repeat(factor, axis=1).repeat(factor, axis=2) for x in (image, label))
         pasted = paste_lesions(image, label, COUNT, seed=5)
         assert set(pasted.donor) == {1}
-        changed = np.abs(pasted.image[..., 0] - image[pasted.recipient][..., 0]) > 0.05
-        own = label[pasted.recipient] > 0
-        distances = scipy.ndimage.distance_transform_edt(~pasted.placed[0])
-        widths.append(distances[changed[0] & ~own[0]].max())
+        healthy = pasted.recipient == 2
+        changed = np.abs(pasted.image[healthy, ..., 0] - 0.25) > 0.05
+        distances = [scipy.ndimage.distance_transform_edt(~placed) for placed in pasted.placed[healthy]]
+        widths.append(max(distance[one].max() for distance, one in zip(distances, changed, strict=True)))
     assert widths[1] == pytest.approx(2 * widths[0], rel=0.5) and widths[1] > widths[0]

@@ -22,7 +22,7 @@ from mmsynth_tf.storage.records import Record
 from mmsynth_tf.training import run_folder
 
 # Raise it when the network, its training, its augmentation, pasting or painting changes, so that scores change.
-SEGMENTER_VERSION = 1
+SEGMENTER_VERSION = 2
 STEPS = 3_000
 TRAINING_SET = "training set"  # Patient field of records that describe a training set.
 ALL = "all"  # The field `given` of records of all modalities.
@@ -158,7 +158,7 @@ def _training_sets(
     parts = [(own.image, own.label)] if row.real else []
     if row.further in rows.DRAWN and not synthetic:
         kind = rows.DRAWN[row.further]
-        drawing = lesion_samples.drawing(kind, own.image, own.label, own.patient.tolist(), seed)
+        drawing = lesion_samples.drawing(kind, own.image, own.label, own.position, own.patient.tolist(), seed)
         drawn = lesion_slices.draw_all(drawing, _DRAWN * len(own.label))
         parts.append((drawn.image, drawn.label))
     elif row.further:

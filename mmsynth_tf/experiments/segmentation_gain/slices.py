@@ -20,6 +20,7 @@ class Slices:
       case: N case ids.
       patient: N patient ids.
       number: int64 [N], slice index in the volume.
+      position: float32 [N], along the head, see `slicing.slice_examples`.
     """
 
     image: np.ndarray
@@ -27,6 +28,7 @@ class Slices:
     case: np.ndarray
     patient: np.ndarray
     number: np.ndarray
+    position: np.ndarray
 
     def of(self, patients: Collection[str]) -> "Slices":
         """The slices of some patients, ordered by case and slice index."""
@@ -44,9 +46,13 @@ def read_slices(data: prepared.PreparedData, splits: Iterable[str] | None = None
 
     Raises:
       UserError: there is no labelled slice.
+      PreparedDataError: slices have no positions.
     """
     names = splits or [split for split, cases in data.cases.items() if cases]
-    found = [x for name in names for x in data.slices(name).as_numpy_iterator() if x["has_label"]]
+    sets = [data.slices(name) for name in names]
+    for one in sets:
+        prepared.require_features(one, ("position",))
+    found = [x for one in sets for x in one.as_numpy_iterator() if x["has_label"]]
     if not found:
         raise UserError(f"{data.path} has no labelled slices. Give a set of labelled patients.")
     cases = [x["case_id"].decode() for x in found]
@@ -57,6 +63,7 @@ def read_slices(data: prepared.PreparedData, splits: Iterable[str] | None = None
         case=np.array(cases),
         patient=np.array([patients.get(case, case) for case in cases]),
         number=np.array([x["slice_index"] for x in found], np.int64),
+        position=np.array([x["position"] for x in found], np.float32),
     )
 
 
