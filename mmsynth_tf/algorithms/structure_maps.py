@@ -98,12 +98,34 @@ def background_mask(
     """
     background = tf.cast(tf.cast(image, tf.float32) <= threshold, tf.float32)
     if fill_holes:
-        background = _connected_to_border(background)
+        background = connected_to(_border(background), background)
     if any(expand):
         (height, width), (rows, columns) = image.shape[1:3], expand
         background = tf.image.resize(background, (height + rows, width + columns), method="nearest")
         background = tf.image.crop_to_bounding_box(background, rows // 2, columns // 2, height, width)
     return background
+
+
+def connected_to(seeds: tf.Tensor, region: tf.Tensor) -> tf.Tensor:
+    """Keeps the parts of a region that hold a seed; pixels are 4-connected.
+
+    Args:
+      seeds, region: float32 [B, H, W, 1], binary {0, 1}.
+
+    Returns:
+      float32 [B, H, W, 1], binary.
+    """
+
+    def grow(reached: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        spread = tf.maximum(
+            tf.nn.max_pool2d(reached, (3, 1), strides=1, padding="SAME"),
+            tf.nn.max_pool2d(reached, (1, 3), strides=1, padding="SAME"),
+        )
+        grown = spread * region
+        return grown, tf.reduce_any(grown > reached)
+
+    reached, _ = tf.while_loop(lambda _, changed: changed, grow, (seeds * region, tf.constant(True)))
+    return reached
 
 
 def lesion_free_mask(label: tf.Tensor) -> tf.Tensor:
@@ -158,19 +180,7 @@ def _binary_median(image: tf.Tensor, window: int) -> tf.Tensor:
     return tf.cast(tf.nn.avg_pool2d(padded, window, strides=1, padding="VALID") > 0.5, tf.float32)
 
 
-def _connected_to_border(background: tf.Tensor) -> tf.Tensor:
-    """Keeps the background that is 4-connected to the image's border; float32 [B, H, W, 1]."""
-    height, width = background.shape[1:3]
-    inner = tf.ones([1, height - 2, width - 2, 1])
-    border = 1.0 - tf.pad(inner, [[0, 0], [1, 1], [1, 1], [0, 0]])
-
-    def grow(reached: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        spread = tf.maximum(
-            tf.nn.max_pool2d(reached, (3, 1), strides=1, padding="SAME"),
-            tf.nn.max_pool2d(reached, (1, 3), strides=1, padding="SAME"),
-        )
-        grown = spread * background
-        return grown, tf.reduce_any(grown > reached)
-
-    reached, _ = tf.while_loop(lambda _, changed: changed, grow, (background * border, tf.constant(True)))
-    return reached
+def _border(image: tf.Tensor) -> tf.Tensor:
+    """1 at the border of the images [B, H, W, 1], 0 inside: float32 [1, H, W, 1]."""
+    height, width = image.shape[1:3]
+    return 1.0 - tf.pad(tf.ones([1, height - 2, width - 2, 1]), [[0, 0], [1, 1], [1, 1], [0, 0]])

@@ -172,6 +172,17 @@ def test_a_bay_that_opens_to_the_border_is_background():
     np.testing.assert_array_equal(structure_maps.background_mask(image), 1.0 - image)
 
 
+def test_only_parts_with_a_seed_are_kept():
+    region = np.zeros((2, 12, 14, 1), np.float32)
+    region[:, 1:4, 1:4], region[:, 6:11, 5:13], region[:, 4, 4] = 1.0, 1.0, 1.0
+    seeds = np.zeros_like(region)
+    seeds[0, 2, 2], seeds[1, 10, 12], seeds[1, 0, 0] = 1.0, 1.0, 1.0
+    found = structure_maps.connected_to(seeds, region).numpy()
+    expected = np.zeros_like(region)
+    expected[0, 1:4, 1:4], expected[1, 6:11, 5:13] = 1.0, 1.0
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_hole_that_touches_outside_only_at_a_corner_stays_inside():
     # Background connects over edges, not corners.
     image = square(8, 2, 6)

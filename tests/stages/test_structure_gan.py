@@ -122,6 +122,18 @@ def test_sampling_decodes_codes_one_by_one(model, batch):
     assert np.all((structures >= 0) & (structures <= 1))
 
 
+def test_sampled_heads_have_no_parts_without_edges(model, batch, monkeypatch):
+    background, structure = (np.full((1, fakes.SIZE, fakes.SIZE, 1), value, np.float32) for value in (0.9, 0.1))
+    background[0, 1:4, 1:4], background[0, 6:12, 6:12] = 0.1, 0.1
+    structure[0, 7, 8:11] = 0.9
+    monkeypatch.setattr(model, "sample", lambda code, position: (tf.constant(structure), tf.constant(background)))
+    edges, outside = model.sample_binary(batch["code"][:1], batch["position"][:1])
+    np.testing.assert_array_equal(edges, structure > 0.5)
+    expected = np.ones_like(background)
+    expected[0, 6:12, 6:12] = 0.0
+    np.testing.assert_array_equal(outside, expected)
+
+
 def test_noise_gets_the_moments_of_real_codes(rng):
     # An untrained flow, of an even number of couplings, changes nothing.
     model = build()

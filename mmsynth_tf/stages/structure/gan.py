@@ -121,9 +121,13 @@ class StructureGAN(StageModel):
         return structure, self.mask_generator(_at_least(structure, STRUCTURE_THRESHOLD), training=False)
 
     def sample_binary(self, code: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """As `sample`, but the map and the background are binary: float32 [B, H, W, 1], {0, 1}."""
+        """As `sample`, but the map and the background are binary: float32 [B, H, W, 1], {0, 1}.
+
+        Parts of the head without an edge become background, because the mask generator leaves specks beside heads.
+        """
         structure, background = self.sample(code, position)
-        return _at_least(structure, STRUCTURE_THRESHOLD), _at_least(background, BACKGROUND_THRESHOLD)
+        structure, background = _at_least(structure, STRUCTURE_THRESHOLD), _at_least(background, BACKGROUND_THRESHOLD)
+        return structure, 1.0 - structure_maps.connected_to(structure, 1.0 - background)
 
     def decode(self, code: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         """Standard normal noise to the probability of an edge.
