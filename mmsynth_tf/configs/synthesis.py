@@ -106,6 +106,7 @@ class SynthesisChoices:
         class.
       own_class_features: whether the modality class has its own features, normalised by instance, separate from those
         of real or fake; modalities become more distinct.
+      lesion_looks: whether lesions of synthetic sets get the brightness and texture of real ones (`lesion_looks`).
       judged_intensity: v, strength of the contrast change of all slices that the discriminator sees. Gamma is between
         exp(-v) and exp(v), and slices are darker by up to v / 2; brightness alone then does not tell a modality.
     """
@@ -132,6 +133,7 @@ class SynthesisChoices:
     discriminator_init_stddev: float = 0.0
     softmax_class: bool = True
     own_class_features: bool = True
+    lesion_looks: bool = True
     judged_intensity: float = 1.0
 
 
@@ -171,6 +173,7 @@ SYNTHESIS_FORMULATIONS = {
         discriminator_init_stddev=0.2,
         softmax_class=False,
         own_class_features=False,
+        lesion_looks=False,
         judged_intensity=0.0,
     ),
 }

@@ -13,7 +13,7 @@ import tensorflow as tf
 from mmsynth_tf import __version__, configs, constants, prepared
 from mmsynth_tf.algorithms import warping
 from mmsynth_tf.errors import UserError, WorkDirError
-from mmsynth_tf.generation import anatomy, heads
+from mmsynth_tf.generation import anatomy, heads, lesion_looks
 from mmsynth_tf.generation.label_pool import LabelPool
 from mmsynth_tf.generation.map_filter import MapFilter
 from mmsynth_tf.metrics import segmentation
@@ -29,7 +29,7 @@ MOST_DRAWS_PER_SAMPLE = 50
 # Labels tried for each map, and transforms drawn with them, before the map is given up.
 _LABEL_TRIES = 16
 # Streams of random numbers that a sample's number and the seed give; `anatomy` has the others.
-_LABEL, _LABEL_TRANSFORM, _NOISE, _CONTRAST = 1, 2, 3, 4
+_LABEL, _LABEL_TRANSFORM, _NOISE, _CONTRAST, _LOOKS = 1, 2, 3, 4, 9
 BATCHES_PER_BLOCK = 8
 
 
@@ -75,14 +75,9 @@ class Generation:
         structure_gan = None
         if not config.generation.real_anatomy:
             structure_gan, stages[constants.STRUCTURE] = runs.load(constants.STRUCTURE, workdir)
-        for stage, stage_config in stages.items():
-            differing = prepared.geometry_differences(stage_config.data, self.data, "the synthesis stage")
-            if differing:
-                raise WorkDirError(
-                    f"The {stage} stage in {workdir} does not fit: {'; '.join(differing)}. Train all stages on data "
-                    "sets built with the same settings."
-                )
+        _require_same_geometry(stages, self.data, workdir)
         self._pool = LabelPool.of(label_data)
+        self._looks = lesion_looks.looks_of(label_data) if synthesis_config.synthesis.choices.lesion_looks else None
         if structure_gan is None:
             self._anatomy = anatomy.RealAnatomy(label_data, synthesis_config.structure_map, config)
         else:
@@ -99,6 +94,7 @@ class Generation:
             "settings": dataclasses.asdict(config.generation),
             "augmentation": dataclasses.asdict(config.augmentation),
             "lesion_filter": judge,
+            "lesion_looks": self._looks is not None,
             "checkpoints": checkpoint_hashes(workdir),
             "made_with": made_with(),
         }
@@ -228,8 +224,17 @@ class Generation:
         ).numpy()
         if self.settings.real_anatomy:
             images = anatomy.put_in(images, batch)
+        if self._looks:
+            images = np.stack([self._with_looks(image, row) for image, row in zip(images, padded, strict=True)])
         dice = self._agreement(tf.constant(images), batch["label"])
         return [{**row, "images": images[i], "dice": dice[i]} for i, row in enumerate(rows)]
+
+    def _with_looks(self, image: np.ndarray, row: anatomy.Row) -> np.ndarray:
+        rng = np.random.default_rng([self._seed, int(row["seed"]), _LOOKS])
+        label, source = row["label"][..., 0], self._pool.sources[int(row["label_choice"])]
+        placed = row.get("placed", row["label"] > 0)[..., 0]
+        layers = self._looks.applied(np.moveaxis(image[..., 0], 0, -1), label, placed, source, rng)
+        return np.moveaxis(layers, -1, 0)[..., None]
 
     @tf.function(autograph=False)
     def _run_modality_gan(self, numbers, structure, background, label, own) -> tf.Tensor:
@@ -302,6 +307,17 @@ def _made_anatomy(
         like_real = MapFilter.of(label_data, learned.structure_map, config.generation)
     size, share = learned.data.image_size, learned.structure.choices.transform_maps
     return anatomy.MadeAnatomy(structure_gan, like_real, pool.head_positions, config, size, share)
+
+
+def _require_same_geometry(
+    stages: Mapping[str, configs.Config], data: configs.DataConfig, workdir: str | pathlib.Path
+) -> None:
+    for stage, config in stages.items():
+        if differing := prepared.geometry_differences(config.data, data, "the synthesis stage"):
+            raise WorkDirError(
+                f"The {stage} stage in {workdir} does not fit: {'; '.join(differing)}. Train all stages on data sets "
+                "built with the same settings."
+            )
 
 
 def lesion_filter_stage(workdir: str | pathlib.Path) -> str:

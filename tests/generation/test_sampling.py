@@ -14,7 +14,7 @@ from mmsynth_tf import configs, constants, prepared
 from mmsynth_tf.algorithms import contour_filter, warping
 from mmsynth_tf.configs import structure, tree
 from mmsynth_tf.experiments import leaks, lesion_check, segmentation, study
-from mmsynth_tf.generation import map_filter, remaking, sampling
+from mmsynth_tf.generation import lesion_looks, map_filter, remaking, sampling
 from mmsynth_tf.stages.synthesis import contrast
 from mmsynth_tf.storage import atomic, records
 from mmsynth_tf.training import checkpoints, runs
@@ -144,6 +144,42 @@ def test_a_label_is_its_recorded_source_under_its_recorded_transform(unfiltered,
         label = sources[sample["label_source"]]["label"][None]
         moved = warping.transform(label, sample["label_transform"][None], "NEAREST")
         np.testing.assert_array_equal(moved[0], sample["label"])
+
+
+def test_lesions_get_the_looks_of_the_slice_that_their_label_comes_from(unfiltered, monkeypatch):
+    assert unfiltered.identity["lesion_looks"]
+    plain = generation_without_looks(unfiltered, monkeypatch)
+    asked = []
+
+    def marked(looks, image, label, lesion, source, rng):
+        asked.append((source, rng.integers(1 << 30)))
+        return np.where(lesion[..., None], 0.5, image).astype(np.float32)
+
+    monkeypatch.setattr(type(unfiltered._looks), "applied", marked)
+    for sample, before in zip(first_samples(unfiltered, 4), plain, strict=True):
+        assert sample["seed"] == before["seed"]
+        image, lesion = (np.stack([*values]) for values in (sample["image"].values(), [sample["label"][..., 0] > 0]))
+        assert np.all(image[:, lesion[0]] == 0.5)
+        unchanged = np.stack([*before["image"].values()])
+        np.testing.assert_array_equal(image[:, ~lesion[0]], unchanged[:, ~lesion[0]])
+        assert sample["label_source"] in [source for source, _ in asked]
+    assert len({number for _, number in asked[:4]}) == 4
+
+
+def generation_without_looks(made, monkeypatch):
+    """Samples as the networks draw them."""
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "_looks", None)
+        return first_samples(made, 4)
+
+
+def test_without_labelled_slices_of_all_modalities_lesions_stay_as_they_are_drawn(prepared_data, monkeypatch, caplog):
+    def refuse(data):
+        raise prepared.PreparedDataError("No training slice has all modalities.")
+
+    monkeypatch.setattr(lesion_looks.anatomy, "labelled_slices", refuse)
+    assert lesion_looks.looks_of(prepared_data) is None
+    assert "keep the brightness and texture that the networks give them. No training slice" in caplog.text
 
 
 def test_the_lesion_filter_keeps_what_the_segmenters_agree_with(workdir, prepared_data):

@@ -1,0 +1,80 @@
+"""Gives generated lesions the brightness and texture of real ones (beyond the paper).
+
+On average generated lesions have the brightness of real ones, but they vary too little from slice to slice, and within
+a class. Segmenters that learn from them then miss parts of real lesions (docs/experiments/lesion_looks.md).
+"""
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+
+from mmsynth_tf import prepared
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.generation import anatomy, heads
+from mmsynth_tf.generation.label_pool import LabelPool
+from mmsynth_tf.generation.lesion_statistics import DARKEST, SOFTENING, LesionStatistics
+
+_LOG = logging.getLogger(__name__)
+
+
+class LesionLooks:
+    """Moves the classes of lesions to a drawn brightness, and adds the texture that they lack.
+
+    Args:
+      images: float16 [N, n, H, W, 1] in [0, 1], real slices of all modalities, which may lie on disk.
+      pool: their labels and sources.
+      patients: patient of each case.
+
+    Raises:
+      UserError: no slice has a lesion.
+    """
+
+    def __init__(self, images: np.ndarray, pool: LabelPool, patients: Mapping[str, str]):
+        cases = [source.rpartition(":")[0] for source in pool.sources]
+        slices = np.moveaxis(images[..., 0], 1, -1), pool.labels.numpy()[..., 0]
+        self._statistics = LesionStatistics(*slices, [patients.get(case, case) for case in cases])
+        self._donors = {pool.sources[n]: int(n) for n in self._statistics.donors}
+
+    def applied(
+        self, image: np.ndarray, label: np.ndarray, lesion: np.ndarray, source: str, rng: np.random.Generator
+    ) -> np.ndarray:
+        """A slice whose lesion looks like a real one.
+
+        Args:
+          image: float32 [H, W, n] in [0, 1], all modalities.
+          label: uint8 [H, W].
+          lesion: bool [H, W], the generated part of the label.
+          source: of the lesion's shape; its slice gives the texture, and often the brightness. A slice that is not
+            among the real ones, or whose lesion is too small, is replaced by a random one.
+          rng: of all draws.
+
+        Returns:
+          float32 [H, W, n]; the given slice if it has no lesion, or no healthy tissue to compare with.
+        """
+        statistics = self._statistics
+        healthy = heads.head_of(image) & (image > DARKEST).all(axis=-1) & (label == 0)
+        if not healthy.any() or not lesion.any():
+            return image
+        donor = self._donors[source] if source in self._donors else int(rng.choice(statistics.donors))
+        level, means = np.median(image[healthy], axis=0), statistics.draw_means(donor, rng)
+        texture, change = statistics.draw_texture(image.shape, rng), np.zeros(image.shape)
+        for index, k in enumerate(statistics.classes):
+            where = lesion & (label == k)
+            if where.any():
+                covariance = statistics.covariance(donor, index)
+                # Only the variance that is missing is added.
+                missing = np.sqrt(np.clip(1.0 - image[where].var(axis=0) / np.diag(covariance), 0.0, 1.0))
+                change[where] = level + means[index] - image[where].mean(axis=0)
+                change[where] += texture[where] @ np.linalg.cholesky(covariance).T * missing
+        changed = np.clip(image + statistics.smooth(change, SOFTENING), DARKEST, 1.0)
+        return np.where(image > DARKEST, changed, image).astype(image.dtype)
+
+
+def looks_of(data: prepared.PreparedData) -> LesionLooks | None:
+    """The looks of lesions in a data set's training slices; None if no slice has a lesion and all modalities."""
+    try:
+        return LesionLooks(*anatomy.labelled_slices(data), data.record["patients"])
+    except UserError as error:
+        _LOG.warning("Generated lesions keep the brightness and texture that the networks give them. %s", error)
+        return None

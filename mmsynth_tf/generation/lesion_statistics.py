@@ -1,0 +1,118 @@
+"""Brightness and texture of real lesions, for lesions that are painted or generated (beyond the paper).
+
+Each class of a lesion has a mean brightness relative to healthy tissue, and a covariance over modalities.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.ndimage
+
+from mmsynth_tf.configs import slice_sizes
+from mmsynth_tf.errors import UserError
+from mmsynth_tf.generation import heads, lesion_slices
+
+# Lengths are standard deviations in pixels of `slice_sizes.MEASURED_SIZE`.
+TEXTURE_SMOOTHNESS = (0.7, 2.0)
+SOFTENING = 0.6  # Of the borders between classes: a pixel shows several tissues.
+# The darkest tissue; 0 is outside the head.
+DARKEST = 0.02
+# Share of lesions with the brightness of another donor than that of their shape, and the deviation of class means
+# from the donor's in standard deviations between patients.
+_OTHER_BRIGHTNESS, _MEANS_DEVIATION = 0.5, 0.3
+# Classes with fewer pixels take the mean of all patients, or the covariance of all slices.
+_PIXELS_FOR_MEAN, _PIXELS_FOR_COVARIANCE = 3, 20
+
+
+class LesionStatistics:
+    """Statistics of the lesions of real slices.
+
+    Args:
+      image: float [N, H, W, n] in [0, 1], registered slices, which may lie on disk; 0 outside the head and where a
+        modality is missing.
+      label: uint8 [N, H, W].
+      patients: N patients, whose healthy tissue has a brightness of its own.
+
+    Attributes:
+      donors: int64 [D], the slices with a lesion and all modalities.
+      classes: C values of the label.
+      level: float [N, n], the brightness of healthy tissue of each slice's patient.
+
+    Raises:
+      UserError: no slice with all modalities has a lesion.
+    """
+
+    def __init__(self, image: np.ndarray, label: np.ndarray, patients: Sequence[str]):
+        self._image, self._label = image, label
+        self._size = slice_sizes.relative_size(label.shape[1:])
+        complete = [n for n in lesion_slices.donors(label) if image[n].any(axis=(0, 1)).all()]
+        if not complete:
+            raise UserError("No training slice with a lesion shows all modalities. Give patients with all modalities.")
+        self.donors = np.array(complete)
+        self.classes = [int(k) for k in np.unique(label) if k]
+        patients = np.asarray(patients)
+        levels = {patient: self._healthy_level(np.flatnonzero(patients == patient)) for patient in np.unique(patients)}
+        self.level = np.stack([levels[patient] for patient in patients])
+        self._means = {n: self._class_means(n) for n in self.donors}
+        of = patients[self.donors]
+        by_patient = [_statistics([self._means[n] for n in self.donors[of == patient]])[0] for patient in np.unique(of)]
+        self._typical, self._between = (np.nan_to_num(values) for values in _statistics(by_patient))
+        self._pooled = [self._pooled_covariance(k) for k in self.classes]
+        self._covariances: dict[tuple[int, int], np.ndarray] = {}
+
+    def draw_means(self, donor: int, rng: np.random.Generator) -> np.ndarray:
+        """Mean brightness of each class minus that of healthy tissue: [C, n]."""
+        source = int(rng.choice(self.donors)) if rng.random() < _OTHER_BRIGHTNESS else donor
+        means = np.where(np.isnan(self._means[source]), self._typical, self._means[source])
+        return means + _MEANS_DEVIATION * self._between * rng.standard_normal(means.shape)
+
+    def draw_texture(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """Smooth noise of variance 1 in every channel: [H, W, n]."""
+        texture = self.smooth(rng.standard_normal(shape), rng.uniform(*TEXTURE_SMOOTHNESS))
+        return texture / texture.std()
+
+    def covariance(self, donor: int, index: int) -> np.ndarray:
+        """Covariance over modalities of the class `classes[index]` in a donor: [n, n], positive definite."""
+        key = donor, index
+        if key not in self._covariances:
+            pixels = self._class_pixels(donor, self.classes[index])
+            found = np.cov(pixels.T) if len(pixels) >= _PIXELS_FOR_COVARIANCE else self._pooled[index]
+            self._covariances[key] = np.atleast_2d(found) + 1e-6 * np.eye(self._image.shape[-1])
+        return self._covariances[key]
+
+    def smooth(self, values: np.ndarray, sigma: float) -> np.ndarray:
+        """Blurs [H, W, n] by `sigma` pixels of `slice_sizes.MEASURED_SIZE`."""
+        return scipy.ndimage.gaussian_filter(values, (sigma * self._size, sigma * self._size, 0))
+
+    def _healthy_level(self, chosen: np.ndarray) -> np.ndarray:
+        """Median of each modality over the heads without lesions, 0 without such tissue: [n]."""
+        pixels = []
+        for n in chosen:
+            image = self._image[n].astype(np.float32)
+            pixels.append(image[heads.head_of(image) & (self._label[n] == 0)])
+        pixels = np.concatenate(pixels)
+        return np.median(pixels, axis=0) if len(pixels) else np.zeros(self._image.shape[-1])
+
+    def _class_means(self, n: int) -> np.ndarray:
+        """Mean of each class minus the healthy level, NaN for classes that are missing: [C, n]."""
+        pixels = [self._class_pixels(n, k) for k in self.classes]
+        missing = np.full(self._image.shape[-1], np.nan)
+        return np.stack([p.mean(axis=0) - self.level[n] if len(p) >= _PIXELS_FOR_MEAN else missing for p in pixels])
+
+    def _pooled_covariance(self, k: int) -> np.ndarray:
+        """Covariance of a class within slices: [n, n]."""
+        each = [self._class_pixels(n, k) for n in self.donors]
+        deviations = np.concatenate([pixels - pixels.mean(axis=0) for pixels in each if len(pixels) > 1] or [each[0]])
+        return np.cov(deviations.T) if len(deviations) > 1 else np.zeros((self._image.shape[-1],) * 2)
+
+    def _class_pixels(self, n: int, k: int) -> np.ndarray:
+        return self._image[n].astype(np.float32)[self._label[n] == k]
+
+
+def _statistics(values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the arrays in which an entry is not NaN; NaN where there is none."""
+    values = np.stack(values)
+    known = ~np.isnan(values)
+    count = np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+    mean = np.where(known, values, 0.0).sum(axis=0) / count
+    return mean, np.sqrt(np.where(known, (values - mean) ** 2, 0.0).sum(axis=0) / count)
