@@ -10,7 +10,7 @@ from mmsynth_tf.errors import UserError
 from mmsynth_tf.patients import files, nnunet, segment
 from tests.fakes import fake_slice_models, fakes_sets
 from tests.patients.test_jobs import own_label, write_case
-from tools.studies import insertions, nnunet_scores, segment_volumes
+from tools.studies import insertions, nnunet_scores, segment_volumes, set_value
 
 
 def test_found_lesions_count_as_elsewhere_if_they_touch_no_labelled_voxel():
@@ -71,3 +71,11 @@ def test_predictions_of_nnu_net_are_scored_by_case(tmp_path):
     spoilt.unlink()
     with pytest.raises(UserError, match="Predict all slices of imagesTs"):
         list(nnunet_scores.measure(real, predictions))
+
+
+def test_a_set_is_scored_on_all_patients_but_those_of_the_test_split(prepared_data):
+    records = list(set_value.measure(prepared_data, prepared_data, steps=1, seed=3))
+    splits = {case: split for split in ("train", "validation") for case in prepared_data.cases.get(split, ())}
+    assert {r["case"]: r["split"] for r in records} == splits
+    assert {(r["set"], r["steps"], r["seed"]) for r in records} == {(prepared_data.path.name, 1, 3)}
+    assert all(0.0 <= r["all"] <= 1.0 for r in records)
