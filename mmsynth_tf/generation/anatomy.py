@@ -74,7 +74,8 @@ class MadeAnatomy:
             "background": background,
             "mask_error": errors,
             "map_similarity": similarities,
-            "closed": errors <= self._settings.mask_error,
+            # A map without edges has no head, and its empty outline fits that.
+            "closed": (errors <= self._settings.mask_error) & (background == 0).any(axis=(1, 2, 3)),
             "typical": typical,
         }
 
@@ -158,7 +159,7 @@ def labelled_slices(data: prepared.PreparedData) -> tuple[np.ndarray, LabelPool]
 
     Returns:
       images: float16 [N, n, H, W, 1] in [0, 1].
-      pool: their labels, sources and positions.
+      pool: their labels, sources, positions and frames of heads.
 
     Raises:
       PreparedDataError: there is no such slice, or slices have no positions.

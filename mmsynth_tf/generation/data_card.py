@@ -26,7 +26,7 @@ programs that need registered, labelled slices. Measure its value for a task on 
 - The set shows only the variety of its training data: no rare anatomy, other scanners, other lesions or children.
 - The lesion filter keeps lesions that segmenters of the same patients find, so easy lesions are over-represented.
 - Slices are generated independently; neighbouring samples do not form a volume.
-- Labels are real labels, rotated, scaled and shifted, so lesion shapes come from patients.
+- Labels are real labels, fitted to another head, rotated, scaled and shifted, so lesion shapes come from patients.
 """
 _MADE_ANATOMY_USE = """- **Not for clinical use**: no slice shows a patient, and none may be read as one.
 - Slices may resemble training slices; see "Measured: memorisation"."""
@@ -165,6 +165,7 @@ def _sources_table(generation: Mapping[str, Any]) -> Table:
     header = ["for", *origin.HEADER, "weights (SHA-256)"]
     kind = prepared.lesion_kind(generation)
     labels = _WITHOUT_MODELS[kind].source if kind else "labels"
+    labels += ", brightness and texture of lesions (means and covariances)" * generation.get("lesion_looks", False)
     return Table(header, [*rows, [labels, *origin.cells(generation["labels_from"]), ""]])
 
 

@@ -32,8 +32,12 @@ class LesionLooks:
 
     def __init__(self, images: np.ndarray, pool: LabelPool, patients: Mapping[str, str]):
         cases = [source.rpartition(":")[0] for source in pool.sources]
-        slices = np.moveaxis(images[..., 0], 1, -1), pool.labels.numpy()[..., 0]
-        self._statistics = LesionStatistics(*slices, [patients.get(case, case) for case in cases])
+        owners = [patients.get(case, case) for case in cases]
+        image, label = np.moveaxis(images[..., 0], 1, -1), pool.labels.numpy()[..., 0]
+        # As in generated slices, brightness is relative to the healthy tissue of the slice, if it has any.
+        healthy = [np.any(heads.head_of(one) & (own == 0)) for one, own in zip(image, label, strict=True)]
+        groups = [own if any_ else owner for own, owner, any_ in zip(pool.sources, owners, healthy, strict=True)]
+        self._statistics = LesionStatistics(image, label, owners, groups)
         self._donors = {pool.sources[n]: int(n) for n in self._statistics.donors}
 
     def applied(
@@ -59,16 +63,18 @@ class LesionLooks:
         donor = self._donors[source] if source in self._donors else int(rng.choice(statistics.donors))
         level, means = np.median(image[healthy], axis=0), statistics.draw_means(donor, rng)
         texture, change = statistics.draw_texture(image.shape, rng), np.zeros(image.shape)
-        for index, k in enumerate(statistics.classes):
-            where = lesion & (label == k)
-            if where.any():
-                covariance = statistics.covariance(donor, index)
-                # Only the variance that is missing is added.
-                missing = np.sqrt(np.clip(1.0 - image[where].var(axis=0) / np.diag(covariance), 0.0, 1.0))
-                change[where] = level + means[index] - image[where].mean(axis=0)
-                change[where] += texture[where] @ np.linalg.cholesky(covariance).T * missing
-        changed = np.clip(image + statistics.smooth(change, SOFTENING), DARKEST, 1.0)
-        return np.where(image > DARKEST, changed, image).astype(image.dtype)
+        parts = [(index, lesion & (label == k)) for index, k in enumerate(statistics.classes)]
+        parts = [(index, where) for index, where in parts if where.any() and not np.isnan(means[index]).any()]
+        for index, where in parts:
+            factor = statistics.factor(donor, index)
+            # Only the variance that is missing is added.
+            missing = np.sqrt(np.clip(1.0 - image[where].var(axis=0) / (factor**2).sum(axis=1), 0.0, 1.0))
+            change[where] = level + means[index] - image[where].mean(axis=0)
+            change[where] += texture[where] @ factor.T * missing
+        changed = image + statistics.smooth(change, SOFTENING)
+        for index, where in parts:  # Softening takes brightness from thin rims.
+            changed[where] += level + means[index] - changed[where].mean(axis=0)
+        return np.where(image > DARKEST, np.clip(changed, DARKEST, 1.0), image).astype(image.dtype)
 
 
 def looks_of(data: prepared.PreparedData) -> LesionLooks | None:

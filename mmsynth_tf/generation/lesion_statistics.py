@@ -31,18 +31,21 @@ class LesionStatistics:
       image: float [N, H, W, n] in [0, 1], registered slices, which may lie on disk; 0 outside the head and where a
         modality is missing.
       label: uint8 [N, H, W].
-      patients: N patients, whose healthy tissue has a brightness of its own.
+      patients: N patients.
+      groups: N names of slices whose healthy tissue has a brightness of its own; by default the patients.
 
     Attributes:
       donors: int64 [D], the slices with a lesion and all modalities.
       classes: C values of the label.
-      level: float [N, n], the brightness of healthy tissue of each slice's patient.
+      level: float [N, n], the brightness of healthy tissue in each slice's group.
 
     Raises:
       UserError: no slice with all modalities has a lesion.
     """
 
-    def __init__(self, image: np.ndarray, label: np.ndarray, patients: Sequence[str]):
+    def __init__(
+        self, image: np.ndarray, label: np.ndarray, patients: Sequence[str], groups: Sequence[str] | None = None
+    ):
         self._image, self._label = image, label
         self._size = slice_sizes.relative_size(label.shape[1:])
         complete = [n for n in lesion_slices.donors(label) if image[n].any(axis=(0, 1)).all()]
@@ -50,18 +53,21 @@ class LesionStatistics:
             raise UserError("No training slice with a lesion shows all modalities. Give patients with all modalities.")
         self.donors = np.array(complete)
         self.classes = [int(k) for k in np.unique(label) if k]
-        patients = np.asarray(patients)
-        levels = {patient: self._healthy_level(np.flatnonzero(patients == patient)) for patient in np.unique(patients)}
-        self.level = np.stack([levels[patient] for patient in patients])
+        patients, groups = np.asarray(patients), np.asarray(patients if groups is None else groups)
+        levels = {group: self._healthy_level(np.flatnonzero(groups == group)) for group in np.unique(groups)}
+        self.level = np.stack([levels[group] for group in groups])
         self._means = {n: self._class_means(n) for n in self.donors}
         of = patients[self.donors]
         by_patient = [_statistics([self._means[n] for n in self.donors[of == patient]])[0] for patient in np.unique(of)]
-        self._typical, self._between = (np.nan_to_num(values) for values in _statistics(by_patient))
-        self._pooled = [self._pooled_covariance(k) for k in self.classes]
-        self._covariances: dict[tuple[int, int], np.ndarray] = {}
+        self._typical, between = _statistics(by_patient)
+        self._between = np.nan_to_num(between)
+        pooled = [self._pooled_covariance(k) for k in self.classes]
+        self._factors = {
+            n: [self._factor(n, k, other) for k, other in zip(self.classes, pooled, strict=True)] for n in self.donors
+        }
 
     def draw_means(self, donor: int, rng: np.random.Generator) -> np.ndarray:
-        """Mean brightness of each class minus that of healthy tissue: [C, n]."""
+        """Mean brightness of each class minus that of healthy tissue: [C, n], NaN for a class that no donor shows."""
         source = int(rng.choice(self.donors)) if rng.random() < _OTHER_BRIGHTNESS else donor
         means = np.where(np.isnan(self._means[source]), self._typical, self._means[source])
         return means + _MEANS_DEVIATION * self._between * rng.standard_normal(means.shape)
@@ -71,14 +77,9 @@ class LesionStatistics:
         texture = self.smooth(rng.standard_normal(shape), rng.uniform(*TEXTURE_SMOOTHNESS))
         return texture / texture.std()
 
-    def covariance(self, donor: int, index: int) -> np.ndarray:
-        """Covariance over modalities of the class `classes[index]` in a donor: [n, n], positive definite."""
-        key = donor, index
-        if key not in self._covariances:
-            pixels = self._class_pixels(donor, self.classes[index])
-            found = np.cov(pixels.T) if len(pixels) >= _PIXELS_FOR_COVARIANCE else self._pooled[index]
-            self._covariances[key] = np.atleast_2d(found) + 1e-6 * np.eye(self._image.shape[-1])
-        return self._covariances[key]
+    def factor(self, donor: int, index: int) -> np.ndarray:
+        """Cholesky factor of the covariance over modalities of the class `classes[index]` in a donor: [n, n]."""
+        return self._factors[donor][index]
 
     def smooth(self, values: np.ndarray, sigma: float) -> np.ndarray:
         """Blurs [H, W, n] by `sigma` pixels of `slice_sizes.MEASURED_SIZE`."""
@@ -104,6 +105,11 @@ class LesionStatistics:
         each = [self._class_pixels(n, k) for n in self.donors]
         deviations = np.concatenate([pixels - pixels.mean(axis=0) for pixels in each if len(pixels) > 1] or [each[0]])
         return np.cov(deviations.T) if len(deviations) > 1 else np.zeros((self._image.shape[-1],) * 2)
+
+    def _factor(self, n: int, k: int, pooled: np.ndarray) -> np.ndarray:
+        pixels = self._class_pixels(n, k)
+        covariance = np.cov(pixels.T) if len(pixels) >= _PIXELS_FOR_COVARIANCE else pooled
+        return np.linalg.cholesky(np.atleast_2d(covariance) + 1e-6 * np.eye(self._image.shape[-1]))
 
     def _class_pixels(self, n: int, k: int) -> np.ndarray:
         return self._image[n].astype(np.float32)[self._label[n] == k]

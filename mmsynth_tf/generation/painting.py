@@ -67,7 +67,7 @@ class Painting:
             places = self._moves.draw(recipient, donor, _PLACES, rng)
             shape = self._placed(self._label[donor], heads.head_of(own), places, rng)
             if recipient != donor and shape:
-                means = self._statistics.draw_means(donor, rng)
+                means = np.nan_to_num(self._statistics.draw_means(donor, rng))
                 image = self._painted(own, self._statistics.level[recipient], shape.label, donor, means, rng)
                 placed = shape.label > 0
                 label = np.where(placed, shape.label, self._label[recipient])
@@ -109,8 +109,7 @@ class Painting:
         texture = statistics.draw_texture(own.shape, rng)
         for index, k in enumerate(statistics.classes):
             where = lesion == k
-            factor = np.linalg.cholesky(statistics.covariance(donor, index))
-            result[where] = level + means[index] + texture[where] @ factor.T
+            result[where] = level + means[index] + texture[where] @ statistics.factor(donor, index).T
         softened = statistics.smooth(result, SOFTENING)
         for index, k in enumerate(statistics.classes):
             where = lesion == k

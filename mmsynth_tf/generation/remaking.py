@@ -68,7 +68,8 @@ class Remaker:
             config, judge = _recorded_config(recorded), recorded["lesion_filter"]
             self._generation = sampling.Generation(workdir, labels_from, config, judge)
         labels = f"The labels of {labels_from} have changed, or --labels_from of the build was another data set"
-        self._refuse_other("label_pool", f"{labels}. Give the data set of the build, unchanged")
+        remedy = "Use the mmsynth_tf of the build, and give its data set, unchanged"
+        self._refuse_other("label_pool", f"{labels}. {remedy}")
         self._refuse_other("draws_per_block", "Blocks of samples have another length. Use the mmsynth_tf of the build")
         self.changes = _changes(recorded["made_with"], sampling.made_with())
 

@@ -42,6 +42,7 @@ class Generation:
 
     Draws are processed in blocks of `draws_per_block`. Sample d depends on (seed, d) and the models only. The last bit
     of a float may also depend on its batch, so no batch spans two blocks, and blocks are independent of each other.
+    Labels and lesion looks come from `labels_from`.
 
     Args:
       workdir: holds the trained stages.

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.ndimage
 
 from mmsynth_tf import constants
-from mmsynth_tf.algorithms import contour_filter
+from mmsynth_tf.algorithms import contour_filter, structure_maps
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.patients import consistency, field_of_view, lesions
 from mmsynth_tf.patients.files import FileGrid
@@ -127,6 +127,9 @@ class Sampler:
             edges, outside = self.models.sample_structure(self._draw_codes(len(shown), rng), positions[shown])
             structure = (edges >= self.models.structure_threshold).astype(np.float32)
             background = (outside >= self.models.background_threshold).astype(np.float32)
+            # The mask generator leaves specks beside heads.
+            head = structure_maps.connected_to(structure[..., None], 1.0 - background[..., None])
+            background = 1.0 - head.numpy()[..., 0]
             errors = contour_filter.mask_errors(structure, background)
             if best is None or errors.mean() < best[2].mean():
                 best = structure * (1.0 - background), background, errors

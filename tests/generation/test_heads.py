@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import tensorflow as tf
 
 from mmsynth_tf import configs
 from mmsynth_tf.algorithms import warping
 from mmsynth_tf.generation import heads, lesion_slices
 
-SIZE = (96, 96)
+SIZE = (96, 80)
 STILL = configs.AugmentationConfig(scale=0.0, rotation=0.0, translation=0.0, flip=False)
 
 
@@ -17,8 +18,8 @@ def ellipse(centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarr
     return ((rows - centre[0]) / radii[0]) ** 2 + ((columns - centre[1]) / radii[1]) ** 2 <= 1.0
 
 
-SMALL, LARGE = ellipse((40, 50), (24, 20)), ellipse((50, 44), (32, 26))
-LESION = ellipse((34, 40), (6, 4)) & SMALL
+SMALL, LARGE = ellipse((40, 46), (24, 20)), ellipse((50, 40), (32, 26))
+LESION = ellipse((34, 36), (6, 4)) & SMALL
 
 
 def place(lesion: np.ndarray, head: np.ndarray) -> np.ndarray:
@@ -28,7 +29,7 @@ def place(lesion: np.ndarray, head: np.ndarray) -> np.ndarray:
 
 
 def test_the_frame_is_centre_and_extents():
-    np.testing.assert_allclose(heads.frame(SMALL), [40, 50, 12, 10], rtol=0.02)
+    np.testing.assert_allclose(heads.frame(SMALL), [40, 46, 12, 10], rtol=0.02)
 
 
 def test_a_slice_without_head_has_a_frame():
@@ -56,6 +57,24 @@ def test_a_label_keeps_its_place_in_another_head():
     assert moved.sum() / LARGE.sum() == pytest.approx(LESION.sum() / SMALL.sum(), rel=0.1)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_between_heads_a_label_moves_as_it_would_about_the_image_s_centre(seed):
+    """Between equal heads in the middle of the image, nothing is added to turn, scaling, shift and mirroring."""
+    transforms = warping.random_transforms(1, SIZE, configs.AugmentationConfig(), tf.constant([seed, 0]))
+    middle, ones = tf.constant([[(SIZE[0] - 1) / 2, (SIZE[1] - 1) / 2]]), tf.ones([1, 2])
+    same = warping.between_heads(transforms, SIZE, middle, middle, ones)
+    np.testing.assert_allclose(same, transforms, atol=1e-4)
+    apart = warping.between_heads(
+        transforms, SIZE, middle + tf.constant([[3.0, -5.0]]), middle + tf.constant([[-2.0, 4.0]]), ones
+    )
+    label = np.zeros((1, *SIZE, 1), np.uint8)
+    label[0, 40:52, 34:50] = 1
+    there, here = (np.roll(label, shift, (1, 2)) for shift in ((3, -5), (0, 0)))
+    moved = warping.transform(tf.constant(there), apart, "NEAREST").numpy()
+    expected = np.roll(warping.transform(tf.constant(here), transforms, "NEAREST").numpy(), (-2, 4), (1, 2))
+    assert np.mean(moved != expected) < 0.002 and expected.sum() > 100
+
+
 def test_pasted_and_painted_lesions_stay_near_their_place_or_its_mirror_image():
     image = np.stack([SMALL, LARGE])[..., None].astype(np.float32)
     label = np.stack([LESION, np.zeros(SIZE, bool)]).astype(np.uint8)
@@ -80,4 +99,6 @@ def test_the_transform_of_a_move_is_that_of_its_matrix():
     label = np.stack([LESION, np.zeros(SIZE, bool)]).astype(np.uint8)
     (move,) = lesion_slices.Moves(image, label, np.zeros(2), np.array([0])).draw(1, 0, 1, np.random.default_rng(3))
     moved = warping.transform(tf.constant(label[:1, ..., None]), tf.constant(move.transform[None]), "NEAREST")
-    assert moved.numpy().sum() == pytest.approx(move.area * LESION.sum(), rel=0.15)
+    expected = scipy.ndimage.affine_transform(label[0], move.matrix, move.offset, order=0)
+    assert np.mean(moved.numpy()[0, ..., 0] != expected) < 0.002 and expected.sum() > 50
+    assert expected.sum() == pytest.approx(move.area * LESION.sum(), rel=0.15)

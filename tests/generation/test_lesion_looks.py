@@ -59,6 +59,22 @@ def test_classes_differ_from_healthy_tissue_as_real_ones_do(looks, made):
         np.testing.assert_allclose(difference, np.subtract(expected, HEALTHY), atol=0.05)
 
 
+def test_a_rim_of_one_pixel_is_as_bright_as_a_thick_one(looks, made):
+    image, label = made
+    label[label == 2] = 1
+    label[(label == 1) & ~scipy.ndimage.binary_erosion(label == 1)] = 2
+    rim = drawn(looks, image, label)[:, label == 2].mean(axis=(0, 1)) - MADE_HEALTHY
+    np.testing.assert_allclose(rim, np.subtract(SECOND, HEALTHY), atol=0.05)
+
+
+def test_a_class_that_no_real_slice_shows_stays_as_it_is_drawn(looks, made):
+    image, label = made
+    label[22:24, 22:24] = 7
+    found = drawn(looks, image, label)
+    assert np.all(found[:, 22:24, 22:24].max(axis=(1, 2)) > 0.3)
+    assert not np.isnan(found).any()
+
+
 def test_a_flat_lesion_gets_the_texture_of_real_ones_in_all_modalities_together(looks, made):
     found = drawn(looks, *made)
     inner = scipy.ndimage.binary_erosion(made[1] == 1, iterations=2)

@@ -1,11 +1,11 @@
-"""Measures what synthetic sets teach a segmenter, on patients that decide nothing else.
+"""Measures what synthetic sets teach a segmenter, for choices: test patients stay untouched.
 
     python -m tools.studies.set_value data/brats lesion_looks.csv data/noise_a data/noise_b
 
 A joint segmenter is trained on each set alone, as in the experiment segmentation_gain but shorter. It is scored on the
-patients of the training and of the validation split of the first set; its test split stays untouched. The generators
-learned from the training patients, so scores on these only compare sets of the same generators. Each set, seed and
-patient gives a row. The printed table has their means over seeds and patients.
+patients of the training and of the validation split of the first set. The generators learned from the training
+patients, so scores on these only compare sets of the same generators. Each set, seed and patient gives a row. The
+printed table has their means over seeds and patients.
 """
 
 import dataclasses
@@ -30,6 +30,7 @@ _STEPS, _SEEDS = 1_200, (0, 1)
 def main(data: str, output: str, *sets: str) -> None:
     real, found = prepared.open_prepared(data), []
     for path in sets:
+        prepared.require_same_geometry(prepared.open_prepared(path), real.config, data)
         for seed in _SEEDS:
             found += measure(real, prepared.open_prepared(path), _STEPS, seed)
             records.write_csv(output, found)
