@@ -19,14 +19,14 @@ trap 'keep "$work/evaluation/curve/units" "$records/curve_17_cases"
   keep "$work/evaluation/segmentation_gain/units" "$records/joint_17_cases"' EXIT
 build() { [ -e "$1" ] || "$python" "$root/datasets/build.py" --preset=cpu --output="$1" "${@:2}"; }
 
-build "$work/real" --source=cases --input="$cases" --config.data.slices=50,105,1
+build "$work/real" --source=cases --input="$cases"
 sets=
 for fold in ${FOLDS-0 1 2}; do
   for size in ${SIZES-2 4 8 all}; do
     name=fold${fold}_$size
     few=()
     [ "$size" = all ] || few=(--train_patients="$size")
-    build "$work/real_$name" --source=cases --input="$cases" --config.data.slices=50,105,1 --fold="$fold" "${few[@]}"
+    build "$work/real_$name" --source=cases --input="$cases" --fold="$fold" "${few[@]}"
     for stage in structure segmentation joint synthesis; do
       "$python" "$root/train.py" --preset=cpu --workdir="$work/models_$name" --stage="$stage" --data_dir="$work/real_$name"
     done

@@ -10,7 +10,7 @@
 set -euo pipefail
 cases=$1 work=$2
 root=$(dirname "$0")/../..
-python=${PYTHON:-python} slices=${SLICES:-50,105,1}
+python=${PYTHON:-python} slices=${SLICES:-0,155,2}
 records=$root/docs/experiments/records/joint_17_cases units=$work/evaluation/segmentation_gain/units
 data=$work/real_${slices//,/-}
 mkdir -p "$records" "$units"

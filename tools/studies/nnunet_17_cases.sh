@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains nnU-Net v2 as an outside judge on slices 50 to 104 of real cases, with preset `cpu`: on real slices, and on
+# Trains nnU-Net v2 as an outside judge on real cases, with preset `cpu`: on real slices, and on
 # real slices with pasted and with painted lesions.
 #
 #   tools/studies/nnunet_17_cases.sh <folder with BraTS cases> <work folder>
@@ -15,7 +15,7 @@ records=$root/docs/experiments/records/nnunet_17_cases/${trainer}_fold$fold
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} nnUNet_compile=f
 export nnUNet_raw=$work/raw nnUNet_preprocessed=$work/preprocessed nnUNet_results=$work/results
 mkdir -p "$nnUNet_raw" "$nnUNet_preprocessed" "$nnUNet_results"
-build() { [ -e "$1" ] || "$python" "$root/datasets/build.py" --preset=cpu --config.data.slices=50,105,1 --output="$1" "${@:2}"; }
+build() { [ -e "$1" ] || "$python" "$root/datasets/build.py" --preset=cpu --output="$1" "${@:2}"; }
 raw() { [ -e "$nnUNet_raw/$1" ] || "$python" -m mmsynth_tf.cli nnunet --data="$work/real" --output="$nnUNet_raw/$1" "${@:2}"; }
 
 # Each finished step leaves a file.
