@@ -17,6 +17,9 @@ from mmsynth_tf.generation.lesion_statistics import DARKEST, SOFTENING, LesionSt
 
 _LOG = logging.getLogger(__name__)
 
+# Brightness and texture are scaled at most by this to those of another slice.
+_LARGEST_RATIO = 2.0
+
 
 class LesionLooks:
     """Moves the classes of lesions to a drawn brightness, and adds the texture that they lack.
@@ -36,7 +39,7 @@ class LesionLooks:
         image, label = np.moveaxis(images[..., 0], 1, -1), pool.labels.numpy()[..., 0]
         # As in generated slices, brightness is relative to the healthy tissue of the slice, if it has any.
         healthy = [np.any(heads.head_of(one) & (own == 0)) for one, own in zip(image, label, strict=True)]
-        groups = [own if any_ else owner for own, owner, any_ in zip(pool.sources, owners, healthy, strict=True)]
+        groups = np.where(healthy, pool.sources, owners).tolist()
         self._statistics = LesionStatistics(image, label, owners, groups)
         self._donors = {pool.sources[n]: int(n) for n in self._statistics.donors}
 
@@ -61,20 +64,26 @@ class LesionLooks:
         if not healthy.any() or not lesion.any():
             return image
         donor = self._donors[source] if source in self._donors else int(rng.choice(statistics.donors))
-        level, means = np.median(image[healthy], axis=0), statistics.draw_means(donor, rng)
+        level, (means, there) = np.median(image[healthy], axis=0), statistics.draw_means(donor, rng)
+        means = means * _brightness_ratio(level, there)
+        brighter = _brightness_ratio(level, statistics.level[donor])[:, None]
         texture, change = statistics.draw_texture(image.shape, rng), np.zeros(image.shape)
-        parts = [(index, lesion & (label == k)) for index, k in enumerate(statistics.classes)]
-        parts = [(index, where) for index, where in parts if where.any() and not np.isnan(means[index]).any()]
-        for index, where in parts:
-            factor = statistics.factor(donor, index)
-            # Only the variance that is missing is added.
-            missing = np.sqrt(np.clip(1.0 - image[where].var(axis=0) / (factor**2).sum(axis=1), 0.0, 1.0))
-            change[where] = level + means[index] - image[where].mean(axis=0)
-            change[where] += texture[where] @ factor.T * missing
+        for index, k in enumerate(statistics.classes):
+            where = lesion & (label == k)
+            if where.any() and not np.isnan(means[index]).any():
+                factor = brighter * statistics.factor(donor, index)
+                # Only the variance that is missing is added.
+                missing = np.sqrt(np.clip(1.0 - image[where].var(axis=0) / (factor**2).sum(axis=1), 0.0, 1.0))
+                change[where] = level + means[index] - image[where].mean(axis=0)
+                change[where] += texture[where] @ factor.T * missing
+        # Rims lose some of their brightness here. With all of it, segmenters learned less.
         changed = image + statistics.smooth(change, SOFTENING)
-        for index, where in parts:  # Softening takes brightness from thin rims.
-            changed[where] += level + means[index] - changed[where].mean(axis=0)
         return np.where(image > DARKEST, np.clip(changed, DARKEST, 1.0), image).astype(image.dtype)
+
+
+def _brightness_ratio(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """How much brighter healthy tissue is, [n]; scanners multiply the brightness of healthy and other tissue alike."""
+    return np.clip(here / np.maximum(there, DARKEST), 1.0 / _LARGEST_RATIO, _LARGEST_RATIO)
 
 
 def looks_of(data: prepared.PreparedData) -> LesionLooks | None:

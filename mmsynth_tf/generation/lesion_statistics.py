@@ -66,11 +66,14 @@ class LesionStatistics:
             n: [self._factor(n, k, other) for k, other in zip(self.classes, pooled, strict=True)] for n in self.donors
         }
 
-    def draw_means(self, donor: int, rng: np.random.Generator) -> np.ndarray:
-        """Mean brightness of each class minus that of healthy tissue: [C, n], NaN for a class that no donor shows."""
+    def draw_means(self, donor: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Mean brightness of each class minus that of healthy tissue: [C, n], NaN for a class that no donor shows.
+
+        Also returns that of healthy tissue, [n], where the means come from.
+        """
         source = int(rng.choice(self.donors)) if rng.random() < _OTHER_BRIGHTNESS else donor
         means = np.where(np.isnan(self._means[source]), self._typical, self._means[source])
-        return means + _MEANS_DEVIATION * self._between * rng.standard_normal(means.shape)
+        return means + _MEANS_DEVIATION * self._between * rng.standard_normal(means.shape), self.level[source]
 
     def draw_texture(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Smooth noise of variance 1 in every channel: [H, W, n]."""

@@ -67,7 +67,7 @@ class Painting:
             places = self._moves.draw(recipient, donor, _PLACES, rng)
             shape = self._placed(self._label[donor], heads.head_of(own), places, rng)
             if recipient != donor and shape:
-                means = np.nan_to_num(self._statistics.draw_means(donor, rng))
+                means = np.nan_to_num(self._statistics.draw_means(donor, rng)[0])
                 image = self._painted(own, self._statistics.level[recipient], shape.label, donor, means, rng)
                 placed = shape.label > 0
                 label = np.where(placed, shape.label, self._label[recipient])
