@@ -38,7 +38,7 @@ _REAL_ANATOMY_USE = """- **Not for clinical use**: synthetic lesions lie beside 
 _PASTED_USE = """For research on methods, as a control: do synthetic lesions add anything to moved real lesions? Measure
 its value for a task on real patients whom no training used.
 
-- Lesions keep their shapes and textures, and lie near the place that they have in their own head.
+- Lesions keep their shapes and textures, and lie near their original position in the head.
 - Slices are generated independently; neighbouring samples do not form a volume.
 - **Not for clinical use**: pasted lesions lie beside a patient's own, and none may be read as that patient's.
 - **The images and the lesions are of training patients.** Protect the set like images of patients, and test on other
@@ -49,7 +49,7 @@ _PAINTED_USE = (
 training used.
 
 - Lesions have the shapes of real ones, deformed, and the brightness and texture that statistics of real ones give. They
-  lie near the place that they have in their own head, and push nothing aside.
+  lie near their original position in the head, and do not displace tissue.
 - Slices are generated independently; neighbouring samples do not form a volume.
 """
     + _REAL_ANATOMY_USE

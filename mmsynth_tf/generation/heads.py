@@ -1,20 +1,20 @@
-"""Where heads lie in slices, so that a lesion that moves to another head keeps its place (beyond the paper).
+"""Measures where heads lie in slices, so that a lesion keeps its position in another head (beyond the paper).
 
-A frame describes a head by its centre and its extents. A lesion grown in one frame then lies at the same place of
-another: a lesion at the left border stays at the left border, and takes up as much of a small head as of a large one.
+A frame describes a head by its centre and its extents. A lesion keeps its position relative to the frame: at the left
+border it stays at the left border. It takes up as much of a small head as of a large one.
 """
 
 import numpy as np
 
 # A lesion grows or shrinks at most by this factor along each axis when it moves to another head.
 _LARGEST_RATIO = 1.5
-# Share of all slices that count as those of about the same height, and their least number. Lesions then have sizes
-# that occur there.
+# Fraction of all slices that count as slices of about the same height, and their minimum number. Lesions then have
+# sizes that occur at this height.
 _SAME_HEIGHT, _LEAST_NEAR = 0.2, 10
 
 
 def head_of(image: np.ndarray) -> np.ndarray:
-    """Where all modalities that a slice [H, W, n] has show the head: bool [H, W]."""
+    """The head in all available modalities of a slice [H, W, n]: bool [H, W]."""
     there = image.any(axis=(0, 1))
     return np.all(image[..., there] > 0, axis=-1) if there.any() else np.zeros(image.shape[:2], bool)
 
@@ -22,7 +22,8 @@ def head_of(image: np.ndarray) -> np.ndarray:
 def frame(head: np.ndarray) -> np.ndarray:
     """The frame of a head, bool [H, W]: float32 [4], its centre (row, column) and its extents, pixels.
 
-    Extents are standard deviations of coordinates, because a box would follow every speck. They are at least 1.
+    Extents are standard deviations of coordinates, because a bounding box would include every speck. They are at
+    least 1.
     """
     places = np.argwhere(head)
     if not len(places):
@@ -31,7 +32,7 @@ def frame(head: np.ndarray) -> np.ndarray:
 
 
 def ratio(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """How much longer along rows and columns a lesion becomes: from frames [..., 4] to float32 [..., 2]."""
+    """Scale of a lesion along rows and columns, float32 [..., 2], from the frames [..., 4] of both heads."""
     return np.clip(target[..., 2:] / source[..., 2:], 1.0 / _LARGEST_RATIO, _LARGEST_RATIO)
 
 
@@ -40,7 +41,7 @@ def near(heights: np.ndarray, wanted: np.ndarray, chances: np.ndarray) -> np.nda
 
     Args:
       heights: [N], positions of the slices along their heads.
-      wanted: [B].
+      wanted: [B], positions along the head.
       chances: [B, k] in [0, 1), uniform.
     """
     order = np.argsort(heights, kind="stable")

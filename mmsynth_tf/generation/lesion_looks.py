@@ -1,7 +1,7 @@
 """Gives generated lesions the brightness and texture of real ones (beyond the paper).
 
-On average generated lesions have the brightness of real ones, but they vary too little from slice to slice, and within
-a class. Segmenters that learn from them then miss parts of real lesions (docs/experiments/lesion_looks.md).
+On average, generated lesions have the brightness of real ones. But they vary too little between slices, and within a
+class. Segmenters trained on them then miss parts of real lesions (docs/experiments/lesion_looks.md).
 """
 
 import logging
@@ -17,15 +17,15 @@ from mmsynth_tf.generation.lesion_statistics import DARKEST, SOFTENING, LesionSt
 
 _LOG = logging.getLogger(__name__)
 
-# Brightness and texture are scaled at most by this to those of another slice.
+# Largest factor by which brightness and texture are scaled to those of another slice.
 _LARGEST_RATIO = 2.0
 
 
 class LesionLooks:
-    """Moves the classes of lesions to a drawn brightness, and adds the texture that they lack.
+    """Shifts the classes of lesions to a randomly drawn brightness, and adds the missing texture.
 
     Args:
-      images: float16 [N, n, H, W, 1] in [0, 1], real slices of all modalities, which may lie on disk.
+      images: float16 [N, n, H, W, 1] in [0, 1], real slices of all modalities, which may be on disk.
       pool: their labels and sources.
       patients: patient of each case.
 
@@ -46,15 +46,15 @@ class LesionLooks:
     def applied(
         self, image: np.ndarray, label: np.ndarray, lesion: np.ndarray, source: str, rng: np.random.Generator
     ) -> np.ndarray:
-        """A slice whose lesion looks like a real one.
+        """Returns the slice with a lesion that looks like a real one.
 
         Args:
           image: float32 [H, W, n] in [0, 1], all modalities.
           label: uint8 [H, W].
           lesion: bool [H, W], the generated part of the label.
-          source: of the lesion's shape; its slice gives the texture, and often the brightness. A slice that is not
-            among the real ones, or whose lesion is too small, is replaced by a random one.
-          rng: of all draws.
+          source: slice of the lesion's shape, which gives the texture and often the brightness. If it is not among
+            the real slices, or its lesion is too small, a random slice replaces it.
+          rng: generator of all random draws.
 
         Returns:
           float32 [H, W, n]; the given slice if it has no lesion, or no healthy tissue to compare with.
@@ -72,22 +72,22 @@ class LesionLooks:
             where = lesion & (label == k)
             if where.any() and not np.isnan(means[index]).any():
                 factor = brighter * statistics.factor(donor, index)
-                # Only the variance that is missing is added.
+                # Add only the missing variance.
                 missing = np.sqrt(np.clip(1.0 - image[where].var(axis=0) / (factor**2).sum(axis=1), 0.0, 1.0))
                 change[where] = level + means[index] - image[where].mean(axis=0)
                 change[where] += texture[where] @ factor.T * missing
-        # Rims lose some of their brightness here. With all of it, segmenters learned less.
+        # Smoothing takes some brightness from rims. Segmenters learned less when rims kept all of it.
         changed = image + statistics.smooth(change, SOFTENING)
         return np.where(image > DARKEST, np.clip(changed, DARKEST, 1.0), image).astype(image.dtype)
 
 
 def _brightness_ratio(here: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """How much brighter healthy tissue is, [n]; scanners multiply the brightness of healthy and other tissue alike."""
+    """Ratio of healthy brightness in each modality, [n]; scanners scale healthy and other tissue alike."""
     return np.clip(here / np.maximum(there, DARKEST), 1.0 / _LARGEST_RATIO, _LARGEST_RATIO)
 
 
 def looks_of(data: prepared.PreparedData) -> LesionLooks | None:
-    """The looks of lesions in a data set's training slices; None if no slice has a lesion and all modalities."""
+    """`LesionLooks` of a data set's training slices; None if no slice has both a lesion and all modalities."""
     try:
         return LesionLooks(*anatomy.labelled_slices(data), data.record["patients"])
     except UserError as error:

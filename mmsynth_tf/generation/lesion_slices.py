@@ -1,4 +1,4 @@
-"""Slices with one more lesion, drawn one by one: what pasting and painting have in common."""
+"""Draws slices with one additional lesion, one by one: shared code of pasting and painting."""
 
 import dataclasses
 import math
@@ -11,27 +11,27 @@ from mmsynth_tf.configs import slice_sizes
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.generation import heads
 
-# Sizes of a moved lesion relative to its own, as TumorCP and nnU-Net draw them.
+# Size of a moved lesion relative to its original size, as TumorCP and nnU-Net draw it.
 _SCALE = (0.7, 1.4)
-# Tumours grow at some places more than at others, so a lesion hardly leaves its own: radians, and shares of the
-# head's extents (`heads.frame`).
+# Tumours grow more often at some places than at others, so a lesion stays near its original position. In radians, and
+# in fractions of the head's extents (`heads.frame`).
 _LARGEST_TURN, _LARGEST_SHIFT = math.radians(30.0), 0.3
-# Smaller regions are rims of lesions in the next slice. Pixels of `slice_sizes.MEASURED_SIZE`.
+# Smaller regions are rims of lesions in the next slice. In pixels of `slice_sizes.MEASURED_SIZE`.
 _LEAST_PIXELS = 10
-# Lesions tried for one slice.
+# How many lesions are tried for one slice.
 LESION_TRIES = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class LesionSlice:
-    """A slice with one more lesion.
+    """A slice with one additional lesion.
 
     Attributes:
       image: float16 [H, W, n] in [0, 1].
       label: uint8 [H, W].
       placed: bool [H, W], the new lesion.
-      recipient: which slice it was put into.
-      donor: which slice its shape comes from.
+      recipient: index of the slice that receives the lesion.
+      donor: index of the slice that the lesion's shape comes from.
       transform: float32 [8], from the donor to the result, in the format of `warping.random_transforms`.
     """
 
@@ -45,7 +45,7 @@ class LesionSlice:
 
 @dataclasses.dataclass(frozen=True)
 class LesionSlices:
-    """C of `LesionSlice`: image float16 [C, H, W, n], label uint8 and placed bool [C, H, W], the others [C]."""
+    """C stacked `LesionSlice`: image float16 [C, H, W, n], label uint8 and placed bool [C, H, W], the others [C]."""
 
     image: np.ndarray
     label: np.ndarray
@@ -63,19 +63,19 @@ class Move:
 
     @property
     def area(self) -> float:
-        """Area of the moved lesion relative to its own."""
+        """Area of the moved lesion relative to its original area."""
         return 1.0 / abs(np.linalg.det(self.matrix))
 
     @property
     def transform(self) -> np.ndarray:
-        """As the transform of (x, y) that TensorFlow takes: float32 [8]."""
+        """The move as a transform of (x, y) for TensorFlow: float32 [8]."""
         (row_row, row_column), (column_row, column_column) = self.matrix
         values = (column_column, column_row, self.offset[1], row_column, row_row, self.offset[0], 0.0, 0.0)
         return np.array(values, np.float32)
 
 
 class Drawing(Protocol):
-    """Draws slices with one more lesion; draw i depends on a seed and i alone."""
+    """Draws slices with one additional lesion; draw i depends only on a seed and i."""
 
     def draw(self, number: int) -> LesionSlice:
         """The slice of a draw."""
@@ -90,10 +90,10 @@ def draw_all(drawing: Drawing, count: int) -> LesionSlices:
 
 
 def donors(label: np.ndarray) -> np.ndarray:
-    """Which slices [N, H, W] have a lesion that is large enough to be moved.
+    """Indices of the slices [N, H, W] whose lesions are large enough to be moved.
 
     Raises:
-      UserError: none has.
+      UserError: no slice has such a lesion.
     """
     least = _LEAST_PIXELS * slice_sizes.relative_size(label.shape[1:]) ** 2
     found = np.flatnonzero(np.sum(label > 0, axis=(1, 2)) >= least)
@@ -103,10 +103,10 @@ def donors(label: np.ndarray) -> np.ndarray:
 
 
 class Moves:
-    """Draws where lesions go: at about the place that they have in their own heads, in slices of about the same height.
+    """Draws where lesions go: near their original position in the head, in slices of about the same height.
 
     Args:
-      image: float [N, H, W, n] in [0, 1], which may lie on disk; 0 outside the head.
+      image: float [N, H, W, n] in [0, 1], which may be on disk; 0 outside the head.
       label: uint8 [N, H, W].
       positions: float [N], along the head, see `slicing.slice_examples`.
       donors: int64 [D], the slices whose lesions are moved.
@@ -117,13 +117,13 @@ class Moves:
         self._frames = np.stack([heads.frame(heads.head_of(one)) for one in image])
 
     def draw_pair(self, rng: np.random.Generator) -> tuple[int, int]:
-        """A slice to put a lesion into, and a slice with a lesion of about the same height."""
+        """A slice that receives a lesion, and a slice of about the same height with a lesion."""
         recipient = int(rng.integers(len(self._label)))
         near = heads.near(self._positions[self._donors], self._positions[[recipient]], rng.random((1, 1)))
         return recipient, int(self._donors[near[0, 0]])
 
     def draw(self, recipient: int, donor: int, count: int, rng: np.random.Generator) -> Iterator[Move]:
-        """A turned, mirrored and scaled lesion, at several places."""
+        """Moves of one turned, mirrored and scaled lesion to several places."""
         source, target = self._frames[donor].astype(float), self._frames[recipient].astype(float)
         angle, mirror = rng.uniform(-_LARGEST_TURN, _LARGEST_TURN), rng.choice((-1.0, 1.0))
         cosine, sine = math.cos(angle), math.sin(angle)

@@ -12,27 +12,27 @@ from mmsynth_tf.configs import slice_sizes
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.generation import heads, lesion_slices
 
-# Lengths are standard deviations in pixels of `slice_sizes.MEASURED_SIZE`.
+# Standard deviations of Gaussian kernels, in pixels of `slice_sizes.MEASURED_SIZE`.
 TEXTURE_SMOOTHNESS = (0.7, 2.0)
-SOFTENING = 0.6  # Of the borders between classes: a pixel shows several tissues.
-# The darkest tissue; 0 is outside the head.
+SOFTENING = 0.6  # Of the borders between classes, where a pixel shows several tissues.
+# Brightness of the darkest tissue; 0 is outside the head.
 DARKEST = 0.02
-# Share of lesions with the brightness of another donor than that of their shape, and the deviation of class means
-# from the donor's in standard deviations between patients.
+# Fraction of lesions whose brightness comes from another donor than their shape. Random deviation of class means from
+# the donor's, in standard deviations between patients.
 _OTHER_BRIGHTNESS, _MEANS_DEVIATION = 0.5, 0.3
 # Classes with fewer pixels take the mean of all patients, or the covariance of all slices.
 _PIXELS_FOR_MEAN, _PIXELS_FOR_COVARIANCE = 3, 20
 
 
 class LesionStatistics:
-    """Statistics of the lesions of real slices.
+    """Brightness and texture of the lesions of real slices.
 
     Args:
-      image: float [N, H, W, n] in [0, 1], registered slices, which may lie on disk; 0 outside the head and where a
+      image: float [N, H, W, n] in [0, 1], registered slices, which may be on disk; 0 outside the head and where a
         modality is missing.
       label: uint8 [N, H, W].
-      patients: N patients.
-      groups: N names of slices whose healthy tissue has a brightness of its own; by default the patients.
+      patients: the patient of each slice, N names.
+      groups: the group of each slice, N names, by default the patients; a group shares one healthy brightness.
 
     Attributes:
       donors: int64 [D], the slices with a lesion and all modalities.
@@ -69,7 +69,7 @@ class LesionStatistics:
     def draw_means(self, donor: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Mean brightness of each class minus that of healthy tissue: [C, n], NaN for a class that no donor shows.
 
-        Also returns that of healthy tissue, [n], where the means come from.
+        Also returns the brightness of healthy tissue, [n], in the group of the slice that the means come from.
         """
         source = int(rng.choice(self.donors)) if rng.random() < _OTHER_BRIGHTNESS else donor
         means = np.where(np.isnan(self._means[source]), self._typical, self._means[source])
@@ -89,7 +89,7 @@ class LesionStatistics:
         return scipy.ndimage.gaussian_filter(values, (sigma * self._size, sigma * self._size, 0))
 
     def _healthy_level(self, chosen: np.ndarray) -> np.ndarray:
-        """Median of each modality over the heads without lesions, 0 without such tissue: [n]."""
+        """Median of each modality over healthy tissue of the chosen slices, [n]; 0 if they have none."""
         pixels = []
         for n in chosen:
             image = self._image[n].astype(np.float32)
@@ -98,7 +98,7 @@ class LesionStatistics:
         return np.median(pixels, axis=0) if len(pixels) else np.zeros(self._image.shape[-1])
 
     def _class_means(self, n: int) -> np.ndarray:
-        """Mean of each class minus the healthy level, NaN for classes that are missing: [C, n]."""
+        """Mean of each class minus the healthy level: [C, n]; NaN for missing or very small classes."""
         pixels = [self._class_pixels(n, k) for k in self.classes]
         missing = np.full(self._image.shape[-1], np.nan)
         return np.stack([p.mean(axis=0) - self.level[n] if len(p) >= _PIXELS_FOR_MEAN else missing for p in pixels])
@@ -119,7 +119,7 @@ class LesionStatistics:
 
 
 def _statistics(values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the arrays in which an entry is not NaN; NaN where there is none."""
+    """Mean and standard deviation of each entry over the arrays, NaN ignored; NaN if all are NaN."""
     values = np.stack(values)
     known = ~np.isnan(values)
     count = np.where(known.any(axis=0), known.sum(axis=0), np.nan)

@@ -1,11 +1,11 @@
-"""Measures what synthetic sets teach a segmenter, for choices: test patients stay untouched.
+"""Measures how well a segmenter learns from synthetic sets, to choose between them. No test patient is used.
 
     python -m tools.studies.set_value data/brats lesion_looks.csv data/noise_a data/noise_b
 
-A joint segmenter is trained on each set alone, as in the experiment segmentation_gain but shorter. It is scored on the
-patients of the training and of the validation split of the first set. The generators learned from the training
-patients, so scores on these only compare sets of the same generators. Each set, seed and patient gives a row. The
-printed table has their means over seeds and patients.
+A joint segmenter is trained on each synthetic set alone, as in the experiment segmentation_gain but shorter. It is
+scored on the patients of the training and validation splits of the first data set (`data/brats`). The generators
+learned from the training patients, so scores on these only compare sets of the same generators. Each set, seed and
+patient gives a row. The printed table shows means over seeds and patients.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ def main(data: str, output: str, *sets: str) -> None:
 
 
 def measure(data: prepared.PreparedData, synthetic: prepared.PreparedData, steps: int, seed: int) -> Iterator[Record]:
-    """A record for each patient of the training and the validation split, with the Dice of each region."""
+    """One record for each patient of the training and validation splits, with the Dice of each region."""
     made = slices.read_slices(synthetic, [TRAIN])
     settings = dataclasses.replace(presets.preset("cpu").segmentation, steps=steps)
     model = training.train([(made.image, made.label)], training.STRONG, data.config.num_classes, settings, seed)
@@ -50,7 +50,7 @@ def measure(data: prepared.PreparedData, synthetic: prepared.PreparedData, steps
 
 
 def table(found: Sequence[Record], regions: Sequence[str]) -> str:
-    """Means over seeds and patients, for each set and split."""
+    """The means over seeds and patients, for each set and split."""
     body = []
     for name, split in dict.fromkeys((r["set"], r["split"]) for r in found):
         own = [[r[region] for region in regions] for r in found if (r["set"], r["split"]) == (name, split)]
