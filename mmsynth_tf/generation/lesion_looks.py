@@ -76,7 +76,7 @@ class LesionLooks:
                 missing = np.sqrt(np.clip(1.0 - image[where].var(axis=0) / (factor**2).sum(axis=1), 0.0, 1.0))
                 change[where] = level + means[index] - image[where].mean(axis=0)
                 change[where] += texture[where] @ factor.T * missing
-        # Smoothing takes some brightness from rims. Segmenters learned less when rims kept all of it.
+        # Smoothing takes some brightness from rims. Segmenters learned no more when rims kept all of it.
         changed = image + statistics.smooth(change, SOFTENING)
         return np.where(image > DARKEST, np.clip(changed, DARKEST, 1.0), image).astype(image.dtype)
 
