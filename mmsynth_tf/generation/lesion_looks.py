@@ -1,7 +1,7 @@
 """Gives generated lesions the brightness and texture of real ones (beyond the paper).
 
-On average, generated lesions have the brightness of real ones. But they vary too little between slices, and within a
-class. Segmenters trained on them then miss parts of real lesions (docs/experiments/lesion_looks.md).
+On average generated lesions have the brightness of real ones, but they vary too little from slice to slice, and within
+a class: in T2 and FLAIR they look flat (docs/experiments/lesion_looks.md).
 """
 
 import logging
