@@ -11,8 +11,8 @@ from mmsynth_tf.metrics.segmentation import DICE
 from mmsynth_tf.storage.records import Record
 from tools.studies import cells
 
-# Of 3,000 steps, test patients, slices 50 to 104.
-_UNITS = Path(__file__).resolve().parents[2] / "docs/experiments/records/joint_17_cases/552cdb2d"
+# Of 3,000 steps, test patients, whole heads.
+_UNITS = Path(__file__).resolve().parents[2] / "docs/experiments/records/joint_17_cases/952fa146"
 _WORDS = {
     gain_tables.BASE: "real slices",
     "pasted": "real slices and pasted lesions",
