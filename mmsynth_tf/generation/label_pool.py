@@ -62,6 +62,11 @@ class LabelPool:
         """Positions of the slices that show a head: float32 in [0, 1]."""
         return self.positions[(self.positions >= 0) & (self.positions <= 1)]
 
+    def patients(self, of_cases: Mapping[str, str]) -> list[str]:
+        """The N patients of the slices, from the patient of each case; a case without one is a patient."""
+        cases = [source.rpartition(":")[0] for source in self.sources]
+        return [of_cases.get(case, case) for case in cases]
+
     def fingerprint(self) -> str:
         """SHA-256 of the labels, their sources, positions, frames and order."""
         digest = hashlib.sha256("\n".join(self.sources).encode())

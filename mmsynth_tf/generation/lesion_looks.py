@@ -34,8 +34,7 @@ class LesionLooks:
     """
 
     def __init__(self, images: np.ndarray, pool: LabelPool, patients: Mapping[str, str]):
-        cases = [source.rpartition(":")[0] for source in pool.sources]
-        owners = [patients.get(case, case) for case in cases]
+        owners = pool.patients(patients)
         image, label = np.moveaxis(images[..., 0], 1, -1), pool.labels.numpy()[..., 0]
         # As in generated slices, brightness is relative to the healthy tissue of the slice, if it has any.
         healthy = [np.any(heads.head_of(one) & (own == 0)) for one, own in zip(image, label, strict=True)]

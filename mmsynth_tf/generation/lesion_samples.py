@@ -41,8 +41,7 @@ class LesionGeneration:
         self.data, self._seed, self._structure_map = data.config, config.runtime.seed, config.structure_map
         # A view, so that the images stay on disk.
         slices = np.moveaxis(images[..., 0], 1, -1), self._pool.labels.numpy()[..., 0]
-        cases = [source.rpartition(":")[0] for source in self._pool.sources]
-        patients = [data.record["patients"].get(case, case) for case in cases]
+        patients = self._pool.patients(data.record["patients"])
         self._drawing = drawing(kind, *slices, self._pool.positions, patients, self._seed)
         self.settings = dataclasses.replace(config.generation, real_anatomy=True, dice_threshold=0.0)
         self.draws_per_block = sampling.BATCHES_PER_BLOCK * self.settings.batch_size

@@ -65,6 +65,8 @@ class LesionStatistics:
         self._factors = {
             n: [self._factor(n, k, other) for k, other in zip(self.classes, pooled, strict=True)] for n in self.donors
         }
+        # Numbers are enough from here on, so that slices on disk can be freed.
+        del self._image, self._label
 
     def draw_means(self, donor: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Mean brightness of each class minus that of healthy tissue: [C, n], NaN for a class that no donor shows.

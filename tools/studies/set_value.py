@@ -30,9 +30,10 @@ _STEPS, _SEEDS = 1_200, (0, 1)
 def main(data: str, output: str, *sets: str) -> None:
     real, found = prepared.open_prepared(data), []
     for path in sets:
-        prepared.require_same_geometry(prepared.open_prepared(path), real.config, data)
+        synthetic = prepared.open_prepared(path)
+        prepared.require_same_geometry(synthetic, real.config, data)
         for seed in _SEEDS:
-            found += measure(real, prepared.open_prepared(path), _STEPS, seed)
+            found += measure(real, synthetic, _STEPS, seed)
             records.write_csv(output, found)
     print(table(found, list(real.config.regions)))
 
