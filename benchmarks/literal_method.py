@@ -179,6 +179,8 @@ class ModalityOracle:
         self._f, self._m, self._l = batch["structure"], batch["background"], batch["fusion_label"]
         self._discriminator = Discriminator(model.discriminator, training)
         self._feature_discriminator = Discriminator(model.feature_discriminator, training)
+        for joint in model.joint_discriminators:
+            self._joint_discriminator = Discriminator(joint, training)
         self._x = [batch["image"][:, i] for i in range(self._n)]
         self._labels = [batch["label"][:, i] for i in range(self._n)]
         self._code = [self._encode(x) for x in self._x]
@@ -192,12 +194,18 @@ class ModalityOracle:
     def terms(self) -> dict[str, tf.Tensor]:
         """Every term with a weight; sums over pairs and triples are scaled up to all pairs and all triples."""
         made = [(self._x_g[i], i) for i in range(self._n)] + self._rebuilt()
-        formulas = {**self._formulas(), **self._formulas_of_made(made), **self._formulas_of_rebuilt()}
+        formulas = {
+            **self._formulas(),
+            **self._formulas_of_made(made),
+            **self._formulas_of_rebuilt(),
+            **self._formulas_of_rows(),
+        }
         return {name: formulas[name]() for name in self._model.terms}
 
     def rebuilt_terms(self) -> dict[str, tf.Tensor]:
         """Those of slices that are only made anew from their own maps and labels."""
         formulas = {**self._formulas_of_made(self._rebuilt()), **self._formulas_of_rebuilt()}
+        formulas |= self._formulas_of_rows(rebuilt_alone=True)
         return {name: formula() for name, formula in formulas.items() if name in self._model.terms}
 
     def _formulas(self) -> dict[str, Callable[[], tf.Tensor]]:
@@ -219,6 +227,7 @@ class ModalityOracle:
             "translation_adversarial": lambda: over_pairs(lambda i, j: norm(self._d(x_t[i, j]), 1)),
             "translation_class": lambda: over_pairs(lambda i, j: self._class(x_t[i, j], j)),
             "reconstruction": lambda: sum(norm(x[i], self._decode(self._code[i], i)) for i in each),
+            "paired_translation": lambda: over_pairs(lambda i, j: norm(_blurred(x[j]), _blurred(x_t[i, j]))),
             "cycle": lambda: over_pairs(lambda i, j: norm(x[i], x_cr[j, i])),
             "cycle_consistency": lambda: triple_scale * sum(norm(x_cr[j, i], x_cr[k, i]) for i, j, k in triples),
             "code_consistency": lambda: over_pairs(lambda i, j: norm(self._code[i], self._code_t[i, j])),
@@ -253,6 +262,22 @@ class ModalityOracle:
             "self_structure": lambda: sum(norm(self._own_map(x[i], i), self._own_map(made, i)) for made, i in rebuilt),
         }
 
+    def _formulas_of_rows(self, rebuilt_alone: bool = False) -> dict[str, Callable[[], tf.Tensor]]:
+        """Formulas of all modalities of a slice together."""
+
+        def d(images: Sequence[tf.Tensor]) -> tf.Tensor:
+            return self._joint_discriminator(tf.concat(images, axis=-1))
+
+        def made() -> list[tf.Tensor]:
+            rebuilt = [image for image, _ in self._rebuilt()]
+            return [d(images) for images in ([] if rebuilt_alone else [self._x_g]) + ([rebuilt] if rebuilt else [])]
+
+        return {
+            "joint_discriminator_real": lambda: norm(d(self._x), 1),
+            "joint_discriminator_synthetic": lambda: sum(norm(scores) for scores in made()),
+            "joint_adversarial": lambda: sum(norm(scores, 1) for scores in made()),
+        }
+
     def _rebuilt(self) -> list[tuple[tf.Tensor, int]]:
         """Slices made of the maps and labels of x_i themselves, and i."""
         return [(self._decode(self._own_code(i), i), i) for i in range(self._n)] if self._model.rebuilds else []
@@ -279,8 +304,9 @@ class ModalityOracle:
         return tf.concat([tf.cast(label == c, tf.float32) for c in range(self._classes)], axis=-1)
 
     def _own_code(self, i: int) -> tf.Tensor:
-        """EC_R of the map and label of x_i itself."""
-        f, m = (self._batch[name][:, i] for name in ("own_structure", "own_background"))
+        """EC_R of the map and label of x_i itself; of registered slices, of the row's only map."""
+        one = 0 if self._model.choices.registered else i
+        f, m = (self._batch[name][:, one] for name in ("own_structure", "own_background"))
         return self._fuse(f, m, self._labels[i])
 
     def _fuse(self, f: tf.Tensor, m: tf.Tensor, label: tf.Tensor) -> tf.Tensor:

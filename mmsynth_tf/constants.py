@@ -32,6 +32,7 @@ PAPER_STAGES = (STRUCTURE, SEGMENTATION, SYNTHESIS)
 
 # Formulations of a stage: the one that measured best, and the draft's.
 MEASURED = "measured"
+UNREGISTERED = "unregistered"
 PAPER = "paper"
 
 # How slices get one more lesion without a trained stage: cut out of another slice, or painted from statistics.

@@ -1,7 +1,7 @@
 """Training batches with tf.data.
 
 Each modality draws its slices independently of the others (unregistered
-training, the paper's point). Only the joint segmenter gets registered slices,
+training, the paper's point), or slices are registered: all modalities of one,
 as the channels of one image. Everything random about a step is drawn here, by
 stateless operations from (seed, step), so a run that is resumed at a step sees
 what an undisturbed one sees.
@@ -91,7 +91,7 @@ class SliceSource:
         return endless.skip(start % count)
 
 
-def registered_source(slices: Sequence[tf.data.Dataset], cache: bool = True) -> SliceSource:
+def registered_source(slices: Sequence[tf.data.Dataset], cache: bool = True, whole: bool = False) -> SliceSource:
     """A source of registered slices: all modalities of a slice are the channels of one image.
 
     Its streams give `image` float16 [H, W, n], 0 for a missing modality, and `label` uint8 [H, W, 1].
@@ -99,10 +99,13 @@ def registered_source(slices: Sequence[tf.data.Dataset], cache: bool = True) -> 
     Args:
       slices: examples as `PreparedData.slices` yields them, all labelled, of several sources.
       cache: keep the decoded slices in memory.
+      whole: leave out slices that lack a modality.
 
     Raises:
-      UserError: there is no labelled slice.
+      UserError: there is no such slice.
     """
+    if whole:
+        slices = [source.filter(lambda x: tf.reduce_all(x["available"])) for source in slices]
     return SliceSource([source.map(_as_channels) for source in slices], 1, cache)
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from mmsynth_tf import configs, constants, input_pipeline, prepared
 from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs import tree
+from mmsynth_tf.errors import UserError
 from mmsynth_tf.input_pipeline import SliceSource
 from mmsynth_tf.stages import catalogue
 from mmsynth_tf.stages.segmentation.stage import segmentation_batches
@@ -216,25 +217,43 @@ def test_maps_are_learned_without_the_lesions_edges_where_the_paper_is_followed(
         assert [known[x.tobytes()] for x in plain["structure"]] == [x.tobytes() for x in erased["structure"]]
 
 
-@pytest.mark.parametrize("triples", [0, 1])
-def test_synthesis_batches_are_consistent(triples):
-    config = tree.override(CONFIG, {"synthesis.triples_per_slice": triples})
-    sources = []
-    for batch in take(synthesis_batches(fakes.slice_source(config), config), 12):
+@pytest.mark.parametrize(("triples", "registered"), [(0, False), (1, False), (1, True)])
+def test_synthesis_batches_are_consistent(triples, registered):
+    config = fakes.tiny_config(3, synthesis__choices__registered=registered, synthesis__triples_per_slice=triples)
+    source, sources = catalogue.STAGES[constants.SYNTHESIS].source([fakes.slices(5, config)], config), []
+    for batch in take(synthesis_batches(source, config), 12):
         for row in range(2):
             images, labels = batch["image"][row], batch["label"][row]
-            background = structure_maps.background_mask(images, expand=(2, 2))
+            background = structure_maps.background_mask(images, expand=(2, 2)).numpy()
             edges = structure_maps.structure_map(tf.constant(images), config.structure_map).numpy() * (labels == 0)
-            np.testing.assert_array_equal(batch["own_background"][row], background)
-            np.testing.assert_array_equal(batch["own_structure"][row], edges)
             chosen = batch["fusion_label"][row]
             assert not np.any(batch["background"][row] * chosen)
             expected = edges * (chosen == 0)
-            sources += [i for i in range(3) if np.array_equal(batch["structure"][row], expected[i])]
+            drawn = [i for i in range(3) if np.array_equal(batch["structure"][row], expected[i])]
+            # One map rebuilds all of a registered row.
+            rebuilding = drawn if registered else [0, 1, 2]
+            np.testing.assert_array_equal(batch["own_background"][row], background[rebuilding])
+            np.testing.assert_array_equal(batch["own_structure"][row], edges[rebuilding])
+            assert registered == np.all(labels == labels[:1])
+            sources += drawn
         assert batch["pair_source"].shape == batch["pair_target"].shape == (2, 2 if triples else 6)
         assert np.all(batch["pair_source"] != batch["pair_target"])
     # Each row's map is that of one of its slices, and every modality gives some.
     assert len(sources) == 24 and set(sources) == {0, 1, 2}
+
+
+def test_registered_rows_hold_all_modalities_of_one_slice_and_leave_out_incomplete_ones():
+    stage, config = catalogue.STAGES[constants.SYNTHESIS], still(fakes.tiny_config(2))
+    slices = numbered_slices([[True, True], [True, False], [True, True]])
+    drawn = [image for batch in take(draw_rows(stage.source([slices], config)), 6) for image in batch["image"]]
+    assert {tuple(image[0, 0, 0]) for image in drawn} == {(0, 0), (2, 2)}
+    with pytest.raises(UserError, match="formulation=unregistered"):
+        stage.source([numbered_slices([[True, False], [False, True]])], config)
+
+
+def draw_rows(source: SliceSource) -> tf.data.Dataset:
+    """A source's slices, before anything is augmented: `image` [B, k, H, W, C]."""
+    return input_pipeline.batches(source, CONFIG, 2, 0, lambda batch, step: batch, constants.UNCHANGED)
 
 
 def test_augmentation_moves_image_and_label_together_and_can_be_left_out(rng):

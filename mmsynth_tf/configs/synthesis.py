@@ -65,6 +65,11 @@ class FurtherLossWeights:
         3.0, "sum_i |f_g,i-mean_j f_g,j|^2: the modalities of a sample should show the same edges.", trains=_GENERATOR
     )
     contrast: float = setting(50.0, "|contrast of x_g,i - wanted contrast|^2.", trains=_GENERATOR)
+    # Of registered slices alone, beyond the paper.
+    paired_translation: float = setting(20.0, "sum_ij |x_j-x_t,i,j|^2, blurred.", trains=_GENERATOR)
+    joint_adversarial: float = setting(4.0, "|d_J(x_g)-1|^2, all modalities as channels.", trains=_GENERATOR)
+    joint_discriminator_real: float = setting(1.0, "|d_J(x)-1|^2.", trains=_DISCRIMINATOR)
+    joint_discriminator_synthetic: float = setting(0.5, "|d_J(x_g)|^2.", trains=_DISCRIMINATOR)
     # In the draft; the authors' code has neither.
     discriminator_class_synthetic: float = setting(0.0, "class(x_g,i) = i.", trains=_DISCRIMINATOR)
     discriminator_class_translated: float = setting(0.0, "sum_ij class(x_t,i,j) = j.", trains=_DISCRIMINATOR)
@@ -77,6 +82,8 @@ class SynthesisChoices:
 
     Attributes:
       weights: of the terms that only one formulation has.
+      registered: whether a row's slices are all modalities of one slice, rebuilt from the map of one of them; otherwise
+        each modality draws its own slices and rebuilds them from their own maps.
       class_weights: of the lesion losses, one number per class; the last also holds for all further classes.
       pretrained_lesion: whether the lesion processors are the segmenters of the same work directory, frozen (the
         authors' later version); otherwise they train alongside.
@@ -112,6 +119,7 @@ class SynthesisChoices:
     """
 
     weights: FurtherLossWeights = FurtherLossWeights()
+    registered: bool = True
     class_weights: tuple[float, ...] = (1.0, 10.0)
     pretrained_lesion: bool = True
     lesion_learning_rate: float = 1e-3
@@ -137,8 +145,16 @@ class SynthesisChoices:
     judged_intensity: float = 1.0
 
 
+_NO_REGISTERED_TERMS = {
+    "paired_translation": 0.0,
+    "joint_adversarial": 0.0,
+    "joint_discriminator_real": 0.0,
+    "joint_discriminator_synthetic": 0.0,
+}
+
 SYNTHESIS_FORMULATIONS = {
     constants.MEASURED: SynthesisChoices(),
+    constants.UNREGISTERED: SynthesisChoices(weights=FurtherLossWeights(**_NO_REGISTERED_TERMS), registered=False),
     # §2.4 to §2.7 and §3.1 of the draft; the discriminators' normalisation and class weights are those of the authors'
     # code. The draft's sums over classes have the weight that the authors give to those of real slices.
     constants.PAPER: SynthesisChoices(
@@ -148,10 +164,12 @@ SYNTHESIS_FORMULATIONS = {
             self_structure=0.0,
             structure_agreement=0.0,
             contrast=0.0,
+            **_NO_REGISTERED_TERMS,
             discriminator_class_synthetic=50.0,
             discriminator_class_translated=50.0,
             lesion_supervised=1.0,
         ),
+        registered=False,
         class_weights=(1.0, 10.0, 50.0, 50.0, 50.0),
         pretrained_lesion=False,
         lesion_learning_rate=1e-4,
@@ -183,7 +201,10 @@ SYNTHESIS_FORMULATIONS = {
 class SynthesisConfig(StageConfig):
     """Multimodal synthesis with its auxiliary training (method §5, §6)."""
 
-    formulation: str = setting(constants.MEASURED, FORMULATION_HELP)
+    formulation: str = setting(
+        constants.MEASURED,
+        f"{FORMULATION_HELP} unregistered: as measured, where modalities come from different patients or scans.",
+    )
     steps: int = setting(200_000, "Training steps.")
     pretraining_steps: int = setting(
         20_000,

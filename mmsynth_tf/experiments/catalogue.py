@@ -104,8 +104,8 @@ EXPERIMENTS = {
     "translation": Experiment(
         "translation.translation",
         "Translation",
-        "Translation of modalities of a test patient to another: by the synthesis stage, which never saw registered "
-        "modalities, and from single ones by U-Nets trained on registered pairs.",
+        "Translation of modalities of a test patient to another: by the synthesis stage, and from single ones by "
+        "U-Nets trained on registered pairs.",
         synthetic=False,
     ),
 }

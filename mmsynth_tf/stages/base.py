@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from mmsynth_tf.configs import Config, StageConfig
-from mmsynth_tf.input_pipeline import SliceSource, registered_source
+from mmsynth_tf.input_pipeline import SliceSource
 from mmsynth_tf.models.stage import Batch, StageModel
 
 PREVIEW_ROWS = 8
@@ -15,6 +15,20 @@ LEARNING = ("augmentation.", "runtime.seed", "runtime.precision", "runtime.ema_d
 
 # Stage name to the trained model and the configuration of that stage in the same work directory.
 LoadStage = Callable[[str], tuple[StageModel, Config]]
+
+
+def each_modality(slices: Sequence[tf.data.Dataset], config: Config, *features: str) -> SliceSource:
+    """A source of which each modality draws its own slices, with their labels and these features.
+
+    Args:
+      slices: labelled examples, of one source or several.
+      config: settings.
+      *features: names of further features of the examples.
+
+    Raises:
+      UserError: a modality has no labelled slice.
+    """
+    return SliceSource(slices, config.data.num_modalities, config.runtime.cache, ("label", *features))
 
 
 def _no_features(config: Config) -> tuple[str, ...]:
@@ -38,7 +52,7 @@ class Stage:
       optimizers: builds one optimizer for each group of the model.
       preview: draws the model's output for the first rows of a training batch, PNG.
       slices_per_row: number of slices in a row of a batch.
-      registered: whether slices of all modalities are drawn together; otherwise each modality draws its own.
+      source: makes of labelled examples what `batches` draws from; raises `UserError` where it finds no slice.
       features: names of the features that the stage learns from, besides image and label.
       install: copies weights from other stages into a new model.
     """
@@ -50,21 +64,6 @@ class Stage:
     optimizers: Callable[[Config], Mapping[str, tf.keras.optimizers.Optimizer]]
     preview: Callable[[StageModel, Config, Batch], bytes]
     slices_per_row: Callable[[Config], int]
-    registered: bool = False
+    source: Callable[[Sequence[tf.data.Dataset], Config], SliceSource] = each_modality
     features: Callable[[Config], tuple[str, ...]] = _no_features
     install: Callable[[StageModel, Config, LoadStage], None] = _install_nothing
-
-    def source(self, slices: Sequence[tf.data.Dataset], config: Config) -> SliceSource:
-        """What `batches` draws from.
-
-        Args:
-          slices: labelled examples, of one source or several.
-          config: settings.
-
-        Raises:
-          UserError: a modality has no labelled slice.
-        """
-        if self.registered:
-            return registered_source(slices, config.runtime.cache)
-        shared = ("label", *self.features(config))
-        return SliceSource(slices, config.data.num_modalities, config.runtime.cache, shared)

@@ -4,13 +4,21 @@ python -m tests.configs.settings_page > docs/settings.md
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import tree
+from mmsynth_tf.configs.segmentation import SEGMENTATION_FORMULATIONS
+from mmsynth_tf.configs.structure import STRUCTURE_FORMULATIONS
+from mmsynth_tf.configs.synthesis import SYNTHESIS_FORMULATIONS
 
 _OTHERS = ("workstation", "cpu", "demo", "paper")
+_FORMULATIONS = {
+    constants.STRUCTURE: STRUCTURE_FORMULATIONS,
+    constants.SEGMENTATION: SEGMENTATION_FORMULATIONS,
+    constants.SYNTHESIS: SYNTHESIS_FORMULATIONS,
+}
 _INTRODUCTION = """# Settings
 
 Every setting is a flag of the programs: `--config.<setting>=<value>`. Tuples are given with commas, dictionaries as
@@ -33,8 +41,8 @@ def page() -> str:
     for field in dataclasses.fields(default):
         section = getattr(default, field.name)
         parts.append(f"## {field.name}\n\n{type(section).__doc__.splitlines()[0]}\n\n{_settings(field.name)}")
-        if hasattr(section, "formulation"):
-            parts.append(f"What the formulations of this stage choose:\n\n{_choices(section)}")
+        if field.name in _FORMULATIONS:
+            parts.append(f"What the formulations of this stage choose:\n\n{_choices(_FORMULATIONS[field.name])}")
     return "\n".join(parts)
 
 
@@ -50,11 +58,10 @@ def _settings(section: str) -> str:
     return _table(["setting", "default", *_OTHERS, "meaning"], rows)
 
 
-def _choices(stage: configs.StageConfig) -> str:
+def _choices(formulations: Mapping[str, Any]) -> str:
     """What each formulation of a stage chooses; loss weights that depend on it are among the choices."""
-    names = (constants.MEASURED, constants.PAPER)
-    columns = [dict(_leaves(dataclasses.replace(stage, formulation=name).choices)) for name in names]
-    return _table(["choice", *names], [[f"`{key}`", *(_text(c[key]) for c in columns)] for key in columns[0]])
+    columns = [dict(_leaves(choices)) for choices in formulations.values()]
+    return _table(["choice", *formulations], [[f"`{key}`", *(_text(c[key]) for c in columns)] for key in columns[0]])
 
 
 def _leaves(choices: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -52,6 +52,8 @@ _TINY_CHOICES = {
         self_structure=1.0,
         structure_agreement=1.0,
         contrast=0.0,
+        paired_translation=1.0,
+        joint_adversarial=1.0,
         discriminator_class_synthetic=1.0,
         discriminator_class_translated=1.0,
         lesion_supervised=1.0,
@@ -175,19 +177,23 @@ def structure_batch(rng: np.random.Generator, config: Config, batch_size: int = 
 def synthesis_batch(rng: np.random.Generator, config: Config, batch_size: int = 2) -> Batch:
     """A batch for `ModalityGAN`."""
     n, shape = config.data.num_modalities, (batch_size, SIZE, SIZE, 1)
+    maps = (batch_size, 1 if config.synthesis.choices.registered else n, SIZE, SIZE, 1)
     triples = config.synthesis.triples_per_slice
     contrast_size = contrast.size(config.data.num_classes if config.synthesis.choices.contrast_condition else 0)
     if triples:
         source, target = pairs.sampled_pairs(batch_size, n, triples, tf.constant(rng.integers(0, 2**31, 2)))
     else:
         source, target = pairs.exact_pairs(batch_size, n)
+    drawn = unregistered_slices(rng, config, batch_size)
+    if config.synthesis.choices.registered:
+        drawn["label"] = tf.repeat(drawn["label"][:, :1], n, axis=1)
     return {
-        **unregistered_slices(rng, config, batch_size),
+        **drawn,
         "structure": tf.constant(rng.integers(0, 2, shape), tf.float32),
         "background": tf.constant(rng.integers(0, 2, shape), tf.float32),
         "fusion_label": unregistered_slices(rng, config, batch_size)["label"][:, 0],
-        "own_structure": tf.constant(rng.integers(0, 2, (batch_size, n, SIZE, SIZE, 1)), tf.float32),
-        "own_background": tf.constant(rng.integers(0, 2, (batch_size, n, SIZE, SIZE, 1)), tf.float32),
+        "own_structure": tf.constant(rng.integers(0, 2, maps), tf.float32),
+        "own_background": tf.constant(rng.integers(0, 2, maps), tf.float32),
         "pair_source": source,
         "pair_target": target,
         "noise": tf.constant(rng.uniform(size=shape), tf.float32),

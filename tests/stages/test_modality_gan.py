@@ -23,11 +23,13 @@ TRAINED_GENERATORS = {
     "translation_adversarial": {IMAGE, DECODER},
     "translation_class": {IMAGE, DECODER},
     "reconstruction": {IMAGE, DECODER},
+    "paired_translation": {IMAGE, DECODER},
     "cycle": {IMAGE, DECODER},
     "cycle_consistency": {IMAGE, DECODER},
     "code_consistency": {IMAGE, DECODER},
     "adversarial": {FUSION, DECODER},
     "adversarial_class": {FUSION, DECODER},
+    "joint_adversarial": {FUSION, DECODER},
     "code_adversarial": {FUSION, IMAGE},
     "structure": {FUSION, DECODER},
     "structure_agreement": {FUSION, DECODER},
@@ -48,23 +50,39 @@ TRAINED_DISCRIMINATORS = {
     "discriminator_class_synthetic": {"discriminator"},
     "discriminator_class_translated": {"discriminator"},
     "code_discriminator": {"feature_discriminator"},
+    "joint_discriminator_real": {"joint_discriminator"},
+    "joint_discriminator_synthetic": {"joint_discriminator"},
 }
 TRAINED_LESION = {"lesion_supervised": {"lesion_processor"}}
 TRAINED = {**TRAINED_GENERATORS, **TRAINED_DISCRIMINATORS, **TRAINED_LESION}
 
-# Modalities, classes and settings: both class heads, every lesion design, every form of fusion.
+UNREGISTERED = {
+    "registered": False,
+    "weights": dict.fromkeys(
+        (
+            *("paired_translation", "joint_adversarial"),
+            *("joint_discriminator_real", "joint_discriminator_synthetic"),
+        ),
+        0.0,
+    ),
+}
+# Modalities, classes and settings: both class heads, every lesion design, every form of fusion, both kinds of rows.
 VARIANTS = [
     (2, 2, {"softmax_class": False, "segmentation__design": "1seg"}),
     (3, 5, {"softmax_class": True, "segmentation__design": "4seg"}),
     (3, 2, {"softmax_class": True, "segmentation__design": "1ecl_4dcl", "fusion_noise": True}),
     (4, 5, {"softmax_class": False, "segmentation__design": "4seg", "fusion_concatenate": True}),
+    (3, 5, UNREGISTERED),
 ]
 
 
 def networks(model: ModalityGAN) -> dict[str, list[tf.keras.Model]]:
     single = (FUSION, IMAGE, DECODER, "discriminator", "feature_discriminator")
-    lesion_processor = list(model.lesion_processor.networks)
-    return {name: [getattr(model, name)] for name in single} | {"lesion_processor": lesion_processor}
+    several = {
+        "joint_discriminator": list(model.joint_discriminators),
+        "lesion_processor": list(model.lesion_processor.networks),
+    }
+    return {name: [getattr(model, name)] for name in single} | several
 
 
 CHOICES = {field.name for field in dataclasses.fields(SynthesisChoices)}
@@ -213,8 +231,10 @@ def test_the_discriminator_sees_every_slice_in_a_contrast_of_its_own(rng):
     training_checks.assert_terms_close(terms_of(model, as_they_are), expected)
 
     n, pairs = 2, batch["pair_source"].shape[1]
+    of_made = {"discriminator_synthetic", "adversarial", "adversarial_class"}
+    of_made |= {"joint_discriminator_synthetic", "joint_adversarial"}
     groups = {
-        "real": (0, n, {"discriminator_real", "discriminator_class"}),
+        "real": (0, n, {"discriminator_real", "discriminator_class", "joint_discriminator_real"}),
         "translated": (
             n,
             pairs,
@@ -226,9 +246,9 @@ def test_the_discriminator_sees_every_slice_in_a_contrast_of_its_own(rng):
         "fake": (
             n + pairs,
             n,
-            {"discriminator_synthetic", "discriminator_class_synthetic", "adversarial", "adversarial_class"},
+            {"discriminator_class_synthetic", *of_made},
         ),
-        "self": (2 * n + pairs, n, {"discriminator_synthetic", "adversarial", "adversarial_class"}),
+        "self": (2 * n + pairs, n, of_made),
     }
     for first, count, concerned in groups.values():
         for j in range(first, first + count):
@@ -243,7 +263,7 @@ def test_in_pretraining_slices_are_only_rebuilt_from_their_own_maps(batch):
     config = tiny_config(discriminator_normalization=constants.NONE)
     prober = training_checks.StepProber(build(config), networks)
     prober.model.in_pretraining = True
-    assert prober.moved_by(TRAINED, batch) == {FUSION, DECODER, "discriminator"}
+    assert prober.moved_by(TRAINED, batch) == {FUSION, DECODER, "discriminator", "joint_discriminator"}
 
     model = build(config)
     model.in_pretraining = True
@@ -302,7 +322,7 @@ def test_without_weights_slices_are_not_rebuilt(batch):
     assert "self_reconstructed" not in model.forward(batch, training=False)
 
 
-@pytest.mark.parametrize("formulation", [constants.MEASURED, constants.PAPER])
+@pytest.mark.parametrize("formulation", [constants.MEASURED, constants.UNREGISTERED, constants.PAPER])
 def test_every_formulation_trains_every_variable_on_its_own_terms(rng, formulation):
     # Of codes of 4 x 4 pixels instance normalisation would leave nothing.
     changes = {"discriminator_normalization": constants.INSTANCE}
@@ -310,6 +330,7 @@ def test_every_formulation_trains_every_variable_on_its_own_terms(rng, formulati
     config = tree.override(fakes.tiny_config(), {"synthesis.formulation": name})
     model = build(config)
     assert {"contrast", "self_structure"} <= set(model.terms) or formulation == constants.PAPER
+    assert {"joint_adversarial", "paired_translation"} <= set(model.terms) or formulation != constants.MEASURED
     assert {"lesion_supervised", "discriminator_class_synthetic"} <= set(model.terms) or formulation != constants.PAPER
     training_checks.assert_no_idle_variable(model, fakes.synthesis_batch(rng, config))
 

@@ -182,9 +182,8 @@ class RegisteredSlices:
 
     def __init__(self, data: prepared.PreparedData, config: configs.Config):
         self.config = config
-        whole = data.slices("train").filter(lambda x: tf.reduce_all(x["available"]))
         try:
-            self._slices = input_pipeline.registered_source([whole], config.runtime.cache)
+            self._slices = input_pipeline.registered_source([data.slices("train")], config.runtime.cache, whole=True)
         except UserError as error:
             raise UserError(
                 f"No training slice of {data.path} has all modalities, but the reference of this experiment learns "

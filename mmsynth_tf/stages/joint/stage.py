@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from mmsynth_tf import constants
 from mmsynth_tf.configs import AugmentationConfig, Config
-from mmsynth_tf.input_pipeline import DROPPED, TRANSFORM, SliceSource, augment, batches, step_seed
+from mmsynth_tf.input_pipeline import DROPPED, TRANSFORM, SliceSource, augment, batches, registered_source, step_seed
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.reports import figures
 from mmsynth_tf.stages.base import LEARNING, PREVIEW_ROWS, Stage
@@ -68,5 +68,5 @@ STAGE = Stage(
     optimizers=lambda config: segmenter_optimizers(config.joint, config),
     preview=joint_preview,
     slices_per_row=lambda config: config.data.num_modalities,
-    registered=True,
+    source=lambda slices, config: registered_source(slices, config.runtime.cache),
 )

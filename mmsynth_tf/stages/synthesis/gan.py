@@ -24,14 +24,14 @@ _GENERATOR = "generator"
 
 
 class ModalityGAN(StageModel):
-    """EC_R, EC_M, DC_M, D_M, FD_R and the lesion processors, trained together.
+    """EC_R, EC_M, DC_M, D_M, FD_R and the lesion processors, trained together; with registered slices D_J, too.
 
     Batches hold
-      `image`: float32 [B, n, H, W, 1], slices x_i; the slices of a row need not be registered. All rows are
+      `image`: float32 [B, n, H, W, 1], slices x_i, of a row registered if the choices say so. All rows are
         reconstructed from their own maps; every `config.full_every`-th row has all other losses, too.
       `label`: integer [B, n, H, W, 1], their labels l_i.
-      `own_structure` and `own_background`: float32 [B, n, H, W, 1], maps of these slices without their lesions'
-        edges, and their masks.
+      `own_structure` and `own_background`: float32 [B, k, H, W, 1], maps of these slices without their lesions'
+        edges, and their masks. k is n; of registered slices it is 1, the map of one modality.
       `structure`: float32 [B, H, W, 1], f: one of those maps, by default without the edges under the chosen label.
       `background`: float32 [B, H, W, 1], m.
       `fusion_label`: integer [B, H, W, 1], l, which fits the map.
@@ -60,7 +60,7 @@ class ModalityGAN(StageModel):
         generating = parts.generators(data, config, self.contrast_scale.size)
         self.fusion_encoder, self.image_encoder, self.decoder = generating
         judging = parts.judges(data, config, parts.code_shape(self.image_encoder))
-        self.discriminator, self.feature_discriminator = judging
+        self.discriminator, self.feature_discriminator, *self.joint_discriminators = judging
         self.lesion_processor = lesion_processor
         self.step_losses = ModalityLosses(data, structure_map, config, self.contrast_scale)
         trained = {_GENERATOR: generating, "discriminator": judging}
@@ -148,7 +148,7 @@ class ModalityGAN(StageModel):
         source_features = passes.gather(features, source)
         requests = [
             (features, self._modalities(real), rows["own_contrast"]),
-            # Slices are unregistered, so a translation gets the contrast of another slice of the target modality.
+            # Of unregistered slices this is the contrast of another slice of the target modality.
             (source_features, target, passes.gather(rows["own_contrast"], target)),
             (self._for_each_modality(of_map), self._modalities(real), rows["contrast"]),
             *(self._rebuilding(own, batch) for own in of_own_maps),
@@ -183,17 +183,22 @@ class ModalityGAN(StageModel):
         }
 
     def _own_fused_input(self, batch: Batch) -> tf.Tensor:
-        """`fused_input` of each slice's own map and label: float32 [B, n, H, W, C]."""
-        own = (passes.merge(batch[name]) for name in ("own_structure", "own_background", "label"))
-        noise = tf.repeat(batch["noise"], self.num_modalities, axis=0)
-        return passes.separate(self.fused_input(*own, noise), self.num_modalities)
+        """`fused_input` of the rows' own maps and labels: float32 [B, k, H, W, C]."""
+        maps, background = batch["own_structure"], batch["own_background"]
+        k = maps.shape[1]
+        own = (passes.merge(part) for part in (maps, background, batch["label"][:, :k]))
+        return passes.separate(self.fused_input(*own, tf.repeat(batch["noise"], k, axis=0)), k)
 
     def _rebuilding(self, own: Features, batch: Batch) -> Request:
-        """Decoder inputs that reconstruct slices from the features of their own maps."""
+        """Decoder inputs that reconstruct slices from the features [B, k, ...] of their own maps."""
+        own = self._for_each_modality(own) if self.choices.registered else own
         return own, self._modalities(batch["image"]), batch["own_contrast"]
 
     def _judge(self, slices: dict[str, tuple[tf.Tensor, Batch]], training: bool) -> dict[str, tf.Tensor]:
-        """D_M's outputs for slices [B, k, H, W, 1] of rows, real ones first: `<name>_scores` and `<name>_classes`."""
+        """Outputs of D_M and D_J for slices [B, k, H, W, 1] of rows, real ones first.
+
+        D_M gives `<name>_scores` and `<name>_classes`. D_J sees rows of all modalities as one: `<name>_joint_scores`.
+        """
         shown, first = [], 0
         for images, rows in slices.values():
             draws = rows["judged_contrast"][:, first : first + images.shape[1], :, None, None, None]
@@ -208,6 +213,12 @@ class ModalityGAN(StageModel):
         named = {}
         for name, (scores, classes) in zip(slices, judged, strict=True):
             named |= {f"{name}_scores": scores, f"{name}_classes": classes}
+        for joint in self.joint_discriminators:
+            rows = {name: _as_channels(seen) for name, seen in zip(slices, [real, *made], strict=True)}
+            rows.pop("translated", None)
+            of_real, *of_made = rows.values()
+            scores = passes.one_pass(joint, [of_real], training) + passes.one_pass(joint, of_made, training=False)
+            named |= {f"{name}_joint_scores": found for name, found in zip(rows, scores, strict=True)}
         return named
 
     def _shown(self, made: tf.Tensor) -> tf.Tensor:
@@ -236,7 +247,9 @@ class ModalityGAN(StageModel):
 
     def _own_contrast(self, batch: Batch, training: bool) -> tf.Tensor:
         """The contrast of the batch's slices, [B, n, S]; observed while training."""
-        slices = (passes.merge(batch[name]) for name in ("image", "label", "own_background"))
+        maps = batch["own_background"].shape[1]
+        background = tf.repeat(batch["own_background"], self.num_modalities // maps, axis=1)
+        slices = (passes.merge(part) for part in (batch["image"], batch["label"], background))
         measured = self.contrast_scale.describe(*slices)
         values, present = (passes.separate(m, self.num_modalities) for m in measured)
         if training:
@@ -254,3 +267,8 @@ class ModalityGAN(StageModel):
             for features, modality, contrasts in requests
         ]
         return passes.one_pass(self.decoder, inputs, training)
+
+
+def _as_channels(slices: tf.Tensor) -> tf.Tensor:
+    """Registered slices [B, n, H, W, 1] as one of n channels: [B, 1, H, W, n]."""
+    return tf.transpose(slices, [0, 4, 2, 3, 1])

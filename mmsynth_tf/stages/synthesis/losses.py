@@ -63,6 +63,9 @@ class ModalityLosses:
             "self_reconstruction": lambda: self._self_reconstruction(batch, t),
             "self_reconstruction_lesion": lambda: self._self_reconstruction_lesion(batch, t),
             "self_structure": lambda: self._self_structure(batch, t),
+            "joint_discriminator_real": lambda: real(t["real_joint_scores"]),
+            "joint_discriminator_synthetic": lambda: sum(fake(t[f"{name}_joint_scores"]) for name in made),
+            "joint_adversarial": lambda: sum(real(t[f"{name}_joint_scores"]) for name in made),
         }
 
     def of_full_rows(self, rows: Batch, t: Tensors) -> Formulas:
@@ -87,6 +90,9 @@ class ModalityLosses:
         n, n_pairs, image, error = self.num_modalities, self._ordered_pairs, rows["image"], losses.squared_error
         return {
             "reconstruction": lambda: n * error(image, t["reconstructed"]),
+            "paired_translation": lambda: (
+                n_pairs * _blurred_error(passes.gather(image, rows["pair_target"]), t["translated"])
+            ),
             "cycle": lambda: n_pairs * error(passes.gather(image, rows["pair_source"]), t["cycled"]),
             "cycle_consistency": lambda: self._cycle_consistency(t["cycled"]),
             "code_consistency": lambda: n_pairs * error(t["source_code"], t["translated_code"]),
@@ -121,11 +127,8 @@ class ModalityLosses:
         return self.num_modalities * losses.lesion_squared_error(one_hot, found, self.choices.class_weights)
 
     def _self_reconstruction(self, batch: Batch, t: Tensors) -> tf.Tensor:
-        """Σ_i ‖x_i - x_g,i‖² of blurred slices, which excludes the finest texture."""
-        sigma = BLUR * min(batch["image"].shape[2:4])
-        both = (batch["image"], t["self_reconstructed"])
-        blurred = (structure_maps.gaussian_blur(passes.merge(slices), sigma) for slices in both)
-        return self.num_modalities * losses.squared_error(*blurred)
+        """Σ_i ‖x_i - x_g,i‖² of blurred slices."""
+        return self.num_modalities * _blurred_error(batch["image"], t["self_reconstructed"])
 
     def _self_reconstruction_lesion(self, batch: Batch, t: Tensors) -> tf.Tensor:
         lesion = tf.cast(batch["label"] > 0, tf.float32)
@@ -170,3 +173,9 @@ class ModalityLosses:
     def _own_class_loss(self, classes: tf.Tensor) -> tf.Tensor:
         """The class loss of scores [B, n, h, w, C], of one slice for each modality."""
         return self._class_loss(classes, pairs.every_modality(tf.shape(classes)[0], self.num_modalities))
+
+
+def _blurred_error(real: tf.Tensor, made: tf.Tensor) -> tf.Tensor:
+    """‖real - made‖² of slices [B, k, H, W, 1] after a blur, which excludes the finest texture."""
+    sigma = BLUR * min(real.shape[2:4])
+    return losses.squared_error(*(structure_maps.gaussian_blur(passes.merge(slices), sigma) for slices in (real, made)))

@@ -1,5 +1,7 @@
 """The networks of the synthesis stage (method §6)."""
 
+import functools
+
 import tensorflow as tf
 
 from mmsynth_tf.configs import DataConfig, SynthesisConfig, slice_sizes
@@ -31,24 +33,26 @@ def generators(
     return fusion_encoder, image_encoder, decoder
 
 
-def judges(
-    data: DataConfig, config: SynthesisConfig, code: tuple[int, int, int]
-) -> tuple[tf.keras.Model, tf.keras.Model]:
-    """D_M and FD_R; the input of FD_R is codes [B, *code]."""
+def judges(data: DataConfig, config: SynthesisConfig, code: tuple[int, int, int]) -> tuple[tf.keras.Model, ...]:
+    """D_M and FD_R, and D_J for registered slices; the input of FD_R is codes [B, *code], of D_J [B, H, W, n]."""
     choices = config.choices
     shape = {
         "base_filters": config.discriminator_filters,
         "normalization": choices.discriminator_normalization,
         "init_stddev": choices.discriminator_init_stddev,
     }
-    discriminator = discriminators.patch_discriminator(
+    of_patches = functools.partial(
+        discriminators.patch_discriminator,
         data.image_size,
         halvings=choices.discriminator_halvings or slice_sizes.discriminator_halvings(data.image_size),
-        class_outputs=data.num_modalities if choices.softmax_class else 1,
-        own_class_features=choices.own_class_features,
         **shape,
     )
-    return discriminator, discriminators.feature_discriminator(code, **shape)
+    discriminator = of_patches(
+        class_outputs=data.num_modalities if choices.softmax_class else 1,
+        own_class_features=choices.own_class_features,
+    )
+    joint = [of_patches(channels=data.num_modalities)] if choices.registered else []
+    return discriminator, discriminators.feature_discriminator(code, **shape), *joint
 
 
 def code_shape(image_encoder: tf.keras.Model) -> tuple[int, int, int]:

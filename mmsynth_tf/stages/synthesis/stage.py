@@ -1,12 +1,14 @@
 """The synthesis stage: its batches and preview (method §6)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import constants
 from mmsynth_tf.algorithms import fusion, warping
 from mmsynth_tf.configs import Config
-from mmsynth_tf.errors import WorkDirError
+from mmsynth_tf.errors import UserError, WorkDirError
 from mmsynth_tf.input_pipeline import (
     CONTRAST,
     JUDGED,
@@ -17,12 +19,13 @@ from mmsynth_tf.input_pipeline import (
     SliceSource,
     batches,
     draw_modality,
+    registered_source,
     step_seed,
 )
 from mmsynth_tf.models import adam, passes
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.reports import figures
-from mmsynth_tf.stages.base import LEARNING, PREVIEW_ROWS, LoadStage, Stage
+from mmsynth_tf.stages.base import LEARNING, PREVIEW_ROWS, LoadStage, Stage, each_modality
 from mmsynth_tf.stages.segmentation.stage import lesion_processor
 from mmsynth_tf.stages.synthesis import contrast, pairs
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
@@ -35,8 +38,10 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
     """Batches for `ModalityGAN` from step `start_step` on."""
     contrast_size = contrast.size(config.data.num_classes if config.synthesis.choices.contrast_condition else 0)
     size, n, triples = config.synthesis.batch_size, config.data.num_modalities, config.synthesis.triples_per_slice
+    registered = config.synthesis.choices.registered
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
+        batch = _by_modality(batch, n) if registered else batch
         image, label = (passes.merge(batch[name]) for name in ("image", "label"))
         label, *own_map = fusion.own_map(image, label, config.structure_map)
         own = dict(zip(("label", "own_structure", "own_background"), (label, *own_map), strict=True))
@@ -44,6 +49,9 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
 
         source = draw_modality(size, config, step)
         own_label, structure_map, background = (tf.gather(value, source, batch_dims=1) for value in own.values())
+        if registered:
+            own = {"own_structure": structure_map[:, None], "own_background": background[:, None]}
+            own["label"] = tf.repeat(own_label[:, None], n, axis=1)
         transforms = warping.random_transforms(
             size * n, config.data.image_size, config.augmentation, step_seed(config, step, LABEL_TRANSFORM)
         )
@@ -73,6 +81,12 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
     return batches(source, config, size, start_step, finish, config.synthesis.choices.augmentation)
 
 
+def _by_modality(batch: Batch, modalities: int) -> Batch:
+    """Registered slices [B, 1, H, W, n] and their labels [B, 1, H, W, 1] as slices and labels [B, n, H, W, 1]."""
+    image = tf.transpose(batch["image"], [0, 4, 2, 3, 1])
+    return {**batch, "image": image, "label": tf.repeat(batch["label"], modalities, axis=1)}
+
+
 def synthesis_preview(model: ModalityGAN, config: Config, batch: Batch) -> bytes:
     """Slices of all modalities, with the maps and labels from which they are synthesised."""
     batch = {name: value[:PREVIEW_ROWS] for name, value in batch.items()}
@@ -92,6 +106,19 @@ def synthesis_preview(model: ModalityGAN, config: Config, batch: Batch) -> bytes
 def _build(config: Config) -> ModalityGAN:
     processor = lesion_processor(config, config.segmentation.design)
     return ModalityGAN(config.data, config.structure_map, config.synthesis, processor)
+
+
+def _source(slices: Sequence[tf.data.Dataset], config: Config) -> SliceSource:
+    if not config.synthesis.choices.registered:
+        return each_modality(slices, config)
+    try:
+        return registered_source(slices, config.runtime.cache, whole=True)
+    except UserError as error:
+        raise UserError(
+            "No labelled training slice has all modalities, from which the synthesis stage learns how they go "
+            f"together. Where they come from different patients, train with --config.synthesis.formulation="
+            f"{constants.UNREGISTERED}."
+        ) from error
 
 
 def _optimizers(config: Config) -> dict[str, tf.keras.optimizers.Optimizer]:
@@ -130,5 +157,6 @@ STAGE = Stage(
     optimizers=_optimizers,
     preview=synthesis_preview,
     slices_per_row=lambda config: config.data.num_modalities,
+    source=_source,
     install=_install_segmenters,
 )
