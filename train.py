@@ -62,6 +62,9 @@ def main(argv: list[str]) -> None:
     if _DETERMINISTIC.value:
         tf.config.experimental.enable_op_determinism()
     with anomaly.detected() if _DETECT_ANOMALY.value else contextlib.nullcontext():
+        # A refusal should not come after hours of other stages.
+        for stage in _stages(config):
+            runs.require_slices(stage, config, data)
         for stage in _stages(config):
             runs.train(stage, config, data, _WORKDIR.value)
 

@@ -20,7 +20,7 @@ from mmsynth_tf import constants
 from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs import Config, tree
 from mmsynth_tf.configs.structure import STRUCTURE_FORMULATIONS
-from mmsynth_tf.configs.synthesis import SYNTHESIS_FORMULATIONS, FurtherLossWeights
+from mmsynth_tf.configs.synthesis import NO_REGISTERED_TERMS, SYNTHESIS_FORMULATIONS, FurtherLossWeights
 from mmsynth_tf.models import layers
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.stages.segmentation.segmenter import Segmenter
@@ -40,7 +40,8 @@ SYNTHESIS_CHOICES = {
     "skips": False,
     "translation_detached": False,
     "judged_intensity": 0.0,
-    "weights": FurtherLossWeights(contrast=0.0),
+    "registered": False,
+    "weights": FurtherLossWeights(**NO_REGISTERED_TERMS, contrast=0.0),
 }
 SETTINGS = {"synthesis.full_every": 1, "synthesis.pretraining_steps": 0}
 

@@ -30,7 +30,7 @@ STAGES = (STRUCTURE, SEGMENTATION, JOINT, SYNTHESIS)
 # Those of the paper.
 PAPER_STAGES = (STRUCTURE, SEGMENTATION, SYNTHESIS)
 
-# Formulations of a stage: the one that measured best, and the draft's.
+# Formulations of a stage: the one that measured best, the best of unregistered slices, and the draft's.
 MEASURED = "measured"
 UNREGISTERED = "unregistered"
 PAPER = "paper"

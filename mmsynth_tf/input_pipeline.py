@@ -38,6 +38,10 @@ class SliceSource:
       cache: keep the decoded slices in memory.
       shared: features that go into the streams besides `image`; all modalities of a slice share them.
 
+    Attributes:
+      counts: number of slices of each modality.
+      total: number of slices, those that lack modalities included.
+
     Raises:
       UserError: a modality has no labelled slice.
     """
@@ -52,8 +56,9 @@ class SliceSource:
         sources = [slices] if isinstance(slices, tf.data.Dataset) else slices
         self._sources = [source.cache() if cache else source for source in sources]
         self.num_modalities, self.features = num_modalities, ("image", *shared)
-        self._counts = [_slices_per_modality(source, num_modalities) for source in self._sources]
-        self.counts = [sum(counts) for counts in zip(*self._counts, strict=True)]
+        counted = [_count_slices(source, num_modalities) for source in self._sources]
+        self._counts = [counts for counts, _ in counted]
+        self.counts, self.total = [sum(c) for c in zip(*self._counts, strict=True)], sum(total for _, total in counted)
         if not all(self.counts):
             raise UserError(
                 f"A modality has no labelled training slice (slices by modality: {self.counts}). Add labelled cases of "
@@ -104,19 +109,27 @@ def registered_source(slices: Sequence[tf.data.Dataset], cache: bool = True, who
     Raises:
       UserError: there is no such slice.
     """
-    if whole:
-        slices = [source.filter(lambda x: tf.reduce_all(x["available"])) for source in slices]
-    return SliceSource([source.map(_as_channels) for source in slices], 1, cache)
+
+    def as_channels(example: dict) -> dict:
+        image, taken = tf.transpose(example["image"][..., 0], [1, 2, 0]), not whole or is_whole(example)
+        return {"image": image[None], "label": example["label"], "available": tf.reshape(taken, [1])}
+
+    return SliceSource([source.map(as_channels) for source in slices], 1, cache)
 
 
-def _as_channels(example: dict) -> dict:
-    image = tf.transpose(example["image"][..., 0], [1, 2, 0])
-    return {"image": image[None], "label": example["label"], "available": tf.constant([True])}
+def is_whole(example: dict) -> tf.Tensor:
+    """Whether a slice has all modalities: bool []."""
+    return tf.reduce_all(example["available"])
 
 
-def _slices_per_modality(slices: tf.data.Dataset, num_modalities: int) -> list[int]:
-    start = tf.zeros([num_modalities], tf.int64)
-    return slices.reduce(start, lambda total, x: total + tf.cast(x["available"], tf.int64)).numpy().tolist()
+def _count_slices(slices: tf.data.Dataset, num_modalities: int) -> tuple[list[int], int]:
+    """The slices of each modality, and all slices."""
+
+    def add(sums: tf.Tensor, example: dict) -> tf.Tensor:
+        return sums + tf.concat([tf.cast(example["available"], tf.int64), [1]], axis=0)
+
+    *counts, total = slices.reduce(tf.zeros([num_modalities + 1], tf.int64), add).numpy().tolist()
+    return counts, total
 
 
 def training_features(slices: tf.data.Dataset, *further: str) -> tf.data.Dataset:

@@ -1,5 +1,6 @@
 """Training batches: independent draws, resumable streams, and what each stage gets."""
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -242,18 +243,28 @@ def test_synthesis_batches_are_consistent(triples, registered):
     assert len(sources) == 24 and set(sources) == {0, 1, 2}
 
 
-def test_registered_rows_hold_all_modalities_of_one_slice_and_leave_out_incomplete_ones():
-    stage, config = catalogue.STAGES[constants.SYNTHESIS], still(fakes.tiny_config(2))
-    slices = numbered_slices([[True, True], [True, False], [True, True]])
-    drawn = [image for batch in take(draw_rows(stage.source([slices], config)), 6) for image in batch["image"]]
-    assert {tuple(image[0, 0, 0]) for image in drawn} == {(0, 0), (2, 2)}
-    with pytest.raises(UserError, match="formulation=unregistered"):
-        stage.source([numbered_slices([[True, False], [False, True]])], config)
+def test_registered_rows_hold_all_modalities_of_one_slice_and_leave_out_incomplete_ones(caplog):
+    stage = catalogue.STAGES[constants.SYNTHESIS]
+    config = fakes.tiny_config(2, synthesis__choices__augmentation=constants.UNCHANGED)
+    slices = list(fakes.slices(3, config).as_numpy_iterator())
+    slices[1] = {**slices[1], "available": np.array([False, True])}
+    incomplete = tf.data.Dataset.from_tensor_slices({name: np.stack([s[name] for s in slices]) for name in slices[0]})
+    drawn = take(synthesis_batches(stage.source([incomplete], config), config), 6)
+    whole = {s["image"].astype(np.float32).tobytes(): s["label"] for s in (slices[0], slices[2])}
+    assert {image.tobytes() for batch in drawn for image in batch["image"]} == set(whole)
+    for batch in drawn:
+        for image, labels in zip(batch["image"], batch["label"], strict=True):
+            assert all(np.array_equal(label, whole[image.tobytes()]) for label in labels)
+    assert "1 of 3 labelled training slices lack a modality" in caplog.text
 
 
-def draw_rows(source: SliceSource) -> tf.data.Dataset:
-    """A source's slices, before anything is augmented: `image` [B, k, H, W, C]."""
-    return input_pipeline.batches(source, CONFIG, 2, 0, lambda batch, step: batch, constants.UNCHANGED)
+@pytest.mark.parametrize("registered", [True, False])
+def test_slices_of_single_modalities_are_refused_where_registered_ones_are_needed(registered):
+    config = fakes.tiny_config(2, synthesis__choices__registered=registered)
+    single = [numbered_slices([[True, False]]), numbered_slices([[False, True]])]
+    with pytest.raises(UserError, match="formulation=unregistered") if registered else contextlib.nullcontext():
+        catalogue.STAGES[constants.SYNTHESIS].refuse(single, config)
+    catalogue.STAGES[constants.SYNTHESIS].refuse([*single, numbered_slices([[True, True]])], config)
 
 
 def test_augmentation_moves_image_and_label_together_and_can_be_left_out(rng):

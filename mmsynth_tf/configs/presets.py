@@ -64,7 +64,6 @@ _PAPER = {
     "synthesis.weights.translation_adversarial": 5.0,
     "synthesis.weights.translation_class": 50.0,
     "synthesis.weights.adversarial": 35.0,
-    "synthesis.weights.adversarial_class": 50.0,
     "synthesis.weights.code_adversarial": 1.0,
     "synthesis.weights.reconstruction": 5.0,
     "synthesis.weights.cycle": 10.0,

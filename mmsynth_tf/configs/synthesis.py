@@ -39,7 +39,6 @@ class SynthesisLossWeights:
     code_consistency: float = setting(0.5, "sum_ij |code_i-code_t,i,j|^2; authors 5.", trains=_GENERATOR)
     # Synthesis.
     adversarial: float = setting(1.0, "sum_i |d(x_g,i)-1|^2; authors 35.", trains=_GENERATOR)
-    adversarial_class: float = setting(3.0, "sum_i class(x_g,i) = i; authors 50.", trains=_GENERATOR)
     code_adversarial: float = setting(0.1, "|FD(code_g)-1|^2 + |FD(code_i)|^2, two-way; authors 1.", trains=_GENERATOR)
     structure: float = setting(3.0, "sum_i |f-f_g,i|^2; authors 15 (without effect in their code).", trains=_GENERATOR)
     lesion: float = setting(15.0, "sum_i |l-l_g,i|^2, lesion processors frozen; authors 1.", trains=_GENERATOR)
@@ -51,7 +50,10 @@ class SynthesisLossWeights:
 
 @dataclasses.dataclass(frozen=True)
 class FurtherLossWeights:
-    """Weights of the terms that are in one formulation alone. 0 computes none of a term."""
+    """Weights that depend on the formulation, most of terms that not every one has. 0 computes none of a term."""
+
+    # 3 draws hatching into T1; without D_J, modalities need that much to differ (docs/experiments/registered_rows.md).
+    adversarial_class: float = setting(0.5, "sum_i class(x_g,i) = i; authors 50.", trains=_GENERATOR)
 
     # Beyond the paper; slices rebuilt from their own maps and labels are the authors' later pre-training.
     self_reconstruction: float = setting(
@@ -67,7 +69,7 @@ class FurtherLossWeights:
     contrast: float = setting(50.0, "|contrast of x_g,i - wanted contrast|^2.", trains=_GENERATOR)
     # Of registered slices alone, beyond the paper.
     paired_translation: float = setting(20.0, "sum_ij |x_j-x_t,i,j|^2, blurred.", trains=_GENERATOR)
-    joint_adversarial: float = setting(4.0, "|d_J(x_g)-1|^2, all modalities as channels.", trains=_GENERATOR)
+    joint_adversarial: float = setting(8.0, "|d_J(x_g)-1|^2, all modalities as channels.", trains=_GENERATOR)
     joint_discriminator_real: float = setting(1.0, "|d_J(x)-1|^2.", trains=_DISCRIMINATOR)
     joint_discriminator_synthetic: float = setting(0.5, "|d_J(x_g)|^2.", trains=_DISCRIMINATOR)
     # In the draft; the authors' code has neither.
@@ -81,7 +83,7 @@ class SynthesisChoices:
     """Choices in which the formulations of the synthesis stage differ.
 
     Attributes:
-      weights: of the terms that only one formulation has.
+      weights: those that depend on the formulation.
       registered: whether a row's slices are all modalities of one slice, rebuilt from the map of one of them; otherwise
         each modality draws its own slices and rebuilds them from their own maps.
       class_weights: of the lesion losses, one number per class; the last also holds for all further classes.
@@ -145,7 +147,8 @@ class SynthesisChoices:
     judged_intensity: float = 1.0
 
 
-_NO_REGISTERED_TERMS = {
+# Terms that only registered slices can have.
+NO_REGISTERED_TERMS = {
     "paired_translation": 0.0,
     "joint_adversarial": 0.0,
     "joint_discriminator_real": 0.0,
@@ -154,17 +157,20 @@ _NO_REGISTERED_TERMS = {
 
 SYNTHESIS_FORMULATIONS = {
     constants.MEASURED: SynthesisChoices(),
-    constants.UNREGISTERED: SynthesisChoices(weights=FurtherLossWeights(**_NO_REGISTERED_TERMS), registered=False),
+    constants.UNREGISTERED: SynthesisChoices(
+        weights=FurtherLossWeights(adversarial_class=3.0, **NO_REGISTERED_TERMS), registered=False
+    ),
     # §2.4 to §2.7 and §3.1 of the draft; the discriminators' normalisation and class weights are those of the authors'
     # code. The draft's sums over classes have the weight that the authors give to those of real slices.
     constants.PAPER: SynthesisChoices(
         weights=FurtherLossWeights(
+            adversarial_class=50.0,
             self_reconstruction=0.0,
             self_reconstruction_lesion=0.0,
             self_structure=0.0,
             structure_agreement=0.0,
             contrast=0.0,
-            **_NO_REGISTERED_TERMS,
+            **NO_REGISTERED_TERMS,
             discriminator_class_synthetic=50.0,
             discriminator_class_translated=50.0,
             lesion_supervised=1.0,

@@ -23,10 +23,12 @@ _CURVES = {
     constants.SYNTHESIS: {
         "reconstruction and cycle": ("reconstruction", "cycle", "self_reconstruction"),
         "adversaries": ("adversarial", "discriminator_real", "discriminator_synthetic"),
+        "adversaries of all modalities": ("joint_adversarial", "joint_discriminator_real"),
         "modality class": ("adversarial_class", "discriminator_class"),
         "lesion": ("lesion",),
         "structure": ("structure",),
         "translation": ("translation",),
+        "translation of registered slices": ("paired_translation",),
     },
 }
 

@@ -1,4 +1,4 @@
-"""The discriminators: of maps and slices (D_f, D_M), of structure codes (FD_f) and of semantic codes (FD_R)."""
+"""The discriminators: of maps and slices (D_f, D_M, D_J), of structure codes (FD_f) and of semantic codes (FD_R)."""
 
 import tensorflow as tf
 

@@ -18,22 +18,17 @@ LoadStage = Callable[[str], tuple[StageModel, Config]]
 
 
 def each_modality(slices: Sequence[tf.data.Dataset], config: Config, *features: str) -> SliceSource:
-    """A source of which each modality draws its own slices, with their labels and these features.
-
-    Args:
-      slices: labelled examples, of one source or several.
-      config: settings.
-      *features: names of further features of the examples.
-
-    Raises:
-      UserError: a modality has no labelled slice.
-    """
+    """A source of which each modality draws its own slices, with their labels and further features."""
     return SliceSource(slices, config.data.num_modalities, config.runtime.cache, ("label", *features))
 
 
 def _no_features(config: Config) -> tuple[str, ...]:
     """For a stage that learns from images and labels alone."""
     return ()
+
+
+def _refuse_nothing(slices: Sequence[tf.data.Dataset], config: Config) -> None:
+    """For a stage that every data set with labels can train."""
 
 
 def _install_nothing(model: StageModel, config: Config, load: LoadStage) -> None:
@@ -52,8 +47,9 @@ class Stage:
       optimizers: builds one optimizer for each group of the model.
       preview: draws the model's output for the first rows of a training batch, PNG.
       slices_per_row: number of slices in a row of a batch.
-      source: makes of labelled examples what `batches` draws from; raises `UserError` where it finds no slice.
+      make_source: makes of labelled examples, settings and `features` what `batches` draws from.
       features: names of the features that the stage learns from, besides image and label.
+      refuse: raises `UserError` where labelled examples cannot train the stage; reads no more of them than it must.
       install: copies weights from other stages into a new model.
     """
 
@@ -64,6 +60,19 @@ class Stage:
     optimizers: Callable[[Config], Mapping[str, tf.keras.optimizers.Optimizer]]
     preview: Callable[[StageModel, Config, Batch], bytes]
     slices_per_row: Callable[[Config], int]
-    source: Callable[[Sequence[tf.data.Dataset], Config], SliceSource] = each_modality
+    make_source: Callable[..., SliceSource] = each_modality
     features: Callable[[Config], tuple[str, ...]] = _no_features
+    refuse: Callable[[Sequence[tf.data.Dataset], Config], None] = _refuse_nothing
     install: Callable[[StageModel, Config, LoadStage], None] = _install_nothing
+
+    def source(self, slices: Sequence[tf.data.Dataset], config: Config) -> SliceSource:
+        """What `batches` draws from.
+
+        Args:
+          slices: labelled examples, of one source or several.
+          config: settings.
+
+        Raises:
+          UserError: a modality has no labelled slice.
+        """
+        return self.make_source(slices, config, *self.features(config))

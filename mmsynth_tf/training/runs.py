@@ -74,12 +74,25 @@ def train(
         run.fit(batches or _batches_of_all(stage, config, data))
 
 
+def require_slices(stage: str, config: configs.Config, data: Sequence[prepared.PreparedData]) -> None:
+    """Refuses data sets that cannot train a stage, without reading more of them than that takes.
+
+    Raises:
+      UserError: training slices lack what the stage learns from.
+    """
+    catalogue.STAGES[stage].refuse(_slices(stage, config, data), config)
+
+
 def _batches_of_all(stage: str, config: configs.Config, data: Sequence[prepared.PreparedData]) -> Batches:
     """The stage's batches, drawn from all training slices of all data sets."""
-    further = catalogue.STAGES[stage].features(config)
-    slices = [input_pipeline.training_features(d.slices("train"), *further) for d in data]
-    source = catalogue.STAGES[stage].source(slices, config)
+    require_slices(stage, config, data)
+    source = catalogue.STAGES[stage].source(_slices(stage, config, data), config)
     return functools.partial(catalogue.STAGES[stage].batches, source, config)
+
+
+def _slices(stage: str, config: configs.Config, data: Sequence[prepared.PreparedData]) -> list[tf.data.Dataset]:
+    further = catalogue.STAGES[stage].features(config)
+    return [input_pipeline.training_features(d.slices("train"), *further) for d in data]
 
 
 class Run:

@@ -4,20 +4,17 @@ python -m tests.configs.settings_page > docs/settings.md
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from mmsynth_tf import configs, constants
 from mmsynth_tf.configs import tree
-from mmsynth_tf.configs.segmentation import SEGMENTATION_FORMULATIONS
-from mmsynth_tf.configs.structure import STRUCTURE_FORMULATIONS
-from mmsynth_tf.configs.synthesis import SYNTHESIS_FORMULATIONS
 
 _OTHERS = ("workstation", "cpu", "demo", "paper")
 _FORMULATIONS = {
-    constants.STRUCTURE: STRUCTURE_FORMULATIONS,
-    constants.SEGMENTATION: SEGMENTATION_FORMULATIONS,
-    constants.SYNTHESIS: SYNTHESIS_FORMULATIONS,
+    constants.STRUCTURE: (constants.MEASURED, constants.PAPER),
+    constants.SEGMENTATION: (constants.MEASURED, constants.PAPER),
+    constants.SYNTHESIS: (constants.MEASURED, constants.UNREGISTERED, constants.PAPER),
 }
 _INTRODUCTION = """# Settings
 
@@ -42,7 +39,9 @@ def page() -> str:
         section = getattr(default, field.name)
         parts.append(f"## {field.name}\n\n{type(section).__doc__.splitlines()[0]}\n\n{_settings(field.name)}")
         if field.name in _FORMULATIONS:
-            parts.append(f"What the formulations of this stage choose:\n\n{_choices(_FORMULATIONS[field.name])}")
+            parts.append(
+                f"What the formulations of this stage choose:\n\n{_choices(section, _FORMULATIONS[field.name])}"
+            )
     return "\n".join(parts)
 
 
@@ -58,10 +57,10 @@ def _settings(section: str) -> str:
     return _table(["setting", "default", *_OTHERS, "meaning"], rows)
 
 
-def _choices(formulations: Mapping[str, Any]) -> str:
-    """What each formulation of a stage chooses; loss weights that depend on it are among the choices."""
-    columns = [dict(_leaves(choices)) for choices in formulations.values()]
-    return _table(["choice", *formulations], [[f"`{key}`", *(_text(c[key]) for c in columns)] for key in columns[0]])
+def _choices(stage: configs.StageConfig, names: tuple[str, ...]) -> str:
+    """What these formulations of a stage choose; loss weights that depend on it are among the choices."""
+    columns = [dict(_leaves(dataclasses.replace(stage, formulation=name).choices)) for name in names]
+    return _table(["choice", *names], [[f"`{key}`", *(_text(c[key]) for c in columns)] for key in columns[0]])
 
 
 def _leaves(choices: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

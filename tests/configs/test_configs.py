@@ -221,7 +221,10 @@ PAPER_WEIGHTS = {
 
 @pytest.mark.parametrize("stage", PAPER_WEIGHTS)
 def test_the_paper_s_weights_are_those_of_the_authors(stage):
-    weights = dataclasses.asdict(getattr(configs.preset("paper"), stage).weights)
+    settings = getattr(configs.preset("paper"), stage)
+    weights = dataclasses.asdict(settings.weights)
+    if stage == "synthesis":
+        weights |= dataclasses.asdict(settings.choices.weights)
     assert {name: weights[name] for name in PAPER_WEIGHTS[stage]} == PAPER_WEIGHTS[stage]
 
 

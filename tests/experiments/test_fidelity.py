@@ -57,6 +57,24 @@ def test_equal_modalities_are_registered_perfectly():
     assert (row["value"], row["std"], row["count"]) == (1, 0, 6)
 
 
+def test_tissue_is_correlated_outside_lesions_and_within_a_slice(rng):
+    slices = fakes_sets.examples(0, ["a", "b"])
+    brightness = rng.uniform(0.5, 1.0, (6, 1, 1, 1))  # Of whole slices, which must not count.
+    # The opposite in tissue and the same in the lesion, which must not count either.
+    opposite = np.where(slices["label"] > 0, slices["image"][:, 0], 1.0 - slices["image"][:, 0])
+    slices["image"][:, 1] = np.where(slices["image"][:, 0] > 0, brightness * opposite, 0.0)
+    interior = slice_sets.maps_of(slices, SETTINGS).interior.all(axis=1) & (slices["label"][..., 0] == 0)
+    pairs = zip(slices["image"][..., 0].astype(float), interior, strict=True)
+    expected = [np.corrcoef(image[:, inside])[0, 1] for image, inside in pairs]
+    rows = slice_statistics.statistics_records(source(slices), SETTINGS)
+    [row] = by_metric(rows, slice_statistics.CORRELATION).values()
+    assert (row["value"], row["count"]) == (pytest.approx(np.mean(expected)), 6)
+    assert row["value"] < -0.8
+    slices["image"][:, 1] = np.where(slices["image"][:, 0] > 0, 0.5, 0.0)
+    rows = slice_statistics.statistics_records(source(slices), SETTINGS)
+    assert [row["count"] for row in by_metric(rows, slice_statistics.CORRELATION).values()] == [0]
+
+
 def test_intensities_are_those_of_the_pixels_of_a_region():
     slices = fakes_sets.examples(0, ["a"])
     slices["image"][..., 0] = np.where(slices["label"][:, None, ..., 0] == 2, 0.75, slices["image"][..., 0])
@@ -130,7 +148,7 @@ def test_all_measures_leave_records_and_tables_and_say_what_is_missing(request_o
     distances = {row["features"] for row in rows if row["metric"] == set_distances.FRECHET_DISTANCE}
     assert distances == {"judge (1ecl_4dcl, seed 1000, 40000 steps)"}
     assert {row[0] for row in tables["registration"].rows} == {
-        *("normalised mutual information", "gradient correlation", "registration dice")
+        *("normalised mutual information", "gradient correlation", "tissue correlation", "registration dice")
     }
     assert {row["test_data"] for row in rows} == {"real", "synthetic"}
     assert ["synthetic (train)", 20, 0.5, 0.75, 10, 0.6, 6] in tables["acceptance"].rows

@@ -45,7 +45,8 @@ _TINY = {
 }
 _TINY_CHOICES = {
     **literal_method.SYNTHESIS_CHOICES,
-    # Terms of both formulations, of the size of the others, so that a step moves weights by far less than their size.
+    "registered": True,
+    # Terms of all formulations, of the size of the others, so that a step moves weights by far less than their size.
     "weights": FurtherLossWeights(
         self_reconstruction=5.0,
         self_reconstruction_lesion=5.0,

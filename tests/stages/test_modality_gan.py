@@ -12,7 +12,7 @@ from benchmarks import literal_method
 from benchmarks.literal_method import ModalityOracle
 from mmsynth_tf import constants
 from mmsynth_tf.configs import tree
-from mmsynth_tf.configs.synthesis import SYNTHESIS_FORMULATIONS, SynthesisChoices
+from mmsynth_tf.configs.synthesis import NO_REGISTERED_TERMS, SYNTHESIS_FORMULATIONS, SynthesisChoices
 from mmsynth_tf.models.passes import one_pass
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 from tests.fakes import fakes, training_checks
@@ -58,13 +58,7 @@ TRAINED = {**TRAINED_GENERATORS, **TRAINED_DISCRIMINATORS, **TRAINED_LESION}
 
 UNREGISTERED = {
     "registered": False,
-    "weights": dict.fromkeys(
-        (
-            *("paired_translation", "joint_adversarial"),
-            *("joint_discriminator_real", "joint_discriminator_synthetic"),
-        ),
-        0.0,
-    ),
+    "weights": NO_REGISTERED_TERMS,
 }
 # Modalities, classes and settings: both class heads, every lesion design, every form of fusion, both kinds of rows.
 VARIANTS = [
@@ -330,7 +324,8 @@ def test_every_formulation_trains_every_variable_on_its_own_terms(rng, formulati
     config = tree.override(fakes.tiny_config(), {"synthesis.formulation": name})
     model = build(config)
     assert {"contrast", "self_structure"} <= set(model.terms) or formulation == constants.PAPER
-    assert {"joint_adversarial", "paired_translation"} <= set(model.terms) or formulation != constants.MEASURED
+    registered = set(NO_REGISTERED_TERMS) if formulation == constants.MEASURED else set()
+    assert set(NO_REGISTERED_TERMS) & set(model.terms) == registered
     assert {"lesion_supervised", "discriminator_class_synthetic"} <= set(model.terms) or formulation != constants.PAPER
     training_checks.assert_no_idle_variable(model, fakes.synthesis_batch(rng, config))
 

@@ -226,7 +226,7 @@ def translation() -> str:
         ),
         [
             ("real", "–", f"{_translated(rows, 'real', 'dice'):.2f}", "–"),
-            ("translated by the synthesis stage, which saw no registered slices", *pair("gan"), _furthest(rows)),
+            ("translated by a synthesis stage of unregistered slices", *pair("gan"), _furthest(rows)),
             (f"translated by U-Nets trained on registered pairs, {steps} steps", *pair("paired"), "–"),
             ("the given slice, as it is", *pair("copy"), "–"),
         ],

@@ -28,7 +28,12 @@ _BY_MODALITY = (
     slice_statistics.HEAD_AREA,
 )
 # Measures of agreement between two modalities; those that no loss contains come first.
-_OF_PAIRS = (registration.MUTUAL_INFORMATION, registration.GRADIENT_CORRELATION, slice_statistics.REGISTRATION)
+_OF_PAIRS = (
+    registration.MUTUAL_INFORMATION,
+    registration.GRADIENT_CORRELATION,
+    slice_statistics.CORRELATION,
+    slice_statistics.REGISTRATION,
+)
 
 
 def tables(rows: Sequence[Record], modalities: Sequence[str], left_out: Mapping[str, str]) -> dict[str, report.Table]:
@@ -65,8 +70,9 @@ _CAPTION = (
 )
 _REGISTRATION_CAPTION = (
     "Registration of two modalities of a slice, inside the head, mean ± sd over slices. No loss contains normalised "
-    "mutual information (of binned intensities) or the correlation of Gaussian gradient magnitudes. Registration Dice "
-    "compares structure maps, which the generator's losses optimise."
+    "mutual information (of binned intensities), the correlation of Gaussian gradient magnitudes, or the tissue "
+    "correlation: Pearson's, over the pixels without a lesion. It should be that of real slices, not high. "
+    "Registration Dice compares structure maps, which the generator's losses optimise."
 )
 _VARIETY_CAPTION = (
     "MS-SSIM of random pairs of slices of different patients, and of their structure maps, mean ± sd; then differences "

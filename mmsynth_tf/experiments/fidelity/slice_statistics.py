@@ -1,4 +1,4 @@
-"""Statistics of registered slices: agreement of modalities, edge density, head area and intensities."""
+"""Statistics of registered slices: agreement of modalities, correlation of tissue, edges, head area and intensities."""
 
 import collections
 import itertools
@@ -16,6 +16,9 @@ EDGE_DENSITY = "edge density"
 HEAD_AREA = "head area"
 INTENSITY = "intensity"
 NORMAL_TISSUE = "normal tissue"
+CORRELATION = "tissue correlation"
+# Smaller heads, near the crown, hold too little tissue to correlate; share of a slice's pixels.
+_LEAST_TISSUE = 0.05
 
 
 class RunningMoments:
@@ -45,7 +48,8 @@ def statistics_records(source: slice_sets.SliceSet, settings: configs.StructureM
     """One record for each metric, modality and region, with mean (`value`), `std` and `count`.
 
     Registration is the Dice of the structure maps of two modalities of a slice. Edge density is the fraction of the
-    head's pixels that are edges; head area is the fraction of the slice's pixels. The modality
+    head's pixels that are edges; head area is the fraction of the slice's pixels. Tissue correlation is Pearson's
+    correlation of two modalities over the normal tissue of a labelled slice. The modality
     `slice_sets.STRUCTURE_MAP` has both for the input maps of samples, and for all maps of real slices. Intensities
     are over all pixels of a region in the head's interior, for slices with a label.
     """
@@ -83,6 +87,7 @@ def _measure(batch: dict[str, np.ndarray], data: configs.DataConfig, settings: c
     if "structure" in batch:
         yield from _shape(batch["structure"][..., 0] > 0, batch["background"][..., 0] == 0, slice_sets.STRUCTURE_MAP)
     yield from _intensities(batch, maps.interior, data)
+    yield from _correlations(batch, maps.interior, data.modalities)
 
 
 def _registration(maps: slice_sets.Maps, available: np.ndarray, modalities: tuple[str, ...]) -> Measured:
@@ -107,3 +112,20 @@ def _intensities(batch: dict[str, np.ndarray], interior: np.ndarray, data: confi
         image, inside = batch["image"][present, index, ..., 0], interior[present, index]
         for value, name in enumerate(names):
             yield (INTENSITY, modality, name), image[(batch["label"][present, ..., 0] == value) & inside]
+
+
+def _correlations(batch: dict[str, np.ndarray], interior: np.ndarray, modalities: tuple[str, ...]) -> Measured:
+    healthy = (batch["label"][..., 0] == 0) & batch["has_label"][:, None, None]
+    for i, j in itertools.combinations(range(len(modalities)), 2):
+        tissue = healthy & interior[:, i] & interior[:, j]
+        large = batch["available"][:, i] & batch["available"][:, j] & (tissue.mean(axis=(1, 2)) >= _LEAST_TISSUE)
+        chosen = zip(batch["image"][large, i, ..., 0], batch["image"][large, j, ..., 0], tissue[large], strict=True)
+        found = np.array([_correlation(a[inside], b[inside]) for a, b, inside in chosen])
+        yield (CORRELATION, f"{modalities[i]}–{modalities[j]}", ""), found[~np.isnan(found)]
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's correlation of values float [N]; NaN if either is constant."""
+    a, b = (values - values.mean() for values in (np.float64(a), np.float64(b)))
+    norm = np.sqrt(np.sum(a**2) * np.sum(b**2))
+    return float(np.sum(a * b) / norm) if norm > 0 else np.nan

@@ -1,6 +1,6 @@
-"""The reference for translation: U-Nets trained on registered pairs, which the method does not need.
+"""The reference for translation: U-Nets trained on registered pairs for nothing else.
 
-Unregistered data has no such pairs, so this is an approximate upper bound for a network of this size.
+Formulations of unregistered slices have no such pairs.
 """
 
 import dataclasses

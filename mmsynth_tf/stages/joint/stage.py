@@ -68,5 +68,5 @@ STAGE = Stage(
     optimizers=lambda config: segmenter_optimizers(config.joint, config),
     preview=joint_preview,
     slices_per_row=lambda config: config.data.num_modalities,
-    source=lambda slices, config: registered_source(slices, config.runtime.cache),
+    make_source=lambda slices, config: registered_source(slices, config.runtime.cache),
 )

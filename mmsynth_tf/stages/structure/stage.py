@@ -11,7 +11,7 @@ from mmsynth_tf.input_pipeline import CODE, SliceSource, batches, draw_modality,
 from mmsynth_tf.models import adam
 from mmsynth_tf.models.stage import Batch
 from mmsynth_tf.reports import figures
-from mmsynth_tf.stages.base import LEARNING, PREVIEW_ROWS, Stage, each_modality
+from mmsynth_tf.stages.base import LEARNING, PREVIEW_ROWS, Stage
 from mmsynth_tf.stages.structure import gan
 from mmsynth_tf.stages.structure.gan import StructureGAN
 
@@ -84,6 +84,5 @@ STAGE = Stage(
     optimizers=_optimizers,
     preview=structure_preview,
     slices_per_row=lambda config: 1,
-    source=lambda slices, config: each_modality(slices, config, *_features(config)),
     features=_features,
 )

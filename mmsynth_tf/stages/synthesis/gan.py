@@ -148,7 +148,8 @@ class ModalityGAN(StageModel):
         source_features = passes.gather(features, source)
         requests = [
             (features, self._modalities(real), rows["own_contrast"]),
-            # Of unregistered slices this is the contrast of another slice of the target modality.
+            # A map does not say how bright a scanner makes a modality, so the target's contrast is given. Of
+            # unregistered slices it is that of another slice of the modality.
             (source_features, target, passes.gather(rows["own_contrast"], target)),
             (self._for_each_modality(of_map), self._modalities(real), rows["contrast"]),
             *(self._rebuilding(own, batch) for own in of_own_maps),
@@ -214,11 +215,11 @@ class ModalityGAN(StageModel):
         for name, (scores, classes) in zip(slices, judged, strict=True):
             named |= {f"{name}_scores": scores, f"{name}_classes": classes}
         for joint in self.joint_discriminators:
-            rows = {name: _as_channels(seen) for name, seen in zip(slices, [real, *made], strict=True)}
-            rows.pop("translated", None)
-            of_real, *of_made = rows.values()
+            seen = zip(slices, [real, *made], strict=True)
+            joined = {name: _as_channels(images) for name, images in seen if name != "translated"}
+            of_real, *of_made = joined.values()
             scores = passes.one_pass(joint, [of_real], training) + passes.one_pass(joint, of_made, training=False)
-            named |= {f"{name}_joint_scores": found for name, found in zip(rows, scores, strict=True)}
+            named |= {f"{name}_joint_scores": found for name, found in zip(joined, scores, strict=True)}
         return named
 
     def _shown(self, made: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """The synthesis stage: its batches and preview (method §6)."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ from mmsynth_tf.input_pipeline import (
     SliceSource,
     batches,
     draw_modality,
+    is_whole,
     registered_source,
     step_seed,
 )
@@ -30,6 +32,8 @@ from mmsynth_tf.stages.segmentation.stage import lesion_processor
 from mmsynth_tf.stages.synthesis import contrast, pairs
 from mmsynth_tf.stages.synthesis.gan import ModalityGAN
 
+_LOG = logging.getLogger(__name__)
+_UNREGISTERED_FLAG = f"--config.synthesis.formulation={constants.UNREGISTERED}"
 # Of Adam, from paper §3.1.
 _BETA_1 = 0.5
 
@@ -41,17 +45,18 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
     registered = config.synthesis.choices.registered
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
-        batch = _by_modality(batch, n) if registered else batch
-        image, label = (passes.merge(batch[name]) for name in ("image", "label"))
-        label, *own_map = fusion.own_map(image, label, config.structure_map)
-        own = dict(zip(("label", "own_structure", "own_background"), (label, *own_map), strict=True))
-        own = {name: tf.reshape(value, [size, n, *value.shape[1:]]) for name, value in own.items()}
-
-        source = draw_modality(size, config, step)
-        own_label, structure_map, background = (tf.gather(value, source, batch_dims=1) for value in own.values())
+        batch, source = _by_modality(batch, n) if registered else batch, draw_modality(size, config, step)
+        # Of registered slices one map rebuilds all modalities.
+        mapped = {name: batch[name] for name in ("image", "label")}
         if registered:
-            own = {"own_structure": structure_map[:, None], "own_background": background[:, None]}
-            own["label"] = tf.repeat(own_label[:, None], n, axis=1)
+            mapped = {name: tf.gather(value, source[:, None], batch_dims=1) for name, value in mapped.items()}
+        label, *own_map = fusion.own_map(*map(passes.merge, mapped.values()), config.structure_map)
+        own = dict(zip(("label", "own_structure", "own_background"), (label, *own_map), strict=True))
+        own = {name: tf.reshape(value, [size, -1, *value.shape[1:]]) for name, value in own.items()}
+        chosen_map = tf.zeros_like(source) if registered else source
+        own_label, structure_map, background = (tf.gather(value, chosen_map, batch_dims=1) for value in own.values())
+        label = tf.repeat(label, n, axis=0) if registered else label
+        own["label"] = passes.separate(label, n)
         transforms = warping.random_transforms(
             size * n, config.data.image_size, config.augmentation, step_seed(config, step, LABEL_TRANSFORM)
         )
@@ -108,17 +113,28 @@ def _build(config: Config) -> ModalityGAN:
     return ModalityGAN(config.data, config.structure_map, config.synthesis, processor)
 
 
-def _source(slices: Sequence[tf.data.Dataset], config: Config) -> SliceSource:
+def _make_source(slices: Sequence[tf.data.Dataset], config: Config) -> SliceSource:
     if not config.synthesis.choices.registered:
         return each_modality(slices, config)
-    try:
-        return registered_source(slices, config.runtime.cache, whole=True)
-    except UserError as error:
-        raise UserError(
-            "No labelled training slice has all modalities, from which the synthesis stage learns how they go "
-            f"together. Where they come from different patients, train with --config.synthesis.formulation="
-            f"{constants.UNREGISTERED}."
-        ) from error
+    source = registered_source(slices, config.runtime.cache, whole=True)
+    if lacking := source.total - source.counts[0]:
+        _LOG.warning(
+            "%d of %d labelled training slices lack a modality, and the synthesis stage leaves them out. With %s "
+            "it learns from all, but not how the modalities of a slice go together.",
+            lacking,
+            source.total,
+            _UNREGISTERED_FLAG,
+        )
+    return source
+
+
+def _refuse(slices: Sequence[tf.data.Dataset], config: Config) -> None:
+    if not config.synthesis.choices.registered or any(list(s.filter(is_whole).take(1)) for s in slices):
+        return
+    raise UserError(
+        "No labelled training slice has all modalities, so the synthesis stage cannot learn how these go together. "
+        f"Where they come from different patients, train with {_UNREGISTERED_FLAG}."
+    )
 
 
 def _optimizers(config: Config) -> dict[str, tf.keras.optimizers.Optimizer]:
@@ -157,6 +173,7 @@ STAGE = Stage(
     optimizers=_optimizers,
     preview=synthesis_preview,
     slices_per_row=lambda config: config.data.num_modalities,
-    source=_source,
+    make_source=_make_source,
+    refuse=_refuse,
     install=_install_segmenters,
 )
