@@ -42,25 +42,18 @@ def synthesis_batches(source: SliceSource, config: Config, start_step: int = 0) 
     """Batches for `ModalityGAN` from step `start_step` on."""
     contrast_size = contrast.size(config.data.num_classes if config.synthesis.choices.contrast_condition else 0)
     size, n, triples = config.synthesis.batch_size, config.data.num_modalities, config.synthesis.triples_per_slice
-    registered = config.synthesis.choices.registered
 
     def finish(batch: Batch, step: tf.Tensor) -> Batch:
-        batch, source = _by_modality(batch, n) if registered else batch, draw_modality(size, config, step)
-        # Of registered slices one map rebuilds all modalities.
-        mapped = {name: batch[name] for name in ("image", "label")}
-        if registered:
-            mapped = {name: tf.gather(value, source[:, None], batch_dims=1) for name, value in mapped.items()}
-        label, *own_map = fusion.own_map(*map(passes.merge, mapped.values()), config.structure_map)
-        own = dict(zip(("label", "own_structure", "own_background"), (label, *own_map), strict=True))
-        own = {name: tf.reshape(value, [size, -1, *value.shape[1:]]) for name, value in own.items()}
-        chosen_map = tf.zeros_like(source) if registered else source
-        own_label, structure_map, background = (tf.gather(value, chosen_map, batch_dims=1) for value in own.values())
-        label = tf.repeat(label, n, axis=0) if registered else label
-        own["label"] = passes.separate(label, n)
+        source = draw_modality(size, config, step)
+        if config.synthesis.choices.registered:
+            batch = _by_modality(batch, n)
+        own = _own_maps(batch, source, config)
+        own_map = source % own["own_structure"].shape[1]
+        own_label, structure_map, background = (tf.gather(value, own_map, batch_dims=1) for value in own.values())
         transforms = warping.random_transforms(
             size * n, config.data.image_size, config.augmentation, step_seed(config, step, LABEL_TRANSFORM)
         )
-        candidates = warping.transform(label, transforms, "NEAREST")
+        candidates = warping.transform(passes.merge(own["label"]), transforms, "NEAREST")
         chosen, _ = fusion.choose_labels(background, candidates, own_label, step_seed(config, step, LABEL))
         if triples:
             pair_source, pair_target = pairs.sampled_pairs(size, n, triples, step_seed(config, step, PAIRS))
@@ -90,6 +83,30 @@ def _by_modality(batch: Batch, modalities: int) -> Batch:
     """Registered slices [B, 1, H, W, n] and their labels [B, 1, H, W, 1] as slices and labels [B, n, H, W, 1]."""
     image = tf.transpose(batch["image"], [0, 4, 2, 3, 1])
     return {**batch, "image": image, "label": tf.repeat(batch["label"], modalities, axis=1)}
+
+
+def _own_maps(batch: Batch, source: tf.Tensor, config: Config) -> Batch:
+    """Maps and masks that rebuild a batch's slices.
+
+    Args:
+      batch: `image` and `label` [B, n, H, W, 1].
+      source: int32 [B], the modality whose map rebuilds all modalities of a registered slice.
+      config: settings.
+
+    Returns:
+      `label` [B, n, H, W, 1] without what lies outside the head; `own_structure` and `own_background` [B, k, H, W, 1].
+    """
+    image, label = batch["image"], batch["label"]
+    if config.synthesis.choices.registered:
+        image, label = (tf.gather(value, source[:, None], batch_dims=1) for value in (image, label))
+    n, k = config.data.num_modalities, image.shape[1]
+    own = fusion.own_map(passes.merge(image), passes.merge(label), config.structure_map)
+    label, structure_map, background = (passes.separate(value, k) for value in own)
+    return {
+        "label": tf.repeat(label, n // k, axis=1),
+        "own_structure": structure_map,
+        "own_background": background,
+    }
 
 
 def synthesis_preview(model: ModalityGAN, config: Config, batch: Batch) -> bytes:
