@@ -50,9 +50,9 @@ class SynthesisLossWeights:
 
 @dataclasses.dataclass(frozen=True)
 class FurtherLossWeights:
-    """Weights that depend on the formulation, most of terms that not every one has. 0 computes none of a term."""
+    """Weights that depend on the formulation; few terms are in all formulations. A term of weight 0 is not computed."""
 
-    # 3 draws hatching into T1; without D_J, modalities need that much to differ (docs/experiments/registered_rows.md).
+    # With 3, T1 was hatched (docs/experiments/registered_rows.md).
     adversarial_class: float = setting(0.5, "sum_i class(x_g,i) = i; authors 50.", trains=_GENERATOR)
 
     # Beyond the paper; slices rebuilt from their own maps and labels are the authors' later pre-training.
@@ -67,7 +67,7 @@ class FurtherLossWeights:
         3.0, "sum_i |f_g,i-mean_j f_g,j|^2: the modalities of a sample should show the same edges.", trains=_GENERATOR
     )
     contrast: float = setting(50.0, "|contrast of x_g,i - wanted contrast|^2.", trains=_GENERATOR)
-    # Of registered slices alone, beyond the paper.
+    # Beyond the paper, for registered slices only. d_J sees all modalities of a slice as channels.
     paired_translation: float = setting(20.0, "sum_ij |x_j-x_t,i,j|^2, blurred.", trains=_GENERATOR)
     joint_adversarial: float = setting(8.0, "|d_J(x_g)-1|^2, all modalities as channels.", trains=_GENERATOR)
     joint_discriminator_real: float = setting(1.0, "|d_J(x)-1|^2.", trains=_DISCRIMINATOR)
@@ -84,8 +84,8 @@ class SynthesisChoices:
 
     Attributes:
       weights: those that depend on the formulation.
-      registered: whether a row's slices are all modalities of one slice, rebuilt from the map of one of them; otherwise
-        each modality draws its own slices and rebuilds them from their own maps.
+      registered: whether a row holds all modalities of one slice, rebuilt from the map of one modality. Otherwise each
+        modality draws its own slices and rebuilds them from their own maps.
       class_weights: of the lesion losses, one number per class; the last also holds for all further classes.
       pretrained_lesion: whether the lesion processors are the segmenters of the same work directory, frozen (the
         authors' later version); otherwise they train alongside.
@@ -147,7 +147,7 @@ class SynthesisChoices:
     judged_intensity: float = 1.0
 
 
-# Terms that only registered slices can have.
+# Terms that need registered slices, switched off.
 NO_REGISTERED_TERMS = {
     "paired_translation": 0.0,
     "joint_adversarial": 0.0,
@@ -209,7 +209,7 @@ class SynthesisConfig(StageConfig):
 
     formulation: str = setting(
         constants.MEASURED,
-        f"{FORMULATION_HELP} unregistered: as measured, where modalities come from different patients or scans.",
+        f"{FORMULATION_HELP} unregistered: as measured, for modalities of different patients or scans.",
     )
     steps: int = setting(200_000, "Training steps.")
     pretraining_steps: int = setting(

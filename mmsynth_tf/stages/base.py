@@ -18,7 +18,7 @@ LoadStage = Callable[[str], tuple[StageModel, Config]]
 
 
 def each_modality(slices: Sequence[tf.data.Dataset], config: Config, *features: str) -> SliceSource:
-    """A source of which each modality draws its own slices, with their labels and further features."""
+    """A source in which each modality draws its own slices, with their labels and further features."""
     return SliceSource(slices, config.data.num_modalities, config.runtime.cache, ("label", *features))
 
 
@@ -28,7 +28,7 @@ def _no_features(config: Config) -> tuple[str, ...]:
 
 
 def _refuse_nothing(slices: Sequence[tf.data.Dataset], config: Config) -> None:
-    """For a stage that every data set with labels can train."""
+    """For a stage that any data set with labels can train."""
 
 
 def _install_nothing(model: StageModel, config: Config, load: LoadStage) -> None:
@@ -47,9 +47,9 @@ class Stage:
       optimizers: builds one optimizer for each group of the model.
       preview: draws the model's output for the first rows of a training batch, PNG.
       slices_per_row: number of slices in a row of a batch.
-      make_source: makes of labelled examples, settings and `features` what `batches` draws from.
+      make_source: makes the source that `batches` draws from, of labelled examples, settings and `features`.
       features: names of the features that the stage learns from, besides image and label.
-      refuse: raises `UserError` where labelled examples cannot train the stage; reads no more of them than it must.
+      refuse: raises `UserError` if the labelled examples cannot train the stage; reads only as many as it needs.
       install: copies weights from other stages into a new model.
     """
 

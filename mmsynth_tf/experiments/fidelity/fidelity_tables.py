@@ -71,7 +71,7 @@ _CAPTION = (
 _REGISTRATION_CAPTION = (
     "Registration of two modalities of a slice, inside the head, mean ± sd over slices. No loss contains normalised "
     "mutual information (of binned intensities), the correlation of Gaussian gradient magnitudes, or the tissue "
-    "correlation: Pearson's, over the pixels without a lesion. It should be that of real slices, not high. "
+    "correlation (Pearson's, of normal tissue). The best tissue correlation is that of real slices, not the highest. "
     "Registration Dice compares structure maps, which the generator's losses optimise."
 )
 _VARIETY_CAPTION = (

@@ -1,4 +1,4 @@
-"""Statistics of registered slices: agreement of modalities, correlation of tissue, edges, head area and intensities."""
+"""Statistics of registered slices: agreement of modalities, tissue correlation, edges, head area and intensities."""
 
 import collections
 import itertools
@@ -17,7 +17,7 @@ HEAD_AREA = "head area"
 INTENSITY = "intensity"
 NORMAL_TISSUE = "normal tissue"
 CORRELATION = "tissue correlation"
-# Smaller heads, near the crown, hold too little tissue to correlate; share of a slice's pixels.
+# Share of a slice's pixels. Slices with less normal tissue, near the crown, are left out of the correlation.
 _LEAST_TISSUE = 0.05
 
 

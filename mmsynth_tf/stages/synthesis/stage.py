@@ -94,7 +94,7 @@ def _own_maps(batch: Batch, source: tf.Tensor, config: Config) -> Batch:
       config: settings.
 
     Returns:
-      `label` [B, n, H, W, 1] without what lies outside the head; `own_structure` and `own_background` [B, k, H, W, 1].
+      `label` [B, n, H, W, 1], 0 outside the head; `own_structure` and `own_background` [B, k, H, W, 1].
     """
     image, label = batch["image"], batch["label"]
     if config.synthesis.choices.registered:
