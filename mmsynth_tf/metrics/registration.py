@@ -52,7 +52,7 @@ def gradient_correlation(images: Sequence[np.ndarray], regions: Sequence[np.ndar
     found = {}
     for i, j in itertools.combinations(range(len(images)), 2):
         shared = regions[i] & regions[j]
-        found[i, j] = _correlation(magnitudes[i][shared], magnitudes[j][shared])
+        found[i, j] = correlation(magnitudes[i][shared], magnitudes[j][shared])
     return found
 
 
@@ -68,7 +68,8 @@ def _entropy(counts: np.ndarray) -> float:
     return float(-np.sum(shares * np.log(shares)))
 
 
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's correlation of two lists of values, float [N]; NaN for fewer than two, or if either is constant."""
     if first.size < 2 or not np.std(first) or not np.std(second):
         return np.nan
     return float(np.corrcoef(first, second)[0, 1])

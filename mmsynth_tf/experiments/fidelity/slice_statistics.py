@@ -8,6 +8,7 @@ import numpy as np
 
 from mmsynth_tf import configs
 from mmsynth_tf.experiments import slice_sets
+from mmsynth_tf.metrics import registration
 from mmsynth_tf.metrics.segmentation import dice
 from mmsynth_tf.storage.records import Record
 
@@ -120,12 +121,5 @@ def _correlations(batch: dict[str, np.ndarray], interior: np.ndarray, modalities
         tissue = healthy & interior[:, i] & interior[:, j]
         large = batch["available"][:, i] & batch["available"][:, j] & (tissue.mean(axis=(1, 2)) >= _LEAST_TISSUE)
         chosen = zip(batch["image"][large, i, ..., 0], batch["image"][large, j, ..., 0], tissue[large], strict=True)
-        found = np.array([_correlation(a[inside], b[inside]) for a, b, inside in chosen])
+        found = np.array([registration.correlation(a[inside], b[inside]) for a, b, inside in chosen])
         yield (CORRELATION, f"{modalities[i]}–{modalities[j]}", ""), found[~np.isnan(found)]
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation of values float [N]; NaN if either is constant."""
-    a, b = (values - values.mean() for values in (np.float64(a), np.float64(b)))
-    norm = np.sqrt(np.sum(a**2) * np.sum(b**2))
-    return float(np.sum(a * b) / norm) if norm > 0 else np.nan

@@ -1,7 +1,4 @@
-"""The reference for translation: U-Nets trained on registered pairs for nothing else.
-
-Formulations of unregistered slices have no such pairs.
-"""
+"""The reference for translation: U-Nets that learn only to translate, from registered pairs."""
 
 import dataclasses
 from collections.abc import Mapping
