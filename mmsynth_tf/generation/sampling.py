@@ -2,16 +2,17 @@
 
 import collections
 import dataclasses
+import itertools
 import pathlib
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import __version__, configs, constants, prepared
-from mmsynth_tf.algorithms import warping
+from mmsynth_tf.algorithms import fusion, warping
 from mmsynth_tf.errors import UserError, WorkDirError
 from mmsynth_tf.generation import anatomy, heads, lesion_looks
 from mmsynth_tf.generation.label_pool import LabelPool
@@ -110,12 +111,26 @@ class Generation:
         Yields:
           The accepted samples in the order of their draws, as examples of a synthetic data set.
         """
-        for rows in self._batches(number, counts):
-            for sample in self._complete(rows):
-                counts["synthesised"] += 1
-                if self._segmenter is None or np.mean(sample["dice"]) >= self.settings.dice_threshold:
-                    counts["kept"] += 1
-                    yield self._example(sample)
+        completed = (self._complete(rows) for rows in self._batches(number, counts))
+        made = [self._example(sample) for sample in itertools.chain.from_iterable(completed)]
+        accepted = self._accepted(made)
+        counts.update(synthesised=len(made), kept=int(accepted.sum()))
+        yield from itertools.compress(made, accepted)
+
+    def _accepted(self, made: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Which samples of a block the lesion filter accepts: bool [N].
+
+        Where there is no lesion the segmenters nearly always agree. So lesions would be rarer than in patients, unless
+        the same share of the slices without one is dropped.
+        """
+        if self._segmenter is None:
+            return np.ones(len(made), bool)
+        agreed = np.array([np.mean(sample["dice"]) >= self.settings.dice_threshold for sample in made], bool)
+        lesion = np.array([sample["label"].any() for sample in made], bool)
+        free = np.flatnonzero(agreed & ~lesion)
+        if lesion.any():
+            agreed[free[round(len(free) * agreed[lesion].mean()) :]] = False
+        return agreed
 
     def remake(self, draw: int) -> dict[str, Any] | None:
         """The sample of one draw, as `block` makes it; None if its map or label is not accepted."""
@@ -188,7 +203,7 @@ class Generation:
         target: tf.Tensor,
         ratio: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        """For each map: the first of the chosen labels that fits, its index and transform, and whether any fits.
+        """For each map: the first of the chosen labels that fits, cut at the head; its index, transform; whether any fits.
 
         The last three arguments, float32 [B, tries, 2], are those of `warping.between_heads`.
         """
@@ -206,10 +221,11 @@ class Generation:
         transforms = tf.reshape(flat, tf.shape(transforms))
         candidates = tf.reshape(candidates, [-1, _LABEL_TRIES, *size, 1])
         lesion = tf.cast(candidates > 0, tf.float32)
-        fitting = tf.reduce_sum(lesion * background[:, None], axis=(2, 3, 4)) < 0.5
+        outside, area = (tf.reduce_sum(pixels, axis=(2, 3, 4)) for pixels in (lesion * background[:, None], lesion))
+        fitting = fusion.mostly_inside(outside, area)
         first = tf.argmax(tf.cast(fitting, tf.int32), axis=1)
-        picked = [tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms)]
-        return *picked, tf.reduce_any(fitting, axis=1)
+        label, choice, transform = (tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms))
+        return fusion.cut_at_head(label, background), choice, transform, tf.reduce_any(fitting, axis=1)
 
     def _complete(self, rows: list[anatomy.Row]) -> list[anatomy.Row]:
         """Adds the slices of all modalities, and the Dice of the segmenters' results on them."""

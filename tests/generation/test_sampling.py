@@ -191,6 +191,17 @@ def test_the_lesion_filter_keeps_what_the_segmenters_agree_with(workdir, prepare
     assert counts["synthesised"] >= counts["kept"] == len(kept)
 
 
+def test_the_lesion_filter_leaves_the_share_of_slices_with_a_lesion(workdir, prepared_data):
+    judged = generation(workdir, prepared_data, generation__dice_threshold=0.5)
+    # Of four slices with a lesion two are found; so two of the three without one are kept, 1.5 rounded.
+    made = [{"label": np.full((2, 2, 1), lesion), "dice": np.array([dice])} for lesion, dice in
+            [(1, 0.9), (0, 1.0), (1, 0.1), (0, 1.0), (0, 0.0), (1, 0.5), (0, 1.0), (1, 0.0)]]  # fmt: skip
+    assert judged._accepted(made).tolist() == [True, True, False, True, False, True, False, False]
+    # Without a lesion in the block, nothing is known about those that the filter drops.
+    assert judged._accepted([made[1], made[4]]).tolist() == [True, False]
+    assert judged._accepted([]).tolist() == []
+
+
 def test_the_lesion_filter_asks_the_joint_segmenter_if_there_is_one(workdir, prepared_data, tmp_path, monkeypatch):
     judged = generation(workdir, prepared_data, generation__dice_threshold=0.2)
     assert judged.identity["lesion_filter"] == constants.JOINT
