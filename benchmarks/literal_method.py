@@ -32,6 +32,7 @@ STRUCTURE_CHOICES = {
     "match_codes": False,
     "match_edges": False,
     "position": False,
+    "edges_of_picture": False,
     "detail": False,
     "reconstruction_blur": 0.0,
 }
@@ -124,7 +125,7 @@ def structure_terms(model: StructureGAN, batch: Batch, training: bool = False) -
     mean, log_var = model.encoder(f, training=training)
     z = mean + tf.exp(0.5 * log_var) * batch["noise"]
     z_g = batch["code"]
-    f_r, f_g = (model.decoder(code, training=training) for code in (z, z_g))
+    f_r, f_g = (model.decoder([code], training=training) for code in (z, z_g))
     m_r, m_g = (model.mask_generator(x, training=training) for x in (f, f_g))
     d, fd = (Discriminator(net, training) for net in (model.map_discriminator, model.code_discriminator))
     return {

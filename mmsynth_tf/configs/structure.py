@@ -38,6 +38,8 @@ class StructureChoices:
         covariance, and the rest by a normalising flow.
       match_edges: whether generated maps get as many edges as real ones, by an offset on their log odds.
       position: whether maps are conditioned on the slice's position along the head.
+      edges_of_picture: whether the decoder draws a picture whose edges (Algorithm 1, differentiable) are the map. Edges
+        are then thin and closed, because they bound areas. Otherwise the decoder draws the edges themselves.
       detail: whether the decoder gets noise on a grid besides the code, for edges finer than a code can say.
       reconstruction_blur: sigma of a Gaussian blur of both maps before they are compared, as a share of the slices'
         shorter side. It leaves the finest edges to the discriminator.
@@ -56,6 +58,7 @@ class StructureChoices:
     match_codes: bool = True
     match_edges: bool = True
     position: bool = True
+    edges_of_picture: bool = True
     detail: bool = True
     reconstruction_blur: float = 1 / 64
     closing: float = slice_sizes.CLOSING
@@ -76,6 +79,7 @@ STRUCTURE_FORMULATIONS = {
         match_codes=False,
         match_edges=False,
         position=False,
+        edges_of_picture=False,
         detail=False,
         reconstruction_blur=0.0,
         closing=0.0,

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import __version__, configs, constants, prepared
-from mmsynth_tf.algorithms import fusion, warping
 from mmsynth_tf.errors import UserError, WorkDirError
-from mmsynth_tf.generation import anatomy, heads, lesion_looks
+from mmsynth_tf.generation import anatomy, lesion_looks
+from mmsynth_tf.generation.label_placing import LabelPlacing
 from mmsynth_tf.generation.label_pool import LabelPool
 from mmsynth_tf.generation.map_filter import MapFilter
 from mmsynth_tf.metrics import segmentation
@@ -27,10 +27,8 @@ from mmsynth_tf.training.checkpoints import checkpoint_hashes
 
 # A build stops when it needs more draws per sample than this.
 MOST_DRAWS_PER_SAMPLE = 50
-# Labels tried for each map, and transforms drawn with them, before the map is given up.
-_LABEL_TRIES = 16
-# Streams of random numbers that a sample's number and the seed give; `anatomy` has the others.
-_LABEL, _LABEL_TRANSFORM, _NOISE, _CONTRAST, _LOOKS = 1, 2, 3, 4, 9
+# Streams of random numbers that a sample's number and the seed give; `anatomy` and `label_placing` have the others.
+_NOISE, _CONTRAST, _LOOKS = 3, 4, 9
 BATCHES_PER_BLOCK = 8
 
 
@@ -85,7 +83,7 @@ class Generation:
         else:
             self._anatomy = _made_anatomy(structure_gan, stages[constants.STRUCTURE], label_data, self._pool, config)
         self.settings, self._seed = config.generation, config.runtime.seed
-        self._augmentation = config.augmentation
+        self._placing = LabelPlacing(self._pool, self.data.image_size, config.augmentation, self._seed)
         self.draws_per_block = BATCHES_PER_BLOCK * self.settings.batch_size
         self.identity = {
             "seed": self._seed,
@@ -162,70 +160,14 @@ class Generation:
             yield waiting
 
     def _place_labels(self, maps: anatomy.Row) -> anatomy.Row:
-        numbers, background = tf.constant(maps["seed"]), tf.constant(maps["background"], tf.float32)
-        choices = self._pool.near(maps["position"], self._label_chances(numbers).numpy())
-        frames = np.stack([heads.frame(background[..., 0] == 0) for background in maps["background"]])
-        own = self._pool.frames[choices]
-        moves = (
-            own[..., :2],
-            np.broadcast_to(frames[:, None, :2], own[..., :2].shape),
-            heads.ratio(own, frames[:, None]),
-        )
-        drawn = self._first_fitting(numbers, tf.constant(choices), background, *map(tf.constant, moves))
-        label, choice, transforms, found = (t.numpy() for t in drawn)
-        with_lesion = label.any(axis=(1, 2, 3))
-        table = {
-            "label": label,
-            "label_choice": choice,
-            "label_transform": transforms,
-            "found": found,
-        }
+        table = self._placing.place(maps["seed"], maps["position"], maps["background"])
         if self.settings.real_anatomy:
             # Algorithm 2 dilates the head mask, so clip the label to the image's own head.
-            placed = (label > 0) & (maps["own_image"] > 0).any(axis=1)
+            placed = (table["label"] > 0) & (maps["own_image"] > 0).any(axis=1)
             # Slices without a synthetic lesion are dropped, because they would only repeat a patient's slice.
-            own = {"placed": placed, "label": np.where(placed, label, maps["own_label"]), "wanted": with_lesion}
-            table.update(own)
+            table["wanted"] = table["label"].any(axis=(1, 2, 3))
+            table |= {"placed": placed, "label": np.where(placed, table["label"], maps["own_label"])}
         return table
-
-    @tf.function(autograph=False)
-    def _label_chances(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Uniform numbers that choose the labels to try: float32 [B, tries]."""
-        return anatomy.of_each(lambda d: tf.random.stateless_uniform([_LABEL_TRIES], [self._seed + _LABEL, d]), numbers)
-
-    @tf.function(autograph=False)
-    def _first_fitting(
-        self,
-        numbers: tf.Tensor,
-        choices: tf.Tensor,
-        background: tf.Tensor,
-        source: tf.Tensor,
-        target: tf.Tensor,
-        ratio: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
-        """For each map: the first of the chosen labels that fits, cut at the head; its index, transform; whether any fits.
-
-        The last three arguments, float32 [B, tries, 2], are those of `warping.between_heads`.
-        """
-        size = self.data.image_size
-        transforms = anatomy.of_each(
-            lambda d: warping.random_transforms(
-                _LABEL_TRIES, size, self._augmentation, tf.stack([self._seed + _LABEL_TRANSFORM, d])
-            ),
-            numbers,
-        )
-        moves = (tf.reshape(values, [-1, 2]) for values in (source, target, ratio))
-        flat = warping.between_heads(tf.reshape(transforms, [-1, 8]), size, *moves)
-        candidates = tf.gather(self._pool.labels, tf.reshape(choices, [-1]))
-        candidates = warping.transform(candidates, flat, "NEAREST")
-        transforms = tf.reshape(flat, tf.shape(transforms))
-        candidates = tf.reshape(candidates, [-1, _LABEL_TRIES, *size, 1])
-        lesion = tf.cast(candidates > 0, tf.float32)
-        outside, area = (tf.reduce_sum(pixels, axis=(2, 3, 4)) for pixels in (lesion * background[:, None], lesion))
-        fitting = fusion.mostly_inside(outside, area)
-        first = tf.argmax(tf.cast(fitting, tf.int32), axis=1)
-        label, choice, transform = (tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms))
-        return fusion.cut_at_head(label, background), choice, transform, tf.reduce_any(fitting, axis=1)
 
     def _complete(self, rows: list[anatomy.Row]) -> list[anatomy.Row]:
         """Adds the slices of all modalities, and the Dice of the segmenters' results on them."""

@@ -98,7 +98,7 @@ def structure_decoder(
     for level, filters in enumerate([*pyramid[-2::-1], base_filters]):
         x = _plain_block([x, *(() if level else noise)], filters, initializer=initializer)
         x = _plain_block(x, filters, initializer=initializer)
-    return keras.Model([code, *noise] if detail else code, _probability(x, 1), name="structure_decoder")
+    return keras.Model([code, *noise], _probability(x, 1), name="structure_decoder")
 
 
 def detail_shape(image_size: tuple[int, int]) -> tuple[int, int, int]:

@@ -121,7 +121,7 @@ def lesion_processor(config: Config, design: str) -> LesionProcessor:
 
 
 def structure_gan(config: Config) -> StructureGAN:
-    return StructureGAN(config.data.image_size, config.structure)
+    return StructureGAN(config.data.image_size, config.structure, config.structure_map)
 
 
 def segmenter(config: Config) -> Segmenter:

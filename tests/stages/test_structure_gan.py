@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from benchmarks import literal_method
 from mmsynth_tf import constants
+from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs.structure import STRUCTURE_FORMULATIONS
 from mmsynth_tf.stages.structure.gan import StructureGAN
 from tests.fakes import fakes, training_checks
@@ -204,10 +205,26 @@ def test_the_end_of_a_code_is_detail(whole_batch):
     assert model.code_dim == 4 + 16 * 16 == code.shape[1]
     other = code.copy()
     other[0, -1] += 1.0
-    before, after = (model.decode(tf.constant(c), whole_batch["position"]).numpy()[..., 0] for c in (code, other))
+    condition = model.condition(whole_batch["position"])
+    inputs = ([tf.concat([c[:, :4], condition], 1), tf.reshape(c[:, 4:], [2, 16, 16, 1])] for c in (code, other))
+    before, after = (model.decoder(given).numpy()[..., 0] for given in inputs)
     changed = np.abs(after - before) > 0
     assert changed[0, -2:, -2:].any()
     assert not changed[0, :4, :4].any() and not changed[1].any()
+    maps = [model.decode(tf.constant(c), whole_batch["position"]).numpy() for c in (code, other)]
+    assert np.any(maps[0][0] != maps[1][0]) and np.all(maps[0][1] == maps[1][1])
+
+
+def test_maps_are_the_edges_of_what_the_decoder_draws(batch):
+    with literal(edges_of_picture=True) as settings:
+        model = build(**settings)
+    picture = model.decoder([batch["code"]])
+    maps = model.decode(batch["code"], batch["position"])
+    edges = structure_maps.structure_map(picture, fakes.tiny_config().structure_map).numpy()
+    assert edges.any() and np.mean((maps >= 0.5) == edges) > 0.9
+    np.testing.assert_allclose(
+        maps, structure_maps.soft_structure_map(picture, fakes.tiny_config().structure_map), atol=1e-5
+    )
 
 
 def test_the_edge_offset_brings_as_many_edges_as_real_maps_have(rng):

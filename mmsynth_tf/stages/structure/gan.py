@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf.algorithms import structure_maps
-from mmsynth_tf.configs import StructureConfig, slice_sizes
+from mmsynth_tf.configs import StructureConfig, StructureMapConfig, slice_sizes
 from mmsynth_tf.configs.stage import weights_by_group
 from mmsynth_tf.models import discriminators, losses, networks
 from mmsynth_tf.models.stage import Batch, Group, StageModel, with_gradient_for
@@ -48,8 +48,9 @@ class StructureGAN(StageModel):
     code discriminator then free codes of it, so that one code describes a head at all positions.
     """
 
-    def __init__(self, image_size: tuple[int, int], config: StructureConfig):
+    def __init__(self, image_size: tuple[int, int], config: StructureConfig, structure_map: StructureMapConfig):
         super().__init__(name="structure_gan")
+        self._structure_map = structure_map
         self.latent_dim, self.choices = config.latent_dim, config.choices
         self.code_dim = code_dim(image_size, config)
         self._waves = np.pi * np.arange(1, 1 + _POSITION_WAVES * self.choices.position, dtype=np.float32)
@@ -152,11 +153,11 @@ class StructureGAN(StageModel):
 
     def _decode(self, z: tf.Tensor, condition: tf.Tensor, noise: tf.Tensor, training: bool) -> tf.Tensor:
         """DC_f of codes [B, L]; the values of noise [B, code_dim] after the first L are the noise for detail."""
-        z = tf.concat([z, condition], axis=1)
-        if not self._detail_shape:
-            return self.decoder(z, training=training)
-        detail = tf.reshape(noise[:, self.latent_dim :], [-1, *self._detail_shape])
-        return self.decoder([z, detail], training=training)
+        inputs = [tf.concat([z, condition], axis=1)]
+        if self._detail_shape:
+            inputs.append(tf.reshape(noise[:, self.latent_dim :], [-1, *self._detail_shape]))
+        drawn = self.decoder(inputs, training=training)
+        return structure_maps.soft_structure_map(drawn, self._structure_map) if self.choices.edges_of_picture else drawn
 
     def latent(self, code: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
         """z_g: standard normal noise, distributed as the codes of real maps if the choices match codes.

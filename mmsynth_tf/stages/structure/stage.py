@@ -77,7 +77,7 @@ def _features(config: Config) -> tuple[str, ...]:
 
 
 STAGE = Stage(
-    build=lambda config: StructureGAN(config.data.image_size, config.structure),
+    build=lambda config: StructureGAN(config.data.image_size, config.structure, config.structure_map),
     batches=structure_batches,
     settings=lambda config: config.structure,
     depends_on=("data.", "structure_map.", "structure.", *LEARNING),
