@@ -19,8 +19,8 @@ def heads_with_an_outline(width: int) -> map_profiles.Maps:
 def test_the_profile_counts_edges_by_their_distance_from_the_border():
     found = map_profiles.profile(*heads_with_an_outline(2))
     assert [found["rim_1"], found["rim_2"]] == [1.0, 1.0]
-    # Of the third ring, 36 pixels long, the edge across one of the two heads meets two pixels.
-    assert found["rim_3"] == pytest.approx(2 / (2 * 36), abs=1e-4)
+    # Of the third ring, 44 pixels long, the edge across one of the two heads meets two pixels.
+    assert found["rim_3"] == pytest.approx(2 / (2 * 44), abs=1e-4)
     assert found["inside"] == pytest.approx(6 / (2 * 36), abs=1e-4)
     assert (found["pieces"], found["head"]) == (1.5, pytest.approx(0.64))
 
