@@ -1,6 +1,5 @@
 """Compiled training steps on made-up batches, also in the literal form of the same losses."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,9 @@ import tensorflow as tf
 
 from benchmarks import literal_method, made_up_slices
 from mmsynth_tf import constants
-from mmsynth_tf.configs import Config, tree
+from mmsynth_tf.configs import Config
 from mmsynth_tf.models.stage import Batch, StageModel
 from mmsynth_tf.stages import catalogue
-from mmsynth_tf.storage import atomic
 from mmsynth_tf.training import precision, run_folder, runs
 
 
@@ -35,8 +33,7 @@ def untrained(stage: str, config: Config, workdir: Path, trained_on: Sequence[Ma
       trained_on: records of the data sets that it shall seem to be trained on.
     """
     folder = workdir / stage
-    atomic.write_text(folder / run_folder.CONFIG_FILE, tree.to_json(config))
-    atomic.write_text(folder / "trained_on.json", json.dumps(trained_on))
+    run_folder.describe_run(folder, stage, config, list(trained_on))
     return runs.Run(stage, config, folder, tf.distribute.get_strategy())
 
 

@@ -2,13 +2,9 @@
 
 import tensorflow as tf
 
+from mmsynth_tf import constants
 from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs import StructureMapConfig
-
-# Largest share of a lesion that is cut off at the border of a head. Lesions often reach the border of the brain, and no
-# two heads have the same shape: of lesions drawn for 1,024 real heads of 11 patients a quarter did not fit, most of
-# them large ones; with cuts of a tenth, a ninth did not (docs/experiments/set_distributions.md).
-LARGEST_CUT = 0.1
 
 
 def fuse(
@@ -81,7 +77,7 @@ def own_map(image: tf.Tensor, label: tf.Tensor, config: StructureMapConfig) -> t
 
 
 def cut_at_head(label: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
-    """A label, 0 outside the head: where the background, of the same shape, is above 0."""
+    """Sets a label to 0 outside the head, where the background (of the same shape) is above 0."""
     return tf.where(background > 0, tf.zeros_like(label), label)
 
 
@@ -102,7 +98,7 @@ def fits(background: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
 
 def mostly_inside(outside: tf.Tensor, area: tf.Tensor) -> tf.Tensor:
     """Whether so few pixels of a lesion lie outside a head that they may be cut off; both float32, pixels."""
-    return outside <= LARGEST_CUT * area
+    return outside <= constants.LARGEST_CUT * area
 
 
 def choose_labels(background: tf.Tensor, label: tf.Tensor, own: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -38,8 +38,8 @@ class StructureChoices:
         covariance, and the rest by a normalising flow.
       match_edges: whether generated maps get as many edges as real ones, by an offset on their log odds.
       position: whether maps are conditioned on the slice's position along the head.
-      edges_of_picture: whether the decoder draws a picture whose edges (Algorithm 1, differentiable) are the map. Edges
-        are then thin and closed, because they bound areas. Otherwise the decoder draws the edges themselves.
+      edges_of_picture: whether the decoder draws a picture whose edges (Algorithm 1, differentiable) are the map, so
+        that edges run along the borders of areas. Otherwise the decoder draws the edges themselves.
       detail: whether the decoder gets noise on a grid besides the code, for edges finer than a code can say.
       reconstruction_blur: sigma of a Gaussian blur of both maps before they are compared, as a share of the slices'
         shorter side. It leaves the finest edges to the discriminator.

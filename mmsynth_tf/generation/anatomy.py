@@ -15,7 +15,7 @@ from mmsynth_tf.stages.structure.gan import StructureGAN
 
 Row = dict[str, np.ndarray]
 
-# Streams of random numbers, as in `synthesis`.
+# Streams of random numbers, as in `sampling`.
 _CODE, _POSITION, _TRANSFORM, _SLICE, _MODALITY = 0, 5, 6, 7, 8
 
 

@@ -63,7 +63,7 @@ class LesionGeneration:
         """Makes a block; every draw becomes a sample. Arguments and yields as for `sampling.Generation.block`."""
         first = number * self.draws_per_block
         for draw in range(first, first + self.draws_per_block):
-            counts.update(dict.fromkeys(("drawn", "closed", "typical", "labelled", "synthesised", "kept"), 1))
+            counts.update(dict.fromkeys(("drawn", "closed", "typical", "labelled", "synthesised", "agreed", "kept"), 1))
             yield self.remake(draw)
 
     def remake(self, draw: int) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class Remaker:
         labels = f"The labels of {labels_from} have changed, or --labels_from of the build was another data set"
         remedy = "Use the mmsynth_tf of the build, and give its data set, unchanged"
         self._refuse_other("label_pool", f"{labels}. {remedy}")
+        self._refuse_other("rules", "Samples are made by other rules. Use the mmsynth_tf of the build")
         self._refuse_other("draws_per_block", "Blocks of samples have another length. Use the mmsynth_tf of the build")
         self.changes = _changes(recorded["made_with"], sampling.made_with())
 
@@ -119,7 +120,7 @@ class Remaker:
         return _flat(example)
 
     def _refuse_other(self, name: str, message: str) -> None:
-        there, here = self._data.record["generation"][name], self._generation.identity[name]
+        there, here = (made.get(name) for made in (self._data.record["generation"], self._generation.identity))
         if there != here:
             raise RemakeError(f"{message}: {name} of {self._data.path} is {there}, here it is {here}.")
 

@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import pathlib
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,9 @@ MOST_DRAWS_PER_SAMPLE = 50
 # Streams of random numbers that a sample's number and the seed give; `anatomy` and `label_placing` have the others.
 _NOISE, _CONTRAST, _LOOKS = 3, 4, 9
 BATCHES_PER_BLOCK = 8
+# Raised when the same draws of the same models give other samples: 2 since labels are cut at the head, and since some
+# samples without a lesion are dropped.
+_RULES = 2
 
 
 class GenerationError(UserError):
@@ -39,8 +42,9 @@ class GenerationError(UserError):
 class Generation:
     """Generates samples with trained models.
 
-    Draws are processed in blocks of `draws_per_block`. Sample d depends on (seed, d) and the models only. The last bit
-    of a float may also depend on its batch, so no batch spans two blocks, and blocks are independent of each other.
+    Draws are processed in blocks of `draws_per_block`. Sample d depends on (seed, d) and the models only; whether it is
+    kept also depends on its block (`keep_lesion_share`). The last bit of a float may also depend on its batch, so no
+    batch spans two blocks, and blocks are independent of each other.
     Labels and lesion looks come from `labels_from`.
 
     Args:
@@ -94,6 +98,7 @@ class Generation:
             "settings": dataclasses.asdict(config.generation),
             "augmentation": dataclasses.asdict(config.augmentation),
             "lesion_filter": judge,
+            "rules": _RULES,
             "lesion_looks": self._looks is not None,
             "checkpoints": checkpoint_hashes(workdir),
             "made_with": made_with(),
@@ -111,24 +116,13 @@ class Generation:
         """
         completed = (self._complete(rows) for rows in self._batches(number, counts))
         made = [self._example(sample) for sample in itertools.chain.from_iterable(completed)]
-        accepted = self._accepted(made)
-        counts.update(synthesised=len(made), kept=int(accepted.sum()))
-        yield from itertools.compress(made, accepted)
+        agreed = np.array([self._agrees(sample["dice"]) for sample in made], bool)
+        kept = keep_lesion_share(agreed, np.array([sample["label"].any() for sample in made], bool))
+        counts.update(synthesised=len(made), agreed=int(agreed.sum()), kept=int(kept.sum()))
+        yield from itertools.compress(made, kept)
 
-    def _accepted(self, made: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """Which samples of a block the lesion filter accepts: bool [N].
-
-        Where there is no lesion the segmenters nearly always agree. So lesions would be rarer than in patients, unless
-        the same share of the slices without one is dropped.
-        """
-        if self._segmenter is None:
-            return np.ones(len(made), bool)
-        agreed = np.array([np.mean(sample["dice"]) >= self.settings.dice_threshold for sample in made], bool)
-        lesion = np.array([sample["label"].any() for sample in made], bool)
-        free = np.flatnonzero(agreed & ~lesion)
-        if lesion.any():
-            agreed[free[round(len(free) * agreed[lesion].mean()) :]] = False
-        return agreed
+    def _agrees(self, dice: np.ndarray) -> bool:
+        return self._segmenter is None or np.mean(dice) >= self.settings.dice_threshold
 
     def remake(self, draw: int) -> dict[str, Any] | None:
         """The sample of one draw, as `block` makes it; None if its map or label is not accepted."""
@@ -284,6 +278,25 @@ def lesion_filter_stage(workdir: str | pathlib.Path) -> str:
     return constants.JOINT if run_folder.has_run(constants.JOINT, workdir) else constants.SEGMENTATION
 
 
+def keep_lesion_share(agreed: np.ndarray, lesion: np.ndarray) -> np.ndarray:
+    """Drops so many samples without a lesion that lesions are as frequent as before the lesion filter.
+
+    Segmenters nearly always agree that there is no lesion, so the filter alone would make lesions rarer.
+
+    Args:
+      agreed: bool [N], whether the segmenters agree with a sample's label.
+      lesion: bool [N], whether it has a lesion.
+
+    Returns:
+      bool [N], which samples are kept. Without any lesion among them, all that agree.
+    """
+    kept = agreed.copy()
+    if lesion.any():
+        most = round(np.count_nonzero(~lesion) * float(agreed[lesion].mean()))
+        kept[np.flatnonzero(agreed & ~lesion)[most:]] = False
+    return kept
+
+
 def case_id(draw: int) -> str:
     """The case id of a draw's sample."""
     return f"synthetic_{draw:09d}"
@@ -291,8 +304,8 @@ def case_id(draw: int) -> str:
 
 def acceptance(counts: Mapping[str, int]) -> dict[str, int | float]:
     """Acceptance of the filters over whole blocks, for records, from the counts of `Generation.block`."""
-    names = ("drawn", "closed", "typical", "synthesised", "kept")
-    drawn, closed, typical, synthesised, kept = (counts.get(name, 0) for name in names)
+    names = ("drawn", "closed", "typical", "synthesised", "agreed")
+    drawn, closed, typical, synthesised, agreed = (counts.get(name, 0) for name in names)
     return {
         "drawn": drawn,
         "passed_structure_filter": closed,
@@ -301,8 +314,9 @@ def acceptance(counts: Mapping[str, int]) -> dict[str, int | float]:
         "map_acceptance": typical / max(closed, 1),
         "found_label": counts.get("labelled", 0),
         "synthesised": synthesised,
-        "passed_lesion_filter": kept,
-        "lesion_acceptance": kept / max(synthesised, 1),
+        "passed_lesion_filter": agreed,
+        "lesion_acceptance": agreed / max(synthesised, 1),
+        "kept": counts.get("kept", 0),
     }
 
 
@@ -316,7 +330,7 @@ def require_progress(counts: Mapping[str, int], settings: configs.GenerationConf
         return
     rates = acceptance(counts)
     raise GenerationError(
-        f"Gave up: {rates['drawn']} draws gave {rates['passed_lesion_filter']} samples. Algorithm 3 accepts "
+        f"Gave up: {rates['drawn']} draws gave {rates['kept']} samples. Algorithm 3 accepts "
         f"{rates['structure_acceptance']:.1%} of the maps, the map filter {rates['map_acceptance']:.1%} of these, and "
         f"the lesion filter {rates['lesion_acceptance']:.1%} of the samples. Train longer, or relax "
         "--config.generation.mask_error, --config.generation.map_quantile or --config.generation.dice_threshold."

@@ -84,9 +84,10 @@ def structure_decoder(
     max_filters: int,
     initializer: Initializer | None = None,
 ) -> keras.Model:
-    """DC_f: code [B, latent_dim] to the probability of an edge [B, H, W, 1].
+    """DC_f: code [B, latent_dim] to a picture, or to the probability of an edge: [B, H, W, 1] in [0, 1].
 
-    With `detail` the second input is noise [B, h, w, 1] at twice the coarsest resolution.
+    With `detail` the second input is noise [B, h, w, 1] at twice the coarsest resolution. The last layer has single
+    precision, because edges are found in the picture.
     """
     pyramid = _pyramid(image_size, base_filters, max_filters)
     height, width = image_size[0] >> len(pyramid), image_size[1] >> len(pyramid)
@@ -98,7 +99,7 @@ def structure_decoder(
     for level, filters in enumerate([*pyramid[-2::-1], base_filters]):
         x = _plain_block([x, *(() if level else noise)], filters, initializer=initializer)
         x = _plain_block(x, filters, initializer=initializer)
-    return keras.Model([code, *noise], _probability(x, 1), name="structure_decoder")
+    return keras.Model([code, *noise], _probability(x, 1, dtype="float32"), name="structure_decoder")
 
 
 def detail_shape(image_size: tuple[int, int]) -> tuple[int, int, int]:
@@ -243,9 +244,11 @@ def unet_decoder(
     return keras.Model(inputs, _probability(x, num_classes, activation, block), name="unet_decoder")
 
 
-def _probability(x: tf.Tensor, channels: int, activation: str = "sigmoid", block: int = 1) -> tf.Tensor:
+def _probability(
+    x: tf.Tensor, channels: int, activation: str = "sigmoid", block: int = 1, dtype: str | None = None
+) -> tf.Tensor:
     # Not normalised: normalisation would fix the brightness of every image and the area of every label.
-    x = float32_output(keras.layers.Conv2D(channels * block**2, 3, padding="same")(x))
+    x = float32_output(keras.layers.Conv2D(channels * block**2, 3, padding="same", dtype=dtype)(x))
     x = DepthToSpace(block, dtype="float32")(x) if block > 1 else x
     return keras.layers.Activation(activation, dtype="float32")(x)
 

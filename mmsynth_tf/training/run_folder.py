@@ -1,5 +1,6 @@
 """The configuration and the training sets of a run, stored in the folder of its stage."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -11,6 +12,8 @@ from mmsynth_tf.training import checkpoints
 
 CONFIG_FILE = "config.json"
 _TRAINED_ON_FILE = "trained_on.json"
+# What the run's formulation stood for: another version may understand the same name differently.
+_CHOICES_FILE = "choices.json"
 
 
 def read_config(folder: pathlib.Path) -> configs.Config:
@@ -82,9 +85,41 @@ def require_same_run(
             f"{folder} holds a run with other settings ({'; '.join(differing)}). "
             "Continue it with the same settings, or choose another --workdir."
         )
+    require_same_choices(folder, config)
 
 
-def describe_run(folder: pathlib.Path, config: configs.Config, data_records: list[dict]) -> None:
-    """Writes the configuration and the records of the training sets."""
+def require_same_choices(folder: pathlib.Path, config: configs.Config) -> None:
+    """Refuses a stage's folder whose weights were trained with other choices of the same formulation.
+
+    Args:
+      folder: of the stage.
+      config: of the run there.
+
+    Raises:
+      WorkDirError: as said, or the choices are not on record.
+    """
+    path = folder / _CHOICES_FILE
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        here = json.loads(_choices(folder.name, config))
+        differing = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
+    except FileNotFoundError:
+        differing = ["not on record"]
+    except (ValueError, AttributeError) as error:
+        raise WorkDirError(f"{path} cannot be read ({error}). Train in another --workdir.") from error
+    if differing:
+        raise WorkDirError(
+            f"Another version of mmsynth_tf trained {folder}, and its formulation made other choices "
+            f"({', '.join(differing)}). Train in another --workdir."
+        )
+
+
+def _choices(stage: str, config: configs.Config) -> str:
+    return json.dumps(dataclasses.asdict(getattr(config, stage).choices), indent=1)
+
+
+def describe_run(folder: pathlib.Path, stage: str, config: configs.Config, data_records: list[dict]) -> None:
+    """Writes the configuration of a stage, the choices that it stands for, and the records of the training sets."""
     atomic.write_text(folder / _TRAINED_ON_FILE, json.dumps(data_records, indent=1))
+    atomic.write_text(folder / _CHOICES_FILE, _choices(stage, config))
     atomic.write_text(folder / CONFIG_FILE, tree.to_json(config))

@@ -29,7 +29,8 @@ def train(
 ) -> None:
     """Trains a stage, from its newest checkpoint if there is one.
 
-    Leaves in ``<workdir>/<stage>``: config.json, trained_on.json, checkpoints/, losses.csv, tensorboard/, previews/.
+    Leaves in ``<workdir>/<stage>``: config.json, choices.json, trained_on.json, checkpoints/, losses.csv, tensorboard/,
+    previews/.
 
     Args:
       stage: one of `constants.STAGES`.
@@ -61,7 +62,7 @@ def train(
         data_records = [d.record for d in data]
         run_folder.require_same_run(folder, config, catalogue.STAGES[stage].depends_on, data_records)
         if not checkpoints.paths(folder):  # Until there is one there is nothing to protect.
-            run_folder.describe_run(output, config, data_records)
+            run_folder.describe_run(output, stage, config, data_records)
         run = Run(stage, config, folder, devices.strategy(), output)
         start = run.checkpoints.restore()
         if not start:
@@ -158,10 +159,11 @@ def load(stage: str, workdir: str | pathlib.Path) -> tuple[StageModel, configs.C
     """Loads a trained stage with its averaged weights.
 
     Raises:
-      WorkDirError: the stage is not trained there.
+      WorkDirError: the stage is not trained there, or by a version with other formulations.
     """
     folder = pathlib.Path(workdir) / stage
     config = run_folder.read_config(folder)
+    run_folder.require_same_choices(folder, config)
     with precision.policy(config.runtime.precision):
         run = Run(stage, config, folder, tf.distribute.get_strategy())
         step, steps = run.checkpoints.restore(), run.settings.steps

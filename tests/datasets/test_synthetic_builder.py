@@ -55,7 +55,7 @@ class Generation:
                 raise RuntimeError("generator failed")
             counts.update(drawn=1, closed=1, typical=1, labelled=1, synthesised=1)
             if draw % (number + 2):
-                counts["kept"] += 1
+                counts.update(agreed=1, kept=1)
                 yield self.example(draw)
 
     @staticmethod

@@ -84,7 +84,7 @@ def test_every_draw_is_a_sample_that_depends_on_seed_and_number_alone(prepared_d
     counts, generation = collections.Counter(), LesionGeneration(kind, prepared_data.path, CONFIG)
     samples = list(generation.block(1, counts))
     assert [sample["seed"] for sample in samples] == [*range(8, 16)]
-    assert counts == dict.fromkeys(("drawn", "closed", "typical", "labelled", "synthesised", "kept"), 8)
+    assert counts == dict.fromkeys(("drawn", "closed", "typical", "labelled", "synthesised", "agreed", "kept"), 8)
     reseeded = dataclasses.replace(CONFIG, runtime=configs.RuntimeConfig(seed=1))
     other = LesionGeneration(kind, prepared_data.path, reseeded)
     np.testing.assert_array_equal(generation.remake(8)["image"]["t1"], samples[0]["image"]["t1"])

@@ -17,7 +17,7 @@ from mmsynth_tf.experiments import leaks, lesion_check, segmentation, study
 from mmsynth_tf.generation import lesion_looks, map_filter, remaking, sampling
 from mmsynth_tf.stages.synthesis import contrast
 from mmsynth_tf.storage import atomic, records
-from mmsynth_tf.training import checkpoints, runs
+from mmsynth_tf.training import checkpoints, run_folder, runs
 from tests.fakes import fakes
 
 STEPS = 2
@@ -188,18 +188,44 @@ def test_the_lesion_filter_keeps_what_the_segmenters_agree_with(workdir, prepare
     kept = list(generation(workdir, prepared_data, generation__dice_threshold=0.2).block(0, counts))
     assert all(np.mean(s["dice"]) >= 0.2 for s in kept)
     assert counts["drawn"] == 32 >= counts["closed"] == counts["typical"] >= counts["labelled"] == counts["synthesised"]
-    assert counts["synthesised"] >= counts["kept"] == len(kept)
+    assert counts["synthesised"] >= counts["agreed"] >= counts["kept"] == len(kept)
 
 
-def test_the_lesion_filter_leaves_the_share_of_slices_with_a_lesion(workdir, prepared_data):
-    judged = generation(workdir, prepared_data, generation__dice_threshold=0.5)
-    # Of four slices with a lesion two are found; so two of the three without one are kept, 1.5 rounded.
-    made = [{"label": np.full((2, 2, 1), lesion), "dice": np.array([dice])} for lesion, dice in
-            [(1, 0.9), (0, 1.0), (1, 0.1), (0, 1.0), (0, 0.0), (1, 0.5), (0, 1.0), (1, 0.0)]]  # fmt: skip
-    assert judged._accepted(made).tolist() == [True, True, False, True, False, True, False, False]
-    # Without a lesion in the block, nothing is known about those that the filter drops.
-    assert judged._accepted([made[1], made[4]]).tolist() == [True, False]
-    assert judged._accepted([]).tolist() == []
+def test_the_lesion_filter_leaves_the_share_of_slices_with_a_lesion():
+    lesion = np.array([True, False, True, False, False, True, False, True, False, False])
+    agreed = np.array([True, True, False, True, False, True, True, False, False, True])
+    # Of four lesions two are found, so of six slices without one three are kept, although only four were agreed on.
+    kept = [True, True, False, True, False, True, True, False, False, False]
+    assert sampling.keep_lesion_share(agreed, lesion).tolist() == kept
+    # Without any lesion nothing is known about those that the filter drops.
+    assert sampling.keep_lesion_share(agreed[~lesion], lesion[~lesion]).tolist() == agreed[~lesion].tolist()
+    assert sampling.keep_lesion_share(agreed[:0], lesion[:0]).tolist() == []
+
+
+def test_slices_without_a_lesion_are_dropped_with_those_whose_lesion_is_not_found(
+    workdir, prepared_data, unfiltered, monkeypatch
+):
+    example = sampling.Generation._example
+
+    def every_other_has_a_lesion(self, sample):
+        made = example(self, sample)
+        # Draws are numbered; one lesion of two is found, and all of the others agree.
+        return {
+            **made,
+            "label": np.full_like(made["label"], made["seed"] % 2),
+            "dice": np.array([made["seed"] % 4 != 1]),
+        }
+
+    monkeypatch.setattr(sampling.Generation, "_example", every_other_has_a_lesion)
+    every = [sample["seed"] for sample in unfiltered.block(0, collections.Counter())]
+    counts, judged = collections.Counter(), generation(workdir, prepared_data, generation__dice_threshold=0.5)
+    kept = [sample["seed"] for sample in judged.block(0, counts)]
+    odd, even = ([seed for seed in every if seed % 2 == rest] for rest in (1, 0))
+    found = [seed for seed in odd if seed % 4 != 1]
+    most = round(len(even) * len(found) / len(odd))
+    assert 0 < most < len(even) and kept == sorted([*found, *even[:most]])
+    rates = sampling.acceptance(counts)
+    assert (rates["passed_lesion_filter"], rates["kept"]) == (len(found) + len(even), len(kept))
 
 
 def test_the_lesion_filter_asks_the_joint_segmenter_if_there_is_one(workdir, prepared_data, tmp_path, monkeypatch):
@@ -223,6 +249,7 @@ def test_the_lesion_filter_goes_by_the_mean_of_the_modalities(workdir, prepared_
     rows = np.array([[1.0, 0.5, 0.5, 0.0], [1.0, 0.0, 0.0, 0.0]] * 2)
     monkeypatch.setattr(sampling.Generation, "_agreement", lambda self, images, labels: rows)
     kept = generation(workdir, prepared_data, generation__dice_threshold=0.5).block(0, collections.Counter())
+    monkeypatch.setattr(sampling, "keep_lesion_share", lambda agreed, lesion: agreed)
     every = [sample["seed"] for sample in unfiltered.block(0, collections.Counter())]
     assert [sample["seed"] for sample in kept] == every[::2]
 
@@ -258,6 +285,8 @@ def test_the_map_filter_keeps_maps_that_are_like_real_ones(workdir, prepared_dat
 def set_transform_maps(monkeypatch, share):
     changed = dataclasses.replace(structure.STRUCTURE_FORMULATIONS[constants.MEASURED], transform_maps=share)
     monkeypatch.setitem(structure.STRUCTURE_FORMULATIONS, constants.MEASURED, changed)
+    # The weights are of the formulation before, which differs in nothing that they depend on.
+    monkeypatch.setattr(run_folder, "require_same_choices", lambda folder, config: None)
 
 
 def test_moved_maps_are_the_drawn_ones_elsewhere(workdir, prepared_data, monkeypatch):

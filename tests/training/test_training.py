@@ -1,6 +1,7 @@
 """Training runs from start to checkpoint, on tiny cases read from NIfTI."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -120,7 +121,7 @@ def stop_after_first_checkpoint(stage, data, workdir, config=CONFIG):
 def test_a_run_leaves_its_files_and_a_finished_run_is_not_repeated(prepared_data, trained):
     folder = trained / constants.STRUCTURE
     assert {p.name for p in folder.iterdir()} == {
-        "config.json", "trained_on.json", "checkpoints", "losses.csv", "previews", "tensorboard",
+        "config.json", "choices.json", "trained_on.json", "checkpoints", "losses.csv", "previews", "tensorboard",
     }  # fmt: skip
     assert [p.name for p in sorted((folder / "previews").iterdir())] == ["0000002.png", "0000004.png"]
     before = (folder / "losses.csv").stat().st_mtime_ns
@@ -138,6 +139,26 @@ def test_a_work_directory_with_other_settings_is_refused(prepared_data, trained)
     other = tree.override(CONFIG, {"structure.latent_dim": 5})
     with pytest.raises(WorkDirError, match=r"structure\.latent_dim is 4 there, 5 now"):
         runs.train(constants.STRUCTURE, other, [prepared_data], trained)
+
+
+@pytest.mark.parametrize(
+    "then, named", [({}, "match_codes"), ({"match_codes": False}, "match_codes"), (None, "record")]
+)
+def test_weights_of_another_meaning_of_a_formulation_are_refused(prepared_data, trained, tmp_path, then, named):
+    folder = tmp_path / constants.STRUCTURE
+    shutil.copytree(trained / constants.STRUCTURE, folder)
+    choices = folder / "choices.json"
+    runs.load(constants.STRUCTURE, tmp_path)
+    if then is None:
+        choices.unlink()
+    else:
+        now = json.loads(choices.read_text())
+        choices.write_text(json.dumps({**now, **then} if then else {n: v for n, v in now.items() if n != named}))
+    complaint = rf"Another version .* other choices \(.*{named}\)\. Train in another"
+    with pytest.raises(WorkDirError, match=complaint):
+        runs.load(constants.STRUCTURE, tmp_path)
+    with pytest.raises(WorkDirError, match=complaint):
+        runs.train(constants.STRUCTURE, CONFIG, [prepared_data], tmp_path)
 
 
 def test_data_of_another_geometry_is_refused(prepared_data):

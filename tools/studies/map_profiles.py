@@ -3,13 +3,13 @@
     python -m tools.studies.map_profiles data/brats map_profiles.csv runs/a runs/b
 
 Rows are the training slices of the data set, its test slices (of patients that no stage has seen), and 512 maps of the
-structure stage in each work directory, unfiltered, at positions of training slices. No loss of the stage contains what
-is measured:
+structure stage in each work directory, unfiltered, at positions of training slices. No loss of the stage names what is
+measured; its discriminator sees whole maps, and it adjusts the number of edges:
 
 - rim_1 to rim_5: share of edges among the head's pixels at 1 to 5 pixels from its border; inside: further in;
 - pieces: areas without edges, of at least 4 pixels, in a head;
-- pattern: Jensen-Shannon divergence of 3 x 3 pixels inside the head from the training slices', bits; distant_pattern:
-  of nine pixels that are 4 apart.
+- pattern: Jensen-Shannon divergence, bits, of the 3 x 3 edges around pixels of the head from those of the training
+  slices; distant_pattern: of nine pixels that are 4 apart.
 """
 
 import os
@@ -23,6 +23,7 @@ from scipy import ndimage
 from mmsynth_tf import configs, constants, prepared
 from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.errors import UserError
+from mmsynth_tf.generation.label_pool import LabelPool
 from mmsynth_tf.reading.splits import TEST, TRAIN
 from mmsynth_tf.stages.structure.gan import StructureGAN
 from mmsynth_tf.storage import records
@@ -52,30 +53,34 @@ def main(data: str, output: str, *workdirs: str) -> None:
 
 def sets_of(real: prepared.PreparedData, workdirs: Sequence[str]) -> Iterator[tuple[str, Maps]]:
     """The name of each set, and its maps and heads, both bool [N, H, W]."""
-    gans = {os.path.basename(workdir): runs.load(constants.STRUCTURE, workdir) for workdir in workdirs}
-    _, config = next(iter(gans.values()))
+    if not workdirs:
+        raise UserError("Name at least one work directory with a trained structure stage.")
+    gans = {workdir: runs.load(constants.STRUCTURE, workdir) for workdir in workdirs}
+    _, config = gans[workdirs[0]]
     for split in (TRAIN, TEST):
         yield split, real_maps(real, split, config.structure_map)
-    positions = np.array([e["position"] for e in real.slices(TRAIN).as_numpy_iterator()], np.float32)
-    for name, (gan, _) in gans.items():
-        yield name, made_maps(gan, positions)
+    positions = LabelPool.of(real).head_positions
+    for workdir, (gan, _) in gans.items():
+        yield os.path.basename(os.path.normpath(workdir)), made_maps(gan, positions)
 
 
 def real_maps(real: prepared.PreparedData, split: str, config: configs.StructureMapConfig) -> Maps:
-    """Maps of all modalities of a split's slices."""
-    images = (tf.cast(example["image"], tf.float32) for example in real.slices(split))
+    """Maps of the modalities that a split's slices have."""
+    images = (tf.cast(example["image"][example["available"]], tf.float32) for example in real.slices(split))
     pairs = [(structure_maps.structure_map(i, config), structure_maps.background_of(i, config)) for i in images]
     edges, background = (np.concatenate(group)[..., 0] for group in zip(*pairs, strict=True))
-    return edges > 0, background == 0
+    return (edges > 0) & (background == 0), background == 0
 
 
 def made_maps(gan: StructureGAN, positions: np.ndarray) -> Maps:
+    """Maps from noise at positions that are drawn from the given ones, [N]."""
     rng = np.random.default_rng(_SEED)
     codes = rng.standard_normal((_MAPS, gan.code_dim)).astype(np.float32)
     heights = rng.choice(positions, _MAPS)
     batches = (gan.sample_binary(codes[i : i + _BATCH], heights[i : i + _BATCH]) for i in range(0, _MAPS, _BATCH))
     edges, background = (np.concatenate(group)[..., 0] for group in zip(*batches, strict=True))
-    return edges > 0, background == 0
+    # Edges outside the head are erased in generation, too.
+    return (edges > 0) & (background == 0), background == 0
 
 
 def profile(maps: np.ndarray, heads: np.ndarray) -> Mapping[str, float]:
@@ -99,7 +104,10 @@ def count_pieces(area: np.ndarray) -> int:
 def patterns(maps: np.ndarray, heads: np.ndarray, distance: int) -> np.ndarray:
     """How often each arrangement of edges at nine pixels occurs inside heads: [512], from 1."""
     steps = [(y, x) for y in (-distance, 0, distance) for x in (-distance, 0, distance)]
-    codes = sum(np.roll(maps, step, (1, 2)).astype(int) << bit for bit, step in enumerate(steps))
+    height, width = maps.shape[1:]
+    padded = np.pad(maps.astype(int), [(0, 0), (distance, distance), (distance, distance)])
+    starts = [(distance + y, distance + x) for y, x in steps]
+    codes = sum(padded[:, y : y + height, x : x + width] << bit for bit, (y, x) in enumerate(starts))
     return np.bincount(codes[heads], minlength=1 << len(steps)) + 1.0
 
 

@@ -1,0 +1,64 @@
+"""Labels in other heads: which fit, and what is cut off."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmsynth_tf import configs
+from mmsynth_tf.generation import heads
+from mmsynth_tf.generation.label_placing import LabelPlacing
+from mmsynth_tf.generation.label_pool import LabelPool
+
+SIZE, DRAWS = 32, 40
+STILL = dataclasses.replace(configs.AugmentationConfig().times(0.0), flip=False)
+
+
+def head() -> np.ndarray:
+    inside = np.zeros((SIZE, SIZE), bool)
+    inside[4:28, 4:28] = True
+    return inside
+
+
+def lesion(outside: int, value: int = 1) -> np.ndarray:
+    """A lesion of 100 pixels, some of which lie beside the head's left border."""
+    label = np.zeros((SIZE, SIZE), np.uint8)
+    label[10:20, 4:14] = value
+    label[10 : 10 + outside, 13], label[10 : 10 + outside, 3] = 0, value
+    return label
+
+
+def place(*labels: np.ndarray) -> dict[str, np.ndarray]:
+    frames = np.stack([heads.frame(head())] * len(labels))
+    sources = [f"a:{number}" for number in range(len(labels))]
+    pool = LabelPool(tf.constant(np.stack(labels)[..., None]), sources, np.full(len(labels), 0.5, np.float32), frames)
+    backgrounds = np.broadcast_to(~head()[None, ..., None], (DRAWS, SIZE, SIZE, 1)).astype(np.uint8)
+    placing = LabelPlacing(pool, (SIZE, SIZE), STILL, seed=0)
+    return placing.place(np.arange(DRAWS), np.full(DRAWS, 0.5, np.float32), backgrounds)
+
+
+@pytest.mark.parametrize("outside", [0, 9, 10])
+def test_up_to_a_tenth_of_a_lesion_is_cut_off(outside):
+    placed, label = place(lesion(outside)), lesion(outside)
+    assert placed["found"].all()
+    np.testing.assert_array_equal(placed["label"][0, ..., 0], np.where(head(), label, 0))
+    assert np.count_nonzero(placed["label"][0]) == 100 - outside
+
+
+def test_lesions_with_more_outside_do_not_fit():
+    label = lesion(10)
+    label[20, 3] = 1
+    label[15, 8] = 0
+    assert not place(label)["found"].any()
+
+
+def test_the_first_label_that_fits_is_taken():
+    protruding = lesion(10, value=2)
+    protruding[9, 3], protruding[15, 8] = 2, 0
+    placed = place(protruding, lesion(0, value=3))
+    assert placed["found"].all() and set(placed["label_choice"]) == {1}
+    assert np.all(placed["label"][placed["label"] > 0] == 3)
+    both = place(lesion(0, value=2), lesion(0, value=3))
+    assert set(both["label_choice"]) == {0, 1}
+    np.testing.assert_array_equal(both["label"].max(axis=(1, 2, 3)), both["label_choice"] + 2)
