@@ -28,8 +28,8 @@ def slice_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector
 def synthetic_features(data: DataConfig) -> dict[str, tfds.features.FeatureConnector]:
     """Features of one synthetic slice: those of a real one, its input map and mask, and its provenance.
 
-    `label_transform` has the format of `warping.random_transforms`; what it moves outside the head is cut off. `dice`
-    has a value for each modality, or one of the joint segmenter.
+    `label_transform` has the format of `warping.random_transforms`. `dice` has a value for each modality, or one of the
+    joint segmenter.
     """
     size = (*data.image_size, 1)
     return slice_features(data) | {

@@ -21,10 +21,6 @@ BRATS_REGIONS = {"WT": (1, 2, 3, 4), "TC": (1, 3, 4), "ET": (4,)}
 # Side of the paper's slices, pixels. Lengths of its algorithms refer to this size.
 PAPER_SIZE = 240
 
-# Largest share of a lesion that is cut off where its label does not fit the head that it is placed into. Lesions often
-# reach the border of the brain, and no two heads have the same shape (docs/experiments/set_distributions.md).
-LARGEST_CUT = 0.1
-
 # Stages, in the order in which they are trained.
 STRUCTURE = "structure"
 SEGMENTATION = "segmentation"

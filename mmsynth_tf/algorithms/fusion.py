@@ -2,7 +2,6 @@
 
 import tensorflow as tf
 
-from mmsynth_tf import constants
 from mmsynth_tf.algorithms import structure_maps
 from mmsynth_tf.configs import StructureMapConfig
 
@@ -72,17 +71,12 @@ def own_map(image: tf.Tensor, label: tf.Tensor, config: StructureMapConfig) -> t
     """
     background = structure_maps.background_of(image, config)
     # Annotations may extend beyond the head, but labels for synthesis must not.
-    label = cut_at_head(label, background)
+    label = tf.where(background > 0, tf.zeros_like(label), label)
     return label, remove_lesion_edges(structure_maps.structure_map(image, config), label), background
 
 
-def cut_at_head(label: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
-    """Sets a label to 0 outside the head, where the background (of the same shape) is above 0."""
-    return tf.where(background > 0, tf.zeros_like(label), label)
-
-
 def fits(background: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-    """Which labels lie inside which heads, up to a tenth of their lesion (in the paper: sum(m [l > 0]) = 0).
+    """Which labels lie inside which heads: sum(m [l > 0]) = 0.
 
     Args:
       background: float32 [B, H, W, 1], 1 outside the head.
@@ -93,12 +87,7 @@ def fits(background: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
     """
     outside = tf.reshape(background, [tf.shape(background)[0], -1])
     lesion = tf.reshape(tf.cast(label > 0, tf.float32), [tf.shape(label)[0], -1])
-    return mostly_inside(tf.matmul(outside, lesion, transpose_b=True), tf.reduce_sum(lesion, axis=1))
-
-
-def mostly_inside(outside: tf.Tensor, area: tf.Tensor) -> tf.Tensor:
-    """Whether so few pixels of a lesion lie outside a head that they may be cut off; both float32, pixels."""
-    return outside <= constants.LARGEST_CUT * area
+    return tf.matmul(outside, lesion, transpose_b=True) < 0.5
 
 
 def choose_labels(background: tf.Tensor, label: tf.Tensor, own: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -111,7 +100,7 @@ def choose_labels(background: tf.Tensor, label: tf.Tensor, own: tf.Tensor, seed:
       seed: int [2], stateless seed.
 
     Returns:
-      chosen: integer [B, H, W, 1], cut at the head.
+      chosen: integer [B, H, W, 1].
       found: bool [B], whether a candidate fitted.
     """
     accepted = fits(background, label)
@@ -119,4 +108,4 @@ def choose_labels(background: tf.Tensor, label: tf.Tensor, own: tf.Tensor, seed:
     scores = tf.where(accepted, scores, -1.0)
     drawn = tf.gather(label, tf.argmax(scores, axis=1))
     found = tf.reduce_any(accepted, axis=1)
-    return cut_at_head(tf.where(found[:, None, None, None], drawn, own), background), found
+    return tf.where(found[:, None, None, None], drawn, own), found

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmsynth_tf import configs
-from mmsynth_tf.algorithms import fusion, warping
+from mmsynth_tf.algorithms import warping
 from mmsynth_tf.generation import anatomy, heads
 from mmsynth_tf.generation.label_pool import LabelPool
 
@@ -38,7 +38,7 @@ class LabelPlacing:
           backgrounds: uint8 [B, H, W, 1], 1 outside the head.
 
         Returns:
-          `label` uint8 [B, H, W, 1], cut at the head; `label_choice` int64 [B], its index in the pool;
+          `label` uint8 [B, H, W, 1]; `label_choice` int64 [B], its index in the pool;
           `label_transform` float32 [B, 8]; and `found` bool [B], whether any label fits.
         """
         draws = tf.constant(numbers)
@@ -70,10 +70,9 @@ class LabelPlacing:
         target: tf.Tensor,
         ratio: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        """For each map: the first of the chosen labels that fits, cut at the head, its index and its transform.
+        """For each map: the first of the chosen labels that fits, its index and transform, and whether any fits.
 
-        The last result says whether any fits. The last three arguments, float32 [B, tries, 2], are those of
-        `warping.between_heads`.
+        The last three arguments, float32 [B, tries, 2], are those of `warping.between_heads`.
         """
         size = self._image_size
         transforms = anatomy.of_each(
@@ -89,8 +88,7 @@ class LabelPlacing:
         transforms = tf.reshape(flat, tf.shape(transforms))
         candidates = tf.reshape(candidates, [-1, _LABEL_TRIES, *size, 1])
         lesion = tf.cast(candidates > 0, tf.float32)
-        outside, area = (tf.reduce_sum(pixels, axis=(2, 3, 4)) for pixels in (lesion * background[:, None], lesion))
-        fitting = fusion.mostly_inside(outside, area)
+        fitting = tf.reduce_sum(lesion * background[:, None], axis=(2, 3, 4)) < 0.5
         first = tf.argmax(tf.cast(fitting, tf.int32), axis=1)
-        label, choice, transform = (tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms))
-        return fusion.cut_at_head(label, background), choice, transform, tf.reduce_any(fitting, axis=1)
+        picked = [tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms)]
+        return *picked, tf.reduce_any(fitting, axis=1)
