@@ -10,7 +10,7 @@ import scipy.ndimage
 import tensorflow as tf
 
 from datasets import synthetic
-from mmsynth_tf import configs, constants, prepared
+from mmsynth_tf import constants, prepared
 from mmsynth_tf.algorithms import contour_filter, warping
 from mmsynth_tf.configs import structure, tree
 from mmsynth_tf.experiments import leaks, lesion_check, segmentation, study
@@ -191,43 +191,6 @@ def test_the_lesion_filter_keeps_what_the_segmenters_agree_with(workdir, prepare
     assert counts["synthesised"] >= counts["agreed"] >= counts["kept"] == len(kept)
 
 
-def test_the_lesion_filter_leaves_the_share_of_slices_with_a_lesion():
-    lesion = np.array([True, False, True, False, False, True, False, True, False, False])
-    agreed = np.array([True, True, False, True, False, True, True, False, False, True])
-    # Of four lesions two are found, so of six slices without one three are kept, although only four were agreed on.
-    kept = [True, True, False, True, False, True, True, False, False, False]
-    assert sampling.keep_lesion_share(agreed, lesion).tolist() == kept
-    # Without any lesion nothing is known about those that the filter drops.
-    assert sampling.keep_lesion_share(agreed[~lesion], lesion[~lesion]).tolist() == agreed[~lesion].tolist()
-    assert sampling.keep_lesion_share(agreed[:0], lesion[:0]).tolist() == []
-
-
-def test_slices_without_a_lesion_are_dropped_with_those_whose_lesion_is_not_found(
-    workdir, prepared_data, unfiltered, monkeypatch
-):
-    example = sampling.Generation._example
-
-    def every_other_has_a_lesion(self, sample):
-        made = example(self, sample)
-        # Draws are numbered; one lesion of two is found, and all of the others agree.
-        return {
-            **made,
-            "label": np.full_like(made["label"], made["seed"] % 2),
-            "dice": np.array([made["seed"] % 4 != 1]),
-        }
-
-    monkeypatch.setattr(sampling.Generation, "_example", every_other_has_a_lesion)
-    every = [sample["seed"] for sample in unfiltered.block(0, collections.Counter())]
-    counts, judged = collections.Counter(), generation(workdir, prepared_data, generation__dice_threshold=0.5)
-    kept = [sample["seed"] for sample in judged.block(0, counts)]
-    odd, even = ([seed for seed in every if seed % 2 == rest] for rest in (1, 0))
-    found = [seed for seed in odd if seed % 4 != 1]
-    most = round(len(even) * len(found) / len(odd))
-    assert 0 < most < len(even) and kept == sorted([*found, *even[:most]])
-    rates = sampling.acceptance(counts)
-    assert (rates["passed_lesion_filter"], rates["kept"]) == (len(found) + len(even), len(kept))
-
-
 def test_the_lesion_filter_asks_the_joint_segmenter_if_there_is_one(workdir, prepared_data, tmp_path, monkeypatch):
     judged = generation(workdir, prepared_data, generation__dice_threshold=0.2)
     assert judged.identity["lesion_filter"] == constants.JOINT
@@ -355,17 +318,6 @@ def test_lesions_in_real_slices_are_asked_for_in_the_contrast_of_these_slices(
     np.testing.assert_allclose(asked[..., :2], expected[..., :2], rtol=1e-5)
     np.testing.assert_array_equal(asked[..., 2:], drawn[..., 2:])
     assert not np.any(asked[..., :2] == drawn[..., :2])
-
-
-@pytest.mark.parametrize("kept, gives_up", [(0, True), (10, True), (11, False)])
-def test_giving_up_says_what_the_filters_let_through(kept, gives_up):
-    counts = {"drawn": 500, "closed": 40, "labelled": 40, "synthesised": 40, "kept": kept}
-    settings = configs.GenerationConfig(batch_size=4)
-    if gives_up:
-        with pytest.raises(sampling.GenerationError, match=r"Algorithm 3 accepts 8\.0% of the maps"):
-            sampling.require_progress(counts, settings)
-    else:
-        sampling.require_progress(counts, settings)
 
 
 @pytest.fixture(scope="module")
