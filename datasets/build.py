@@ -150,12 +150,12 @@ def _build_phantom(folder: Path) -> None:
 
 
 def _build_synthetic(folder: Path) -> None:
-    from datasets import synthetic
-
     if _FLAGS.num_workers > 1:
         raise UserError(
             "--num_workers needs --worker, the number of this worker. Leave both out to finish the data set."
         )
+    from datasets import synthetic
+
     make_generation, output = _make_generation(), Path(_OUTPUT.value)
     if _BEAM_OPTIONS.value:
         synthetic.make_blocks_on_beam(make_generation, _FLAGS.count, output, _beam_options())

@@ -1,18 +1,15 @@
 import json
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from tests.fakes import programs
 from tests.fakes.fakes_cases import LPS_AFFINE, volumes, write_nifti_case
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SIZE = [
     f"--config.data.{setting}"
     for setting in (
@@ -43,9 +40,7 @@ FLAGS_OF = {
 
 
 def run(*arguments, command=("datasets/build.py",)):
-    return subprocess.run(
-        [sys.executable, *command, *map(str, arguments)], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
-    )
+    return programs.run(*command, *arguments)
 
 
 @pytest.fixture
@@ -66,9 +61,8 @@ def assert_one_clear_error(result, *words):
         assert word in lines[0]
 
 
-def test_help_is_quick_and_lists_flags_by_source():
-    result = run("datasets/build.py", "--help", command=("-X", "importtime"))
-    assert not re.search(r"\| +tensorflow", result.stderr)
+def test_help_lists_flags_by_source():
+    result = run("--help")
     headings = [f"flags of --source={source}:" for source in FLAGS_OF]
     groups = re.split("|".join([*headings, "datasets/build.py:\n"]), result.stdout)[-len(FLAGS_OF) - 1 :]
     listed = [re.findall(r"^  --(?:\[no\])?(\w+):", group, re.MULTILINE) for group in groups]

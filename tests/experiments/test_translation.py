@@ -296,6 +296,7 @@ def request_(tmp_path, monkeypatch):
     return study.Request(tmp_path / "models", fakes_data.data_set(tmp_path, "patients", cases))
 
 
+@pytest.mark.usefixtures("without_tracing")
 def test_every_pair_is_scored_and_what_is_measured_is_kept(request_, monkeypatch):
     tables = translation.run(request_)
     assert [row[:2] for row in tables[scores.PSNR].rows] == [
@@ -319,6 +320,7 @@ def test_every_pair_is_scored_and_what_is_measured_is_kept(request_, monkeypatch
     assert translation.run(request_) == tables
 
 
+@pytest.mark.usefixtures("without_tracing")
 def test_without_a_joint_segmenter_the_papers_segmenters_find_and_judge_lesions(request_):
     (request_.workdir / constants.JOINT / run_folder.CONFIG_FILE).unlink()
     table = translation.run(request_)["lesion"]
@@ -330,6 +332,7 @@ def test_patients_that_the_reference_learns_from_are_not_tested(request_):
         translation.run(dataclasses.replace(request_, split="train"))
 
 
+@pytest.mark.usefixtures("without_tracing")
 def test_validation_patients_that_are_tested_do_not_choose_the_weights_of_the_reference(request_):
     translation.run(dataclasses.replace(request_, split="validation"))
     rows = records.read_json(request_.workdir / "evaluation" / "translation" / "records.json")
@@ -342,6 +345,7 @@ def others(tmp_path):
     return fakes_data.data_set(tmp_path, "others", {"train": [], "test": ["o_0"]})
 
 
+@pytest.mark.usefixtures("without_tracing")
 def test_patients_of_another_data_set_are_tested_on(request_, others):
     apart = dataclasses.replace(request_, real=others, trained_on=request_.real)
     translation.run(apart)

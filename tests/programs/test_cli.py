@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import nibabel
 import pytest
@@ -12,21 +11,14 @@ from mmsynth_tf import constants
 from mmsynth_tf.cli import main
 from mmsynth_tf.configs import tree
 from mmsynth_tf.export import saved_models
-from tests.fakes import fakes, fakes_cases
+from tests.fakes import fakes, fakes_cases, programs
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 JOBS = tuple(main._JOBS)
 CONFIG = fakes.tiny_config(num_modalities=4, data__modalities=constants.BRATS_MODALITIES, data__crop_rows=(2, 18))
 
 
-def mmsynth(*arguments, interpreter=()):
-    return subprocess.run(
-        [sys.executable, *interpreter, "-m", "mmsynth_tf.cli", *map(str, arguments)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def mmsynth(*arguments):
+    return programs.run("-m", "mmsynth_tf.cli", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +39,11 @@ def test_without_a_job_the_jobs_are_listed():
     assert mmsynth("--help").returncode == 0
 
 
-def test_help_of_a_job_is_quick_and_lists_its_flags():
-    result = mmsynth("insert", "--help", interpreter=("-X", "importtime"))
+def test_help_of_a_job_lists_its_flags():
+    result = mmsynth("insert", "--help")
     assert "mmsynth insert --models=models/a" in result.stdout
     assert "--[no]remove_lesion" in result.stdout
     assert "--layout" not in result.stdout
-    assert "tensorflow" not in result.stderr
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -76,7 +67,9 @@ def test_threads_are_limited_before_libraries_that_read_the_limit_are_imported(a
     )
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}
     command = [sys.executable, "-c", script, "show", *arguments]
-    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        command, cwd=programs.REPOSITORY, env=environment, capture_output=True, text=True, timeout=120
+    )
     assert result.stdout.strip() == expected, result.stderr
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,10 +11,9 @@ from mmsynth_tf import constants
 from mmsynth_tf.demo import steps
 from mmsynth_tf.errors import UserError
 from mmsynth_tf.experiments import catalogue
-from tests.fakes import task01
+from tests.fakes import programs, task01
 from tools.proofs import tiny
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = {"data": {"slices": [0, 10, 2]}, "split": {"train": ["a", "b"]}}
 SCRIPT = f"""
 import json, pathlib, sys
@@ -51,7 +49,7 @@ def calls(tmp_path_factory):
     (folder / "out" / "real").mkdir(parents=True)
     (folder / "out" / "real" / constants.DATA_SET_RECORD).write_text(json.dumps(DATA))
     command = [sys.executable, "-m", "mmsynth_tf.demo.experiments", "--workdir=out", "--designs=4seg", "--designs=1seg"]
-    subprocess.run(command, cwd=folder, check=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    subprocess.run(command, cwd=folder, check=True, env={**os.environ, "PYTHONPATH": str(programs.REPOSITORY)})
     assert os.path.samefile(folder / "out/models_1seg/structure", folder / "out/models/structure")
     return [json.loads(line) for line in (folder / "calls.txt").read_text().splitlines()]
 
@@ -88,17 +86,15 @@ def test_the_rows_of_the_usability_experiment_exist(calls):
 
 
 @pytest.fixture
-def decathlon(folder_of_scripts, tmp_path):
+def decathlon(folder_of_scripts, tmp_path, monkeypatch):
     """Runs the Decathlon's command; returns it and the calls that it gave. There is nothing to export."""
     tiny.write_cases(tmp_path / "cases", 2)
     task01.write(tmp_path / "cases", tmp_path / "task")
 
     def run(*arguments):
-        command = [sys.executable, "-m", "mmsynth_tf.demo.decathlon", f"--data={tmp_path / 'task'}", "--workdir=out"]
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        result = subprocess.run(
-            [*command, *arguments], cwd=folder_of_scripts, env=environment, capture_output=True, text=True
-        )
+        monkeypatch.setenv("PYTHONPATH", str(programs.REPOSITORY))
+        command = ["-m", "mmsynth_tf.demo.decathlon", f"--data={tmp_path / 'task'}", "--workdir=out", *arguments]
+        result = programs.run(*command, folder=folder_of_scripts)
         calls = folder_of_scripts / "calls.txt"
         return result, [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
 

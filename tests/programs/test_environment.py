@@ -27,19 +27,11 @@ def main(argv):
 
 program.run(main)
 """
-KERAS_FILES = [
-    {"image_data_format": "channels_first"},
-    {"floatx": "float16", "epsilon": 0.001},
-    {"backend": "torch"},
-    {"backend": "jax", "image_data_format": "channels_first", "floatx": "float64"},
-]
+# What matters here is removed before it is read, so one process shows several.
+KERAS_FILE = {"backend": "jax", "image_data_format": "channels_first", "floatx": "float64", "epsilon": 0.001}
 VARIABLES = [
-    {"KERAS_BACKEND": "torch"},
-    {"KERAS_BACKEND": "jax"},
-    {"TF_USE_LEGACY_KERAS": "1"},
-    {"TF_USE_LEGACY_KERAS": "True", "KERAS_BACKEND": "torch"},
-    {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"},
-    {"KERAS_NNX_ENABLED": "true"},
+    {"KERAS_BACKEND": "torch", "TF_USE_LEGACY_KERAS": "True"},
+    {"KERAS_NNX_ENABLED": "true", "KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"},
 ]
 
 
@@ -54,9 +46,8 @@ def output(home: Path, variables: dict[str, str]) -> str:
     return result.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("content", KERAS_FILES, ids=str)
-def test_a_keras_file_of_another_project_changes_nothing(tmp_path, content):
-    (tmp_path / "keras.json").write_text(json.dumps(content))
+def test_a_keras_file_of_another_project_changes_nothing(tmp_path):
+    (tmp_path / "keras.json").write_text(json.dumps(KERAS_FILE))
     assert output(tmp_path, {}) == "(8, 8, 5) float32 1e-07 4"
 
 

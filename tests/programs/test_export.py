@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -23,9 +22,8 @@ from mmsynth_tf.stages import catalogue
 from mmsynth_tf.stages.structure.gan import code_dim
 from mmsynth_tf.stages.synthesis.translation import Translator
 from mmsynth_tf.training import run_folder
-from tests.fakes import fakes
+from tests.fakes import fakes, programs
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SEED, BATCH = 5, 3
 CONFIG = fakes.tiny_config(
     num_modalities=2,
@@ -252,27 +250,11 @@ def test_no_modality_can_have_the_name_of_another_value():
     assert {constants.ALL_MODALITIES, *signatures.VALUES} == set(constants.RESERVED_NAMES)
 
 
-def run_program(*arguments, command=()):
-    return subprocess.run(
-        [sys.executable, *command, "-m", "mmsynth_tf.export", *map(str, arguments)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 def test_program_exports_the_stages_that_there_are(structure_only, tmp_path):
-    result = run_program(f"--workdir={structure_only}", f"--output={tmp_path / 'a'}")
+    result = programs.run("-m", "mmsynth_tf.export", f"--workdir={structure_only}", f"--output={tmp_path / 'a'}")
     assert result.returncode == 0, result.stderr
     assert "sample_structure(code, position) -> structure, background" in result.stdout
     assert list(saved_models.load_exported(tmp_path / "a").signatures) == ["sample_structure"]
-
-
-def test_help_is_quick():
-    result = run_program("--help", command=("-X", "importtime"))
-    assert "--workdir" in result.stdout
-    assert "tensorflow" not in result.stderr
 
 
 def test_work_directory_without_a_checkpoint_is_refused(tmp_path):
