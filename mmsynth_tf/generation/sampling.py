@@ -30,8 +30,9 @@ MOST_DRAWS_PER_SAMPLE = 50
 # Streams of random numbers that a sample's number and the seed give; `anatomy` and `label_placing` have the others.
 _NOISE, _CONTRAST, _LOOKS = 3, 4, 9
 BATCHES_PER_BLOCK = 8
-# Raised when the same draws of the same models give other samples: 2 since some samples without a lesion are dropped.
-_RULES = 2
+# Raised when the same draws of the same models give other samples: 2 since some samples without a lesion are dropped,
+# 3 since made heads have no holes.
+_RULES = 3
 
 
 class GenerationError(UserError):

@@ -123,9 +123,10 @@ def test_sampling_decodes_codes_one_by_one(model, batch):
     assert np.all((structures >= 0) & (structures <= 1))
 
 
-def test_sampled_heads_have_no_parts_without_edges(model, batch, monkeypatch):
+def test_sampled_heads_have_no_parts_without_edges_and_no_holes(model, batch, monkeypatch):
     background, structure = (np.full((1, fakes.SIZE, fakes.SIZE, 1), value, np.float32) for value in (0.9, 0.1))
     background[0, 1:4, 1:4], background[0, 6:12, 6:12] = 0.1, 0.1
+    background[0, 9:11, 8:10] = 0.9
     structure[0, 7, 8:11] = 0.9
     monkeypatch.setattr(model, "sample", lambda code, position: (tf.constant(structure), tf.constant(background)))
     edges, outside = model.sample_binary(batch["code"][:1], batch["position"][:1])

@@ -124,11 +124,13 @@ class StructureGAN(StageModel):
     def sample_binary(self, code: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """As `sample`, but the map and the background are binary: float32 [B, H, W, 1], {0, 1}.
 
-        Parts of the head without an edge become background, because the mask generator leaves specks beside heads.
+        The mask generator leaves specks beside heads and holes in them. Parts of the head without an edge become
+        background, and holes become head where they are head in real slices (Algorithm 2).
         """
         structure, background = self.sample(code, position)
         structure, background = _at_least(structure, STRUCTURE_THRESHOLD), _at_least(background, BACKGROUND_THRESHOLD)
-        return structure, 1.0 - structure_maps.connected_to(structure, 1.0 - background)
+        head = structure_maps.connected_to(structure, 1.0 - background)
+        return structure, structure_maps.background_mask(head, fill_holes=self._structure_map.fill_holes)
 
     def decode(self, code: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         """Standard normal noise to the probability of an edge.
