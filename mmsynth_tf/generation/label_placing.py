@@ -72,6 +72,8 @@ class LabelPlacing:
     ) -> tuple[tf.Tensor, ...]:
         """For each map: the first of the chosen labels that fits, its index and transform, and whether any fits.
 
+        Labels without a lesion always fit. Where the first label has a lesion, others with one come before them, so
+        that lesions do not become rarer.
         The last three arguments, float32 [B, tries, 2], are those of `warping.between_heads`.
         """
         size = self._image_size
@@ -89,6 +91,8 @@ class LabelPlacing:
         candidates = tf.reshape(candidates, [-1, _LABEL_TRIES, *size, 1])
         lesion = tf.cast(candidates > 0, tf.float32)
         fitting = tf.reduce_sum(lesion * background[:, None], axis=(2, 3, 4)) < 0.5
-        first = tf.argmax(tf.cast(fitting, tf.int32), axis=1)
+        shows_lesion = tf.reduce_any(lesion > 0, axis=(2, 3, 4))
+        as_the_first = fitting & (shows_lesion == shows_lesion[:, :1])
+        first = tf.argmax(tf.cast(fitting, tf.int32) + tf.cast(as_the_first, tf.int32), axis=1)
         picked = [tf.gather(t, first, batch_dims=1) for t in (candidates, choices, transforms)]
         return *picked, tf.reduce_any(fitting, axis=1)

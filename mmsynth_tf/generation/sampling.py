@@ -31,7 +31,7 @@ MOST_DRAWS_PER_SAMPLE = 50
 _NOISE, _CONTRAST, _LOOKS = 3, 4, 9
 BATCHES_PER_BLOCK = 8
 # Raised when the same draws of the same models give other samples: 2 since some samples without a lesion are dropped,
-# 3 since made heads have no holes.
+# 3 since made heads have no holes and labels that do not fit are replaced by labels with a lesion.
 _RULES = 3
 
 

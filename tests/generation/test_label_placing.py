@@ -51,3 +51,13 @@ def test_the_first_label_that_fits_is_taken():
     both = place(lesion(0, value=2), lesion(0, value=3))
     assert set(both["label_choice"]) == {0, 1}
     np.testing.assert_array_equal(both["label"].max(axis=(1, 2, 3)), both["label_choice"] + 2)
+
+
+def test_a_lesion_that_does_not_fit_is_replaced_by_another_lesion():
+    placed = place(lesion(1), np.zeros((SIZE, SIZE), np.uint8), lesion(0, value=3))
+    assert placed["found"].all()
+    # A third of the first labels has no lesion; the others are replaced, or are the one that fits.
+    shown = placed["label"].any(axis=(1, 2, 3))
+    assert 0.5 < shown.mean() < 0.9 and set(placed["label_choice"]) == {1, 2}
+    never = place(lesion(1), np.zeros((SIZE, SIZE), np.uint8))
+    assert never["found"].all() and not never["label"].any()
