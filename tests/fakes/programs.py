@@ -62,6 +62,7 @@ def _become(arguments: list[str], folder: str, environment: dict[str, str], outp
     """Goes on as a program that has just been started."""
     for number, output in zip((1, 2), outputs, strict=True):
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT), number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # Requests are not the program's input.
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
