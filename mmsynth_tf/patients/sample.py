@@ -127,9 +127,10 @@ class Sampler:
             edges, outside = self.models.sample_structure(self._draw_codes(len(shown), rng), positions[shown])
             structure = (edges >= self.models.structure_threshold).astype(np.float32)
             background = (outside >= self.models.background_threshold).astype(np.float32)
-            # The mask generator leaves specks beside heads.
+            # The mask generator leaves specks beside heads and holes in them.
             head = structure_maps.connected_to(structure[..., None], 1.0 - background[..., None])
-            background = 1.0 - head.numpy()[..., 0]
+            fill_holes = self.models.structure_map.fill_holes
+            background = structure_maps.background_mask(head, fill_holes=fill_holes).numpy()[..., 0]
             errors = contour_filter.mask_errors(structure, background)
             if best is None or errors.mean() < best[2].mean():
                 best = structure * (1.0 - background), background, errors
