@@ -80,6 +80,9 @@ class Generation:
         if not config.generation.real_anatomy:
             structure_gan, stages[constants.STRUCTURE] = runs.load(constants.STRUCTURE, workdir)
         _require_same_geometry(stages, self.data, workdir)
+        learned_from = set(stages)
+        if synthesis_config.synthesis.choices.pretrained_lesion and run_folder.has_run(constants.SEGMENTATION, workdir):
+            learned_from.add(constants.SEGMENTATION)  # Its frozen segmenters taught the synthesis stage.
         self._pool = LabelPool.of(label_data)
         self._looks = lesion_looks.looks_of(label_data) if synthesis_config.synthesis.choices.lesion_looks else None
         if structure_gan is None:
@@ -94,7 +97,7 @@ class Generation:
             "draws_per_block": self.draws_per_block,
             "labels_from": label_data.record,
             "label_pool": self._pool.fingerprint(),
-            "trained_on": {s: run_folder.trained_on(s, workdir) for s in constants.STAGES if s in stages},
+            "trained_on": {s: run_folder.trained_on(s, workdir) for s in constants.STAGES if s in learned_from},
             "settings": dataclasses.asdict(config.generation),
             "augmentation": dataclasses.asdict(config.augmentation),
             "lesion_filter": judge,

@@ -207,6 +207,15 @@ def test_the_lesion_filter_asks_the_joint_segmenter_if_there_is_one(workdir, pre
     assert others._agreement(tf.constant(images), label).shape == (2, 4)
 
 
+def test_patients_of_the_segmenters_that_taught_the_synthesis_stage_count_as_seen(workdir, prepared_data, tmp_path):
+    config = fakes.tiny_config(4, base=CONFIG, synthesis__choices__pretrained_lesion=True)
+    config = dataclasses.replace(config, data=prepared_data.config)
+    fakes.untrained(constants.SYNTHESIS, config, tmp_path, [prepared_data.record]).checkpoints.save(STEPS)
+    (tmp_path / constants.SEGMENTATION).symlink_to(workdir / constants.SEGMENTATION)
+    made = generation(tmp_path, prepared_data, generation__real_anatomy=True)
+    assert set(made.identity["trained_on"]) == {constants.SEGMENTATION, constants.SYNTHESIS}
+
+
 def test_the_lesion_filter_goes_by_the_mean_of_the_modalities(workdir, prepared_data, unfiltered, monkeypatch):
     # Means of 0.5 and 0.25; a maximum of 1 and a minimum of 0 in both.
     rows = np.array([[1.0, 0.5, 0.5, 0.0], [1.0, 0.0, 0.0, 0.0]] * 2)
