@@ -27,7 +27,7 @@ def main(argv):
 
 program.run(main)
 """
-# What matters here is removed before it is read, so one process shows several.
+# Each of them alone would change what the program prints, so one process shows several.
 KERAS_FILE = {"backend": "jax", "image_data_format": "channels_first", "floatx": "float64", "epsilon": 0.001}
 VARIABLES = [
     {"KERAS_BACKEND": "torch", "TF_USE_LEGACY_KERAS": "True"},
